@@ -1,0 +1,83 @@
+"""Pixels to normalised torch batches, and random shifts and flips of those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from nas.data.dataset import Pixels
+
+
+def to_batch(
+    images: Pixels,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Normalise a batch: `(pixel / 255 - mean) / std` per channel.
+
+    Args:
+        images: N x R x R x 3, RGB; not changed.
+        mean: Per channel, for pixels in 0..1.
+        std: Per channel, above zero.
+        device: Where the batch goes; it travels as bytes.
+
+    Returns:
+        N x 3 x R x R float32 in the channels-last memory format.
+    """
+    # torch shares memory only with arrays that may be written, and memory-mapped ones may not.
+    pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
+    batch = pixels.to(torch.float32)
+    batch.div_(255.0).sub_(torch.tensor(mean, device=device)).div_(torch.tensor(std, device=device))
+    return batch.permute(0, 3, 1, 2)
+
+
+def augment(
+    batch: torch.Tensor, generator: torch.Generator, *, flip: bool, shift: int
+) -> torch.Tensor:
+    """Shift every image by up to `shift` pixels each way and mirror half of them.
+
+    What a shift uncovers is filled by reflection, so no border of a foreign colour appears (as in
+    K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv:2404.00498).
+
+    Args:
+        batch: N x C x R x R of any type, best channels-last; not changed.
+        generator: On the CPU; the only source of randomness.
+        flip: Mirror left to right with probability 1/2. Off where mirrored images mean something
+            else, as digits do.
+        shift: In pixels, 0 for none, below R; R / 8 is usual.
+
+    Returns:
+        A new batch in the channels-last memory format.
+
+    Raises:
+        ValueError: `shift` is negative or not below R.
+    """
+    number, _, height, width = batch.shape
+    if not 0 <= shift < min(height, width):
+        raise ValueError(f"a shift is at least 0 and below the resolution {height}, got {shift}")
+    rows, columns = _offsets(number, shift, generator)
+    mirrored = (torch.rand(number, generator=generator) < 0.5) & flip
+    row_index = _reflected(torch.arange(height) + rows[:, None], height)
+    column_index = _reflected(torch.arange(width) + columns[:, None], width)
+    column_index = torch.where(mirrored[:, None], column_index.flip(1), column_index)
+    return _gather(batch, row_index.to(batch.device), column_index.to(batch.device))
+
+
+def _offsets(
+    number: int, shift: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    drawn = torch.randint(-shift, shift + 1, (2, number), generator=generator)
+    return drawn[0], drawn[1]
+
+
+def _reflected(index: torch.Tensor, size: int) -> torch.Tensor:
+    return (size - 1) - ((size - 1) - index.abs()).abs()
+
+
+def _gather(batch: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    channels_last = batch.permute(0, 2, 3, 1)
+    image = torch.arange(len(batch), device=batch.device)[:, None, None]
+    return channels_last[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,1 @@
+"""Latency of an architecture on a device: tables, prediction, roofline estimates."""

@@ -1,0 +1,217 @@
+"""Roofline estimates: the latency of any block from a few coefficients per kind of layer.
+
+A block is lowered to operations. Each costs a launch, its multiply-adds and the bytes that it reads
+and writes. The coefficients are fitted to published latencies of whole networks by
+`benchmarks/latency/fit_estimates.py`; docs/decisions/0003-estimated-tables.md says how well.
+
+The cost of one operation is `launch_ms + macs * ms_per_gmac + bytes * ms_per_mb`: the sum where a
+roofline in the strict sense (Williams et al., 2009, doi:10.1145/1498765.1498785) takes the larger
+of the two, because a batch of one overlaps little (measured: the decision page compares both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nas.errors import TableError
+from nas.space.blocks import Block
+from nas.space.layers import (
+    Conv,
+    GlobalPool,
+    Layer,
+    Linear,
+    Residual,
+    SqueezeExcite,
+    layer_cost,
+    output_size,
+)
+
+Kind = Literal[
+    "dense", "pointwise", "depthwise", "linear", "squeeze_excite", "pool", "add", "hardswish"
+]
+Precision = Literal["fp32", "fp16", "int8"]
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
+BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+
+_Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Factor = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that the runtime does.
+
+    Attributes:
+        kind: Which coefficients apply.
+        macs: Multiply-adds of convolutions and linear layers.
+        elements: Numbers read and written: inputs, weights, outputs.
+    """
+
+    kind: Kind
+    macs: int
+    elements: int
+
+
+class RooflineKind(BaseModel):
+    """The coefficients of one kind of layer on one device.
+
+    Attributes:
+        ms_per_gmac: Milliseconds per 10^9 multiply-adds.
+        ms_per_mb: Milliseconds per 10^6 bytes read or written.
+        launch_ms: Milliseconds for starting the operation.
+        covered: Whether a source measured on this very device contains the kind.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ms_per_gmac: _Coefficient
+    ms_per_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    launch_ms: _Coefficient
+    covered: bool
+
+
+class Roofline(BaseModel):
+    """The section `roofline:` of an estimated table's `device.yaml`.
+
+    Attributes:
+        precision: The only precision that was fitted, and so the only one that is answered.
+        kinds: Coefficients of every kind in `KINDS`.
+        bound_factor: Upper bound over prediction, where all kinds are covered.
+        uncovered_bound_factor: The same where a block has a kind that is not covered.
+        constant_ms: Part of a whole network's latency that belongs to no block.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: Precision
+    kinds: dict[Kind, RooflineKind]
+    bound_factor: _Factor
+    uncovered_bound_factor: Annotated[float, Field(ge=1.5, allow_inf_nan=False)]
+    constant_ms: _Coefficient
+
+    @model_validator(mode="after")
+    def _all_kinds(self) -> Roofline:
+        missing = [kind for kind in KINDS if kind not in self.kinds]
+        if missing:
+            raise ValueError(f"a roofline has coefficients for every kind; missing: {missing}")
+        return self
+
+
+def estimate_block_ms(roofline: Roofline, block: Block, precision: str) -> tuple[float, float]:
+    """Latency of one block at batch 1, and its upper bound; both above zero.
+
+    Raises:
+        TableError: `precision` is not the one that the coefficients were fitted at.
+    """
+    if precision != roofline.precision:
+        raise TableError(
+            "an estimated table answers only the precision that its sources were measured at",
+            got=precision,
+            allowed=roofline.precision,
+        )
+    operations = block_operations(block)
+    latency_ms = operations_ms(roofline, operations)
+    covered = all(roofline.kinds[operation.kind].covered for operation in operations)
+    factor = roofline.bound_factor if covered else roofline.uncovered_bound_factor
+    return latency_ms, latency_ms * factor
+
+
+def estimate_network_ms(
+    roofline: Roofline, blocks: Iterable[Block], precision: str
+) -> tuple[float, float]:
+    """Latency of a whole network at batch 1, and its upper bound: its blocks and the constant.
+
+    Raises:
+        TableError: `precision` is not the one that the coefficients were fitted at.
+    """
+    latency_ms = roofline.constant_ms
+    upper_ms = roofline.constant_ms * roofline.bound_factor
+    for block in blocks:
+        block_ms, block_upper_ms = estimate_block_ms(roofline, block, precision)
+        latency_ms += block_ms
+        upper_ms += block_upper_ms
+    return latency_ms, upper_ms
+
+
+def operations_ms(roofline: Roofline, operations: Iterable[Operation]) -> float:
+    """Latency of a sequence of operations, without the constant."""
+    size = BYTES[roofline.precision]
+    total = 0.0
+    for operation in operations:
+        kind = roofline.kinds[operation.kind]
+        total += kind.launch_ms
+        total += operation.macs * 1e-9 * kind.ms_per_gmac
+        total += operation.elements * 1e-6 * size * kind.ms_per_mb
+    return total
+
+
+def block_operations(block: Block) -> tuple[Operation, ...]:
+    """What a runtime does for `block`, in order."""
+    return _chain_operations(block.layers, block.height, block.width)
+
+
+def layer_operations(layer: Layer, height: int, width: int) -> tuple[Operation, ...]:
+    """What a runtime does for one layer whose input is `height` x `width`.
+
+    Batch norm, bias, ReLU and ReLU6 are part of the layer before them (runtimes fuse them), a
+    HardSwish is an operation of its own.
+    """
+    match layer:
+        case Conv():
+            return _conv_operations(layer, height, width)
+        case SqueezeExcite():
+            return (_squeeze_excite_operation(layer, height, width),)
+        case GlobalPool():
+            return (Operation("pool", 0, layer.channels * (height * width + 1)),)
+        case Linear():
+            macs = layer_cost(layer, height, width).macs
+            elements = macs + layer.in_features + layer.out_features
+            linear = Operation("linear", macs, elements)
+            return (linear, *_activation_operations(layer.activation, layer.out_features))
+        case Residual():
+            return _residual_operations(layer, height, width)
+
+
+def convolution_kind(layer: Conv) -> Kind:
+    """Which coefficients a convolution takes; grouped ones that are not depthwise count as dense."""
+    if layer.groups == layer.in_channels > 1:
+        return "depthwise"
+    return "pointwise" if layer.kernel == 1 else "dense"
+
+
+def _chain_operations(layers: tuple[Layer, ...], height: int, width: int) -> tuple[Operation, ...]:
+    operations: list[Operation] = []
+    for layer in layers:
+        operations.extend(layer_operations(layer, height, width))
+        height, width = output_size(layer, height, width)
+    return tuple(operations)
+
+
+def _conv_operations(layer: Conv, height: int, width: int) -> tuple[Operation, ...]:
+    out_height, out_width = output_size(layer, height, width)
+    outputs = layer.out_channels * out_height * out_width
+    weights = layer.out_channels * layer.in_channels // layer.groups * layer.kernel**2
+    elements = layer.in_channels * height * width + weights + outputs
+    macs = weights * out_height * out_width
+    convolution = Operation(convolution_kind(layer), macs, elements)
+    return (convolution, *_activation_operations(layer.activation, outputs))
+
+
+def _squeeze_excite_operation(layer: SqueezeExcite, height: int, width: int) -> Operation:
+    """The input is read twice (mean, product) and written once."""
+    macs = layer_cost(layer, height, width).macs
+    return Operation("squeeze_excite", macs, macs + 3 * layer.channels * height * width)
+
+
+def _residual_operations(layer: Residual, height: int, width: int) -> tuple[Operation, ...]:
+    operations = _chain_operations(layer.body, height, width)
+    channels = next(part.out_channels for part in reversed(layer.body) if isinstance(part, Conv))
+    return (*operations, Operation("add", 0, 3 * channels * height * width))
+
+
+def _activation_operations(activation: str, elements: int) -> tuple[Operation, ...]:
+    return (Operation("hardswish", 0, 2 * elements),) if activation == "hardswish" else ()

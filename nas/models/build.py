@@ -1,0 +1,155 @@
+"""From a network (a chain of blocks) to a torch module."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from nas.space.architecture import Network
+from nas.space.layers import Conv, GlobalPool, Layer, Linear, Residual, SqueezeExcite
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+}
+
+
+class ConvNormActivation(nn.Module):
+    """Convolution, batch norm, activation: `N x C x H x W` to `N x C' x H' x W'`."""
+
+    def __init__(self, layer: Conv) -> None:
+        super().__init__()
+        padding = layer.kernel // 2
+        self.conv = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel,
+            layer.stride,
+            padding,
+            groups=layer.groups,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(layer.out_channels)
+        self.activation = ACTIVATIONS[layer.activation]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the three in turn."""
+        return self.activation(self.norm(self.conv(x)))  # type: ignore[no-any-return]
+
+
+class SqueezeExciteModule(nn.Module):
+    """Scales channels by a gate computed from their means. Source: arXiv:1709.01507."""
+
+    def __init__(self, layer: SqueezeExcite) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(layer.channels, layer.squeeze, 1)
+        self.expand = nn.Conv2d(layer.squeeze, layer.channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`N x C x H x W` to the same shape."""
+        gate = self.expand(nn.functional.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x * nn.functional.hardsigmoid(gate)
+
+
+class PoolModule(nn.Module):
+    """Mean over height and width: `N x C x H x W` to `N x C`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Average."""
+        return x.mean((2, 3))
+
+
+class LinearActivation(nn.Module):
+    """Linear layer and activation: `N x C` to `N x C'`."""
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__()
+        self.linear = nn.Linear(layer.in_features, layer.out_features)
+        self.activation = ACTIVATIONS[layer.activation]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply both in turn."""
+        return self.activation(self.linear(x))  # type: ignore[no-any-return]
+
+
+class BlockModule(nn.Module):
+    """The layers of one block. Weights keep their name whether or not there is a residual."""
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        super().__init__()
+        self.residual = len(layers) == 1 and isinstance(layers[0], Residual)
+        body = layers[0].body if isinstance(layers[0], Residual) else layers
+        self.body = nn.ModuleDict({layer.name: _layer_module(layer) for layer in body})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the layers, and add the input where the block is residual."""
+        out = x
+        for layer in self.body.values():
+            out = layer(out)
+        return x + out if self.residual else out
+
+
+def _layer_module(layer: Layer) -> nn.Module:
+    match layer:
+        case Conv():
+            return ConvNormActivation(layer)
+        case SqueezeExcite():
+            return SqueezeExciteModule(layer)
+        case GlobalPool():
+            return PoolModule()
+        case Linear():
+            return LinearActivation(layer)
+        case Residual():
+            raise TypeError("a residual is the whole of its block")
+
+
+class Model(nn.Module):
+    """A network: RGB images `N x 3 x H x W`, normalised, to logits `N x classes`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        modules = {_module_name(p): BlockModule(b.layers) for p, b in network.blocks}
+        self.blocks = nn.ModuleDict(modules)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        for block in self.blocks.values():
+            x = block(x)
+        return x
+
+
+def _module_name(position: str) -> str:
+    return position.replace(".", "_")
+
+
+def build_model(network: Network, seed: int | None = None) -> Model:
+    """A torch module for a network, in channels-last layout.
+
+    Args:
+        network: What to build.
+        seed: Initialise the weights reproducibly (He et al. 2015, arXiv:1502.01852, fan-out for
+            convolutions) without touching torch's global generator. `None` skips initialisation.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = Model(network)
+        if seed is not None:
+            initialise(model, torch.Generator().manual_seed(seed))
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw weights from `generator`; norms start as identities, biases at zero."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] ** 2 * module.out_channels / module.groups
+            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+        elif isinstance(module, nn.Linear):
+            module.weight.normal_(0, 0.01, generator=generator)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            module.bias.zero_()

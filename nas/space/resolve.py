@@ -1,0 +1,182 @@
+"""From a space file and choices to the chain of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas.errors import SpaceError
+from nas.space.architecture import Network
+from nas.space.blocks import Block, Param, make_block
+from nas.space.schema import Choice, Plan, Reference, ReferenceLayer, SpaceFile, Stage
+
+RGB = 3
+SE_DIVISOR = 8
+
+
+def round_channels(channels: float, divisor: int) -> int:
+    """The nearest multiple of `divisor` that is not below 90 % of `channels`.
+
+    Returns 0 where that rounds to nothing. Source: MobileNetV2, arXiv:1801.04381, and the rule
+    of MobileNetV3, arXiv:1905.02244; a divisor of 1 is plain rounding, as in MobileNetV1.
+    """
+    rounded = int(channels + divisor / 2) // divisor * divisor
+    return rounded + divisor if 0 < rounded < 0.9 * channels else rounded
+
+
+@dataclass
+class _Chain:
+    """Blocks so far, and what the next one gets as input."""
+
+    blocks: list[tuple[str, Block]]
+    size: tuple[int, int]
+    channels: int = RGB
+
+    def add(self, position: str, op: str, out_channels: int, params: Mapping[str, Param]) -> None:
+        block = make_block(op, self.size, self.channels, out_channels, params)
+        self.blocks.append((position, block))
+        self.size, self.channels = block.output_size, out_channels
+
+
+def resolve(
+    space: SpaceFile, plan: Plan, resolution: int, choices: Mapping[str, Choice], classes: int
+) -> Network:
+    """The network that complete `choices` (see `SearchSpace.dimensions`) stand for."""
+    width = float(choices.get("width", space.width[0]))
+
+    def scaled(channels: int, scale: bool = True) -> int:
+        return scale_channels(channels, width if scale else 1.0, space)
+
+    chain = _Chain([], (resolution, resolution))
+    stem = space.stem
+    params = {"kernel": stem.kernel, "stride": plan.stem_stride, "activation": stem.activation}
+    chain.add("stem", "stem", scaled(stem.channels, stem.scale), params)
+    for number, stage in enumerate(space.stages, 1):
+        _add_stage(chain, f"stage{number}", stage, scaled(stage.channels), plan, number, choices)
+    if space.head is not None:
+        channels = scaled(space.head.channels, space.head.scale)
+        chain.add("head", "head", channels, {"activation": space.head.activation})
+    tail = space.classifier
+    hidden = scaled(tail.hidden, tail.scale) if tail.hidden else 0
+    params = {"pooling": "mean", "hidden": hidden, "activation": tail.activation}
+    chain.add("classifier", "classifier", classes, params)
+    return Network(resolution, tuple(chain.blocks))
+
+
+def scale_channels(channels: int, width: float, space: SpaceFile) -> int:
+    """Channels under a width multiplier, rounded as the space says.
+
+    Raises:
+        SpaceError: Nothing is left.
+    """
+    result = round_channels(channels * width, space.rounding)
+    if result == 0:
+        raise SpaceError(
+            f"search space {space.name}: width {width:g} leaves {channels} channels with none",
+            allowed=f"widths that keep at least {space.rounding / 2:g} channels everywhere",
+            do="a larger width or more channels",
+        )
+    return result
+
+
+def _add_stage(
+    chain: _Chain,
+    name: str,
+    stage: Stage,
+    channels: int,
+    plan: Plan,
+    number: int,
+    choices: Mapping[str, Choice],
+) -> None:
+    for index in range(1, stage_depth(name, stage, choices) + 1):
+        block = f"{name}.block{index}"
+        stride = plan.strides[number - 1] if index == 1 else 1
+        op, kernel, expand = _candidate(block, stage, choices)
+        if op != "skip":
+            params = _block_params(chain, op, stage, kernel, expand, stride, channels)
+            chain.add(block, op, channels, params)
+        elif stride != 1 or chain.channels != channels:
+            params = {"kernel": 1, "stride": stride, "activation": "none"}
+            chain.add(block, "conv", channels, params)
+
+
+def first_block_changes_shape(space: SpaceFile, plan: Plan, number: int, width: float) -> bool:
+    """Whether stage `number` (from 1) starts with another size or number of channels."""
+    if plan.strides[number - 1] != 1:
+        return True
+    stem = space.stem
+    before = scale_channels(stem.channels, width if stem.scale else 1.0, space)
+    if number > 1:
+        before = scale_channels(space.stages[number - 2].channels, width, space)
+    return before != scale_channels(space.stages[number - 1].channels, width, space)
+
+
+def stage_depth(name: str, stage: Stage, choices: Mapping[str, Choice]) -> int:
+    """How many blocks of a stage are active."""
+    return int(choices.get(f"{name}.depth", stage.options("depth")[0]))
+
+
+def _candidate(block: str, stage: Stage, choices: Mapping[str, Choice]) -> tuple[str, int, float]:
+    """Op, kernel and expand ratio of one block."""
+    op: str = stage.op
+    kernel = choices.get(f"{block}.kernel", stage.options("kernel")[0])
+    expand = choices.get(f"{block}.expand", stage.options("expand")[0])
+    if stage.variants is not None:
+        variant_name = str(choices.get(f"{block}.variant", stage.options("variant")[0]))
+        variant = stage.variants[variant_name]
+        op = variant.op or op
+        kernel = variant.kernel or kernel
+        expand = variant.expand or expand
+    return op, int(kernel), float(expand)
+
+
+def _block_params(
+    chain: _Chain, op: str, stage: Stage, kernel: int, expand: float, stride: int, out: int
+) -> dict[str, Param]:
+    params: dict[str, Param] = {"kernel": kernel, "stride": stride, "activation": stage.activation}
+    if op == "depthwise_separable":
+        return params
+    # Without expansion the block works on its own input, whatever the rounding would say.
+    hidden = chain.channels if expand == 1 else round_channels(chain.channels * expand, 8)
+    squeeze = round_channels(hidden * stage.se, SE_DIVISOR)
+    residual = stride == 1 and chain.channels == out
+    return {**params, "hidden": hidden, "se": squeeze, "gate": stage.gate, "residual": residual}
+
+
+def resolve_reference(name: str, reference: Reference, classes: int | None) -> Network:
+    """A published network as a chain of blocks, at its own resolution.
+
+    Raises:
+        SpaceError: A layer lacks something that its op needs.
+    """
+    chain = _Chain([], (reference.resolution, reference.resolution))
+    for layer in reference.layers:
+        for repeated in range(layer.repeat):
+            stride = (layer.stride or 1) if repeated == 0 else 1
+            out = layer.channels
+            if layer.op == "classifier":
+                out = classes or reference.classes
+            if out is None:
+                raise SpaceError(f"reference {name}: a {layer.op} needs channels")
+            position = f"layer{len(chain.blocks) + 1}"
+            chain.add(position, layer.op, out, _reference_params(chain, layer, stride, out))
+    return Network(reference.resolution, tuple(chain.blocks))
+
+
+def _reference_params(
+    chain: _Chain, layer: ReferenceLayer, stride: int, out: int
+) -> dict[str, Param]:
+    if layer.op == "head":
+        return {"activation": layer.activation}
+    if layer.op == "classifier":
+        return {"pooling": "mean", "hidden": layer.hidden or 0, "activation": layer.activation}
+    params: dict[str, Param] = {
+        "kernel": layer.kernel or 3,
+        "stride": stride,
+        "activation": layer.activation,
+    }
+    if layer.op == "inverted_residual":
+        params["hidden"] = layer.hidden or chain.channels
+        params |= {"se": layer.se or 0, "gate": "hardsigmoid"}
+        params["residual"] = stride == 1 and chain.channels == out
+    return params

@@ -1,0 +1,227 @@
+"""A search space: its dimensions, the architectures in it, how many there are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nas.errors import ArchitectureError, OptionError, SpaceError
+from nas.space.architecture import Architecture, Network
+from nas.space.resolve import first_block_changes_shape, resolve, resolve_reference, stage_depth
+from nas.space.schema import Choice, Plan, SpaceFile
+
+DEFAULT_CLASSES = {"small": 10, "large": 1000}
+_ARCHITECTURE_KEYS = {"schema", "space", "plan", "resolution", "choices", "id"}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing to choose: a name and what may be chosen, in the order of the file."""
+
+    name: str
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search space as read from its file. Make one with `load_space`."""
+
+    file: SpaceFile
+
+    @property
+    def name(self) -> str:
+        """The name by which commands know it."""
+        return self.file.name
+
+    @cached_property
+    def plans(self) -> tuple[str, ...]:
+        """The input plans of this space."""
+        return tuple(self.file.plans)
+
+    def plan(self, name: str) -> Plan:
+        """An input plan by name.
+
+        Raises:
+            OptionError: The space has no such plan.
+        """
+        if name not in self.file.plans:
+            raise OptionError(
+                f"search space {self.name} has no such input plan",
+                got=name,
+                allowed=", ".join(self.plans),
+            )
+        return self.file.plans[name]  # type: ignore[index]
+
+    @cached_property
+    def choice_dimensions(self) -> tuple[Dimension, ...]:
+        """Every choice but the resolution, in the order of the network."""
+        found = [Dimension("width", tuple(self.file.width))]
+        for number, stage in enumerate(self.file.stages, 1):
+            depths = stage.options("depth")
+            found.append(Dimension(f"stage{number}.depth", depths))
+            names = ("variant",) if stage.variants else ("kernel", "expand")
+            for block, name in itertools.product(range(1, int(max(depths)) + 1), names):
+                found.append(Dimension(f"stage{number}.block{block}.{name}", stage.options(name)))
+        return tuple(dimension for dimension in found if len(dimension.choices) > 1)
+
+    def dimensions(self, plan: str) -> tuple[Dimension, ...]:
+        """All that is chosen in one plan, `resolution` first."""
+        resolutions = Dimension("resolution", tuple(self.plan(plan).resolutions))
+        return (resolutions, *self.choice_dimensions)
+
+    def architecture(
+        self, plan: str, resolution: int, choices: Mapping[str, Choice]
+    ) -> Architecture:
+        """The canonical architecture for choices; choices without effect may be left out.
+
+        Raises:
+            ArchitectureError: Unknown or missing choices, or a resolution outside the plan.
+        """
+        if resolution not in self.plan(plan).resolutions:
+            raise ArchitectureError(
+                f"plan {plan} of {self.name} has no such resolution",
+                got=resolution,
+                allowed=", ".join(map(str, self.plan(plan).resolutions)),
+            )
+        canonical = self._canonical(plan, self._checked(choices))
+        network = resolve(self.file, self.plan(plan), resolution, dict(canonical), 1)
+        return Architecture(self.name, plan, resolution, canonical, network.id)
+
+    def network(self, architecture: Architecture, classes: int | None = None) -> Network:
+        """The chain of blocks of an architecture; `classes` defaults by plan (10 or 1,000)."""
+        classes = classes or DEFAULT_CLASSES[architecture.plan]
+        plan, choices = self.plan(architecture.plan), dict(architecture.choices)
+        return resolve(self.file, plan, architecture.resolution, choices, classes)
+
+    def reference(self, name: str, classes: int | None = None) -> Network:
+        """A published network of the space's `references`.
+
+        Raises:
+            OptionError: There is no such reference.
+        """
+        if name not in self.file.references:
+            raise OptionError(
+                f"search space {self.name} has no such reference",
+                got=name,
+                allowed=", ".join(self.file.references) or "none",
+            )
+        return resolve_reference(name, self.file.references[name], classes)
+
+    def from_json(self, value: Any) -> Architecture:
+        """Read an architecture object as `nas sample --json` prints it.
+
+        Raises:
+            ArchitectureError: It is not one, belongs to another space, or its id is wrong.
+        """
+        if not isinstance(value, dict) or not {"space", "plan", "resolution"} <= set(value):
+            raise ArchitectureError(
+                "an architecture is one object of `nas sample --json`", allowed=_keys_text()
+            )
+        unknown = sorted(set(value) - _ARCHITECTURE_KEYS)
+        if unknown:
+            raise ArchitectureError(
+                "an architecture has an unknown key", got=unknown[0], allowed=_keys_text()
+            )
+        if value["space"] != self.name:
+            raise ArchitectureError(
+                "an architecture belongs to one space", got=str(value["space"]), allowed=self.name
+            )
+        choices, resolution = value.get("choices", {}), value["resolution"]
+        if not isinstance(choices, dict) or type(resolution) is not int:
+            raise ArchitectureError("choices is an object and resolution a whole number")
+        if value.get("schema", 1) != 1:
+            raise ArchitectureError("schema version", got=str(value["schema"]), allowed="1")
+        found = self.architecture(str(value["plan"]), resolution, choices)
+        if value.get("id", found.id) != found.id:
+            raise ArchitectureError(
+                "the id is the hash of the resolved network",
+                got=str(value["id"]),
+                allowed=found.id,
+                do="leave the id out, or sample again with the space file as it is now",
+            )
+        return found
+
+    def _checked(self, choices: Mapping[str, Choice]) -> dict[str, Choice]:
+        known = {dimension.name: dimension.choices for dimension in self.choice_dimensions}
+        for name, choice in choices.items():
+            if name not in known:
+                raise ArchitectureError(
+                    f"{self.name} has no such choice", got=name, allowed=", ".join(known)
+                )
+            if isinstance(choice, bool) or choice not in known[name]:
+                raise ArchitectureError(
+                    f"{name} of {self.name} is one of its choices",
+                    got=choice,
+                    allowed=", ".join(map(str, known[name])),
+                )
+        return dict(choices)
+
+    def _canonical(
+        self, plan: str, choices: Mapping[str, Choice]
+    ) -> tuple[tuple[str, Choice], ...]:
+        """Active choices in the order of the network; skipped blocks last in their stage."""
+        choices = self._skips_last(plan, choices)
+        canonical: list[tuple[str, Choice]] = []
+        for dimension in self.choice_dimensions:
+            if not self._active(dimension.name, choices):
+                continue
+            if dimension.name not in choices:
+                raise ArchitectureError(
+                    f"an architecture of {self.name} needs every active choice",
+                    got=f"none for {dimension.name}",
+                    allowed=", ".join(map(str, dimension.choices)),
+                )
+            listed = dimension.choices.index(choices[dimension.name])
+            canonical.append((dimension.name, dimension.choices[listed]))
+        return tuple(canonical)
+
+    def _active(self, name: str, choices: Mapping[str, Choice]) -> bool:
+        stage_name, _, rest = name.partition(".")
+        if not rest.startswith("block"):
+            return True
+        stage = self.file.stages[int(stage_name.removeprefix("stage")) - 1]
+        block = int(rest.partition(".")[0].removeprefix("block"))
+        return block <= stage_depth(stage_name, stage, choices)
+
+    def _skips_last(self, plan: str, choices: Mapping[str, Choice]) -> dict[str, Choice]:
+        """Move blocks that do nothing behind those that do: the network stays the same.
+
+        A first block that changes the shape keeps its place: skipping it leaves a convolution.
+        """
+        moved = dict(choices)
+        width = float(choices.get("width", self.file.width[0]))
+        for number, stage in enumerate(self.file.stages, 1):
+            skips = stage.skips
+            if not skips:
+                continue
+            fixed = first_block_changes_shape(self.file, self.plan(plan), number, width)
+            depth = stage_depth(f"stage{number}", stage, moved)
+            names = [
+                f"stage{number}.block{block}.variant" for block in range(1 + fixed, depth + 1)
+            ]
+            kept = [moved[name] for name in names if name in moved and moved[name] not in skips]
+            missing = sum(name not in moved for name in names)
+            if not missing:
+                moved.update(zip(names, kept + [skips[0]] * (len(names) - len(kept)), strict=True))
+        return moved
+
+    def check(self) -> None:
+        """Resolve the narrowest and widest networks and all references, to find mistakes early.
+
+        Raises:
+            SpaceError: A width that rounds to zero channels, or a reference that does not fit.
+        """
+        for plan, width in itertools.product(self.file.plans.values(), self.file.width):
+            resolve(self.file, plan, plan.resolutions[0], {"width": width}, 10)
+        for name in self.file.references:
+            self.reference(name)
+        default = self.file.default_width
+        if default is not None and default not in self.file.width:
+            raise SpaceError("default_width must be one of width", got=default)
+
+
+def _keys_text() -> str:
+    return "{schema, space, plan, resolution, choices, id}"

@@ -1,0 +1,84 @@
+"""Quantities as people write them: "20ms", "10m", and numbers written back for people."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from nas.errors import UnitError
+
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-zA-Zµμ]*)\s*")
+_LATENCY = {"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
+_DURATION = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_latency_ms(text: str, what: str = "a latency budget") -> float:
+    """Read a latency such as `20ms`, `800us` or `1.5s` in milliseconds.
+
+    Raises:
+        UnitError: No unit, an unknown unit, or not a positive finite number.
+    """
+    return _parse(text, what, _LATENCY, "20ms")
+
+
+def parse_duration_s(text: str, what: str = "a time limit") -> float:
+    """Read a duration such as `90s`, `20m` or `2h` in seconds.
+
+    Raises:
+        UnitError: No unit, an unknown unit, or not a positive finite number.
+    """
+    return _parse(text, what, _DURATION, "20m")
+
+
+def _parse(text: str, what: str, units: dict[str, float], example: str) -> float:
+    allowed = f"a positive number followed by {', '.join(sorted(set(units) - {'µs', 'μs'}))}"
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise UnitError(f"{what} is a number with a unit", got=text, allowed=allowed, do=example)
+    number, unit = match.groups()
+    if unit not in units:
+        rule = f"{what} has an unknown unit" if unit else f"{what} needs a unit"
+        raise UnitError(rule, got=text, allowed=allowed, do=example)
+    value = float(number) * units[unit]
+    if not math.isfinite(value) or value <= 0:
+        raise UnitError(f"{what} is above zero", got=text, allowed=allowed, do=example)
+    return value
+
+
+def format_latency_ms(latency_ms: float) -> str:
+    """`20 ms`, `0.482 ms`: three significant digits, always in milliseconds."""
+    return f"{_significant(latency_ms)} ms"
+
+
+def format_duration_s(seconds: float) -> str:
+    """`48 s`, `4 min 10 s`, `2 h 05 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_count(value: float) -> str:
+    """`512`, `38.2 k`, `1.27 M`, `3.4 G`: for parameters and MACs."""
+    for limit, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{_significant(value / limit)}{suffix}"
+    return f"{value:.0f}"
+
+
+def format_bytes(value: float) -> str:
+    """`820 B`, `38.2 KB`, `1.27 MB`: decimal units."""
+    for limit, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if abs(value) >= limit:
+            return f"{_significant(value / limit)} {suffix}"
+    return f"{value:.0f} B"
+
+
+def _significant(value: float) -> str:
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
