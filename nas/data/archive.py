@@ -126,9 +126,19 @@ def _tar_members(path: Path) -> Iterator[_Member]:
             kind = "file" if info.isreg() else "folder" if info.isdir() else "other"
             content = archive.extractfile(info) if info.isreg() else None
             yield _Member(info.name, kind, content)
-        # The checksum of a compressed archive is compared when its end is read.
-        while archive.fileobj is not None and archive.fileobj.read(1 << 20):
-            pass
+        _check_end(archive)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    # `tarfile` takes a damaged or cut header for the end; the real end is a block of zeros. And a
+    # compressed file's checksum is compared only when its own end is read.
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("its end is missing")
+    while file.read(1 << 20):
+        pass
 
 
 def _write(member: _Member, folder: Path, archive: Path) -> None:

@@ -48,17 +48,16 @@ def decode_files(
     """
     folder = cache_folder() / "images" / f"{index.fingerprint}-{DECODER}"
     missing = {split.name: _missing(folder, split, resolutions) for split in index.splits()}
-    sums = _read_sums(folder / "statistics.json")
+    known = _read_sums(folder / "statistics.json")
+    sums = known or ChannelSums()
     with cache_errors():
         _check_space(folder, index, missing)
         for split in index.splits():
-            counted = ChannelSums() if split is index.train and sums is None else None
+            counted = sums if split is index.train and known is None else None
             if missing[split.name] or counted is not None:
                 _decode_split(folder, root, split, missing[split.name], counted, progress)
-            if counted is not None:
-                sums = counted
-                _write_sums(folder / "statistics.json", counted)
-    assert sums is not None  # noqa: S101 - read above, or counted with the train split
+        if known is None:
+            _write_sums(folder / "statistics.json", sums)
     held = [{r: _file(folder, split, r) for r in resolutions} for split in index.splits()]
     return make_dataset(index, held, sums)
 

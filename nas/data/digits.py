@@ -74,7 +74,7 @@ def decode_digits(index: DatasetIndex, resolutions: Sequence[int]) -> Dataset:
 
 @functools.cache
 def _digits() -> tuple[Pixels, Labels]:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     bunch = load_digits()
     grey = np.rint(bunch.images * (255 / 16)).astype(np.uint8)

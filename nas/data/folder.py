@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -17,8 +15,8 @@ from nas.data.dataset import (
     make_split,
     split_items,
 )
-from nas.data.images import SUFFIXES, shorter_side
-from nas.data.workers import in_order
+from nas.data.identity import identify_files
+from nas.data.images import SUFFIXES
 from nas.errors import DataError
 
 LAYOUTS = (
@@ -72,14 +70,15 @@ def _unwrapped(root: Path) -> Path:
 
 
 def _scan_folder(root: Path, name: str, seed: int, progress: Progress | None) -> DatasetIndex:
-    splits = _splits(root, seed)
+    splits = _splits(root, name, seed)
     classes = tuple(sorted(splits["train"]))
     indexes = [
         make_split(split, ((i, label) for label, c in enumerate(classes) for i in by_class[c]))
         for split, by_class in splits.items()
     ]
     items = sorted(item for index in indexes for item in index.items)
-    digests, sides = _identify(root, items, progress)
+    identities = identify_files(root, items, progress)
+    digests = {item: identity.digest for item, identity in identities.items()}
     return DatasetIndex(
         name=name,
         classes=classes,
@@ -87,31 +86,31 @@ def _scan_folder(root: Path, name: str, seed: int, progress: Progress | None) ->
         validation=indexes[1],
         test=indexes[2],
         fingerprint=fingerprint(classes, indexes, digests),
-        source_size=round(statistics.median(sides)),
+        source_size=round(statistics.median(i.shorter_side for i in identities.values())),
         flip=True,
         root=root,
     )
 
 
-def _splits(root: Path, seed: int) -> dict[str, _Classes]:
+def _splits(root: Path, name: str, seed: int) -> dict[str, _Classes]:
     """Train, validation and test in this order, each with the same classes."""
     names = [folder.name for folder in _folders(root)]
-    found = [name for name in _VALIDATION_NAMES if name in names]
+    found = [validation for validation in _VALIDATION_NAMES if validation in names]
     if "train" not in names and "test" not in names:
-        return _split_three_ways(_classes(root, root), seed)
+        return _split_three_ways(_classes(root, root, name), seed)
     if "train" not in names or "test" not in names or len(found) > 1:
         raise DataError(
             "a data folder with train/ has test/ and at most one of val/, valid/ and validation/",
-            got=", ".join(f"{name}/" for name in names if name in _SPLIT_NAMES),
+            got=", ".join(f"{split}/" for split in names if split in _SPLIT_NAMES),
             allowed=LAYOUTS,
             do="rename or add the folder that is missing",
         )
-    train, test = _classes(root, root / "train"), _classes(root, root / "test")
+    train, test = (_classes(root, root / split, f"{split}/") for split in ("train", "test"))
     _check_same_classes("train", train, "test", test)
     if not found:
         train, validation = _split_off_validation(train, seed)
     else:
-        validation = _classes(root, root / found[0])
+        validation = _classes(root, root / found[0], f"{found[0]}/")
         _check_same_classes("train", train, found[0], validation)
     return {"train": train, "validation": validation, "test": test}
 
@@ -131,9 +130,8 @@ def _split_off_validation(train: _Classes, seed: int) -> tuple[_Classes, _Classe
     return {name: p[0] for name, p in parts.items()}, {name: p[1] for name, p in parts.items()}
 
 
-def _classes(root: Path, folder: Path) -> _Classes:
+def _classes(root: Path, folder: Path, where: str) -> _Classes:
     """The images below each class folder, relative to `root`, by class in sorted order."""
-    where = folder.name if folder == root else f"{folder.name}/"
     found = {child.name: _images(root, child) for child in _folders(folder)}
     if not found:
         loose = any(_is_image(entry.name) for entry in folder.iterdir())
@@ -205,21 +203,3 @@ def _is_visible(name: str) -> bool:
 
 def _is_image(name: str) -> bool:
     return _is_visible(name) and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
-def _identify(
-    root: Path, items: Sequence[str], progress: Progress | None
-) -> tuple[dict[str, str], list[int]]:
-    """A hash of each file's bytes, and the shorter side of each image in pixels."""
-
-    def identify(item: str) -> tuple[str, int]:
-        content = (root / item).read_bytes()
-        return hashlib.sha256(content).hexdigest(), shorter_side(io.BytesIO(content), item)
-
-    digests, sides = {}, []
-    for item, (digest, side) in zip(
-        items, in_order(identify, items, "looking at images", progress), strict=True
-    ):
-        digests[item] = digest
-        sides.append(side)
-    return digests, sides

@@ -1,7 +1,9 @@
 """One image: from a file to RGB pixels of one resolution, the same way everywhere.
 
-For an ordinary photo this is
-`ImageOps.exif_transpose(Image.open(file)).convert("RGB").resize((R, R), Image.Resampling.BILINEAR)`.
+For an ordinary photo this is, and a snippet that uses a network has to do,
+
+    upright = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    pixels = np.asarray(upright.resize((R, R), Image.Resampling.BILINEAR))
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ def shorter_side(source: BinaryIO, name: str) -> int:
     """
     try:
         with Image.open(source, formats=_FORMATS) as opened:
-            return min(opened.size)
+            return int(min(opened.size))
     except _DAMAGE as error:
         raise broken_image(name, error) from error
 

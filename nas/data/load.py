@@ -1,4 +1,4 @@
-"""The way into the data: digits, a folder or an archive, by one call each for finding and decoding."""
+"""The way into the data: digits, a folder or an archive; find it first, then decode it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,7 +34,7 @@ Kind = Literal[
     "dense", "pointwise", "depthwise", "linear", "squeeze_excite", "pool", "add", "hardswish"
 ]
 Precision = Literal["fp32", "fp16", "int8"]
-KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
 _Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -120,23 +120,6 @@ def estimate_block_ms(roofline: Roofline, block: Block, precision: str) -> tuple
     return latency_ms, latency_ms * factor
 
 
-def estimate_network_ms(
-    roofline: Roofline, blocks: Iterable[Block], precision: str
-) -> tuple[float, float]:
-    """Latency of a whole network at batch 1, and its upper bound: its blocks and the constant.
-
-    Raises:
-        TableError: `precision` is not the one that the coefficients were fitted at.
-    """
-    latency_ms = roofline.constant_ms
-    upper_ms = roofline.constant_ms * roofline.bound_factor
-    for block in blocks:
-        block_ms, block_upper_ms = estimate_block_ms(roofline, block, precision)
-        latency_ms += block_ms
-        upper_ms += block_upper_ms
-    return latency_ms, upper_ms
-
-
 def operations_ms(roofline: Roofline, operations: Iterable[Operation]) -> float:
     """Latency of a sequence of operations, without the constant."""
     size = BYTES[roofline.precision]
@@ -177,7 +160,7 @@ def layer_operations(layer: Layer, height: int, width: int) -> tuple[Operation, 
 
 
 def convolution_kind(layer: Conv) -> Kind:
-    """Which coefficients a convolution takes; grouped ones that are not depthwise count as dense."""
+    """Which coefficients a convolution takes; grouped, but not depthwise, counts as dense."""
     if layer.groups == layer.in_channels > 1:
         return "depthwise"
     return "pointwise" if layer.kernel == 1 else "dense"

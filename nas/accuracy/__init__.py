@@ -1,0 +1,1 @@
+"""Accuracy of architectures: training the supernet, scoring with it, fine-tuning finalists."""

@@ -1,0 +1,155 @@
+"""Training a supernet: the sandwich rule with in-place distillation.
+
+Each step runs the largest network on the labels, and the smallest and some random ones on the
+largest one's output (Yu and Huang 2019, arXiv:1903.05134). Steps depend on nothing but the seed and
+their number, so training stopped anywhere continues as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from nas.accuracy.device import mixed_precision, resize, training_batch
+from nas.data import Dataset, batch_indices
+from nas.models import Supernet
+from nas.space import sample as sampling
+from nas.space.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class SupernetSettings:
+    """How a supernet is trained; all of it is part of what a checkpoint belongs to.
+
+    Attributes:
+        steps: Optimiser steps in all.
+        batch_size: Images for each step.
+        learning_rate: At its highest; rises over the first tenth, then falls as a cosine to 0.
+        weight_decay: On weights of convolutions and linear layers only.
+        random_networks: Between the largest and the smallest, for each step.
+        label_smoothing: Of the largest network's loss.
+        seed: Of weights, order, augmentation and drawn networks.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    weight_decay: float = 1e-4
+    random_networks: int = 2
+    label_smoothing: float = 0.1
+    seed: int = 0
+
+    def to_json(self) -> dict[str, int | float]:
+        """For checkpoints and `run.yaml`."""
+        return asdict(self)
+
+
+MOMENTUM = 0.9
+WARMUP_SHARE = 0.1
+GRADIENT_NORM = 5.0
+
+
+class SupernetTrainer:
+    """A supernet, its optimiser, and the step they are at."""
+
+    def __init__(self, supernet: Supernet, dataset: Dataset, settings: SupernetSettings) -> None:
+        self.supernet, self.dataset, self.settings = supernet, dataset, settings
+        self.step = 0
+        self.device = next(supernet.parameters()).device
+        self.largest = sampling.largest(supernet.space, supernet.plan)
+        self.smallest = sampling.smallest(supernet.space, supernet.plan)
+        self.optimiser = sgd(supernet, settings.learning_rate, settings.weight_decay)
+
+    def train(self, on_step: Callable[[int], None] = lambda step: None) -> None:
+        """Do the steps that are left; `on_step` is called after each with the number done."""
+        while self.step < self.settings.steps:
+            self.train_step()
+            on_step(self.step)
+
+    def train_step(self) -> None:
+        """One optimiser step."""
+        rate = cosine_rate(self.step, self.settings.steps, self.settings.learning_rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        self.backward(self.step)
+        nn.utils.clip_grad_norm_(self.supernet.parameters(), GRADIENT_NORM)
+        self.optimiser.step()
+        self.step += 1
+
+    def backward(self, step: int) -> None:
+        """Add up the gradients of one step's networks."""
+        settings = self.settings
+        seed = _mixed_seed(settings.seed, step)
+        indices = batch_indices(
+            len(self.dataset.train.labels), settings.batch_size, step, settings.seed
+        )
+        resolution = self.largest.resolution
+        images, labels = training_batch(self.dataset, indices, resolution, seed, self.device)
+        with mixed_precision(self.device):
+            logits = self.supernet(self.largest, images)
+            loss = nn.functional.cross_entropy(
+                logits.float(), labels, label_smoothing=settings.label_smoothing
+            )
+        loss.backward()
+        target = logits.detach().float().softmax(dim=1)
+        for architecture in [self.smallest, *self._drawn(seed)]:
+            with mixed_precision(self.device):
+                student = self.supernet(architecture, resize(images, architecture.resolution))
+                distillation = nn.functional.cross_entropy(student.float(), target)
+            distillation.backward()
+
+    def _drawn(self, seed: int) -> list[Architecture]:
+        rng = np.random.default_rng(seed)
+        space, plan = self.supernet.space, self.supernet.plan
+        return [sampling.sample(space, plan, rng) for _ in range(self.settings.random_networks)]
+
+    def momentum(self) -> dict[str, torch.Tensor]:
+        """The optimiser's buffers by the names of the weights."""
+        found = {}
+        for name, parameter in self.supernet.weights.items():
+            buffer = self.optimiser.state.get(parameter, {}).get("momentum_buffer")
+            if buffer is not None:
+                found[name] = buffer
+        return found
+
+    @torch.no_grad()
+    def restore(
+        self, weights: Mapping[str, torch.Tensor], momentum: Mapping[str, torch.Tensor], step: int
+    ) -> None:
+        """Continue from a saved state."""
+        for name, parameter in self.supernet.weights.items():
+            parameter.copy_(weights[name])
+            if name in momentum:
+                buffer = momentum[name].to(self.device)
+                self.optimiser.state[parameter]["momentum_buffer"] = buffer
+        self.step = step
+
+
+def sgd(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; vectors (norms and biases) do not decay."""
+    matrices = [p for p in module.parameters() if p.ndim > 1]
+    vectors = [p for p in module.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=MOMENTUM, nesterov=True)
+
+
+def cosine_rate(step: int, steps: int, highest: float) -> float:
+    """Learning rate of a step: linear warm-up over the first tenth, then a cosine to zero."""
+    warmup = max(1, round(steps * WARMUP_SHARE))
+    if step < warmup:
+        return highest * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return highest * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _mixed_seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,1 @@
+"""Profiling a device: what to measure, with which runtime, how, and the table it gives."""

@@ -1,0 +1,372 @@
+"""`nas profile`: from a device and a space to a latency table with a certificate.
+
+All distinct blocks and the whole models are timed together, in several rounds of random order, so
+that slow drift of the machine touches both alike. Twelve whole models calibrate the sum of blocks,
+fifty others set the bound, thirty others make the certificate.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.devices.machine import describe_machine, describe_processor
+from nas.devices.measure import Effort, median_and_spread, time_runs
+from nas.devices.runtimes import Runtime
+from nas.errors import InputError, MeasurementError, TableError
+from nas.export.graph import build_graph, random_weights
+from nas.files import disk_errors
+from nas.latency.metrics import agreement, conformal_upper
+from nas.latency.predict import apply_calibration
+from nas.latency.table import (
+    Calibration,
+    DeviceFile,
+    ExportSection,
+    LatencyTable,
+    Provenance,
+    Row,
+    WholeModels,
+    read_table,
+    write_table,
+)
+from nas.space.architecture import Architecture, Network
+from nas.space.blocks import Block, BlockKey
+from nas.space.enumerate import distinct_blocks
+from nas.space.sample import sample
+from nas.space.space import DEFAULT_CLASSES, SearchSpace
+
+FIT_MODELS, BOUND_MODELS, CERTIFICATE_MODELS = 12, 50, 30
+CLASSES = (2, 10, 100, 1000)
+PRECISION = "fp32"
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """What to profile.
+
+    Attributes:
+        name: The device's name, which becomes the folder's.
+        space: The search space whose blocks are measured.
+        plan: Its input plan.
+        resolutions: Input sizes in pixels.
+        classes: Numbers of classes for which classifiers are measured.
+        seed: Of the order and of the drawn whole models.
+        aliases: Short names of the device.
+        effort: How long each item is timed.
+    """
+
+    name: str
+    space: SearchSpace
+    plan: str
+    resolutions: tuple[int, ...]
+    classes: tuple[int, ...] = CLASSES
+    seed: int = 0
+    aliases: tuple[str, ...] = ()
+    effort: Effort = field(default_factory=Effort)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to time: a block by itself or a whole model."""
+
+    id: str
+    blocks: tuple[tuple[str, Block], ...]
+
+
+Progress = Callable[[int, int], None]
+
+
+def profile(
+    settings: ProfileSettings, runtime: Runtime, out: Path, progress: Progress = lambda *_: None
+) -> LatencyTable:
+    """Measure this machine and write the table to `out / settings.name`.
+
+    Finished measurements are kept beside the folder until the table is written: the same call
+    continues where a stopped one was. An existing table of the same device is extended.
+
+    Args:
+        settings: What to profile.
+        runtime: With what.
+        out: Folder that holds tables.
+        progress: Called with the number of finished and of all timings.
+
+    Raises:
+        TableError: `out / settings.name` holds a table of another device or runtime.
+        MeasurementError: The runtime refuses a model.
+    """
+    folder = out / settings.name
+    existing = _existing(folder, settings, runtime)
+    blocks = distinct_blocks(
+        settings.space, settings.plan, settings.resolutions, settings.classes
+    )
+    models = draw_models(settings)
+    items = [Item(f"block {block}", (("block", block),)) for block in blocks]
+    items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
+    journal = _Journal(out / f".{settings.name}.partial.jsonl", _fingerprint(settings, runtime))
+    times = _measure(items, settings, runtime, journal, progress)
+    rows = {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in blocks}
+    totals = [sum(rows[key].latency_ms for key in model.keys()) for model in models]
+    counts = [len(model.blocks) for model in models]
+    rounds = np.array([[ms for ms, _ in times[f"model {i}"]] for i in range(len(models))])
+    calibration = calibrate(settings, np.array(totals), np.array(counts), rounds)
+    table = _table(settings, runtime, folder, {**existing, **rows}, calibration)
+    write_table(table)
+    journal.remove()
+    return read_table(folder)
+
+
+def draw_models(settings: ProfileSettings) -> list[Network]:
+    """Distinct random architectures: first those to fit on, chosen to span the range of MACs."""
+    rng = np.random.default_rng(settings.seed)
+    total = FIT_MODELS + BOUND_MODELS + CERTIFICATE_MODELS
+    drawn: dict[str, Architecture] = {}
+    for _ in range(total * 20):
+        found = sample(settings.space, settings.plan, rng)
+        if found.resolution in settings.resolutions:
+            drawn.setdefault(found.id, found)
+        if len(drawn) == total:
+            break
+    else:
+        raise MeasurementError(
+            f"{settings.space.name} has too few networks for a calibration and a certificate",
+            got=f"{len(drawn)} distinct ones drawn",
+            allowed=f"at least {total}",
+        )
+    classes = DEFAULT_CLASSES[settings.plan]
+    networks = [settings.space.network(a, classes) for a in drawn.values()]
+    networks.sort(key=lambda network: network.cost.macs)
+    spanning = {round(i) for i in np.linspace(0, total - 1, FIT_MODELS)}
+    fit = [networks[i] for i in sorted(spanning)]
+    rest = [network for i, network in enumerate(networks) if i not in spanning]
+    return fit + [rest[i] for i in rng.permutation(len(rest))]
+
+
+def calibrate(
+    settings: ProfileSettings, totals: np.ndarray, counts: np.ndarray, rounds: np.ndarray
+) -> Calibration:
+    """Fit, bound and certificate from block sums and measured whole models.
+
+    Args:
+        settings: What was profiled.
+        totals: Sums of blocks, ms, shape `N` in the order of `draw_models`.
+        counts: Numbers of blocks, shape `N`.
+        rounds: Measured latencies, ms, shape `N x rounds`.
+    """
+    measured = np.median(rounds, axis=1)
+    fit = slice(0, FIT_MODELS)
+    constant, factor, per_block = fit_calibration(totals[fit], counts[fit], measured[fit])
+    values: dict[str, Any] = {
+        "space": settings.space.name,
+        "plan": settings.plan,
+        "resolutions": sorted(settings.resolutions),
+        "precision": PRECISION,
+        "constant_ms": _rounded(constant),
+        "sum_factor": _rounded(factor),
+        "per_block_ms": _rounded(per_block),
+        "fit_models": FIT_MODELS,
+        "bound_models": BOUND_MODELS,
+    }
+    draft = Calibration(
+        **values, lower_factor=1.0, upper_factor=1.0, certificate=_NO_CERTIFICATE
+    )
+    predicted = np.array(
+        [apply_calibration(draft, float(t), int(c)) for t, c in zip(totals, counts, strict=True)]
+    )
+    ratios = (measured / predicted)[FIT_MODELS : FIT_MODELS + BOUND_MODELS]
+    upper, lower = conformal_upper(ratios), 1 / conformal_upper(1 / ratios)
+    held_out = slice(FIT_MODELS + BOUND_MODELS, None)
+    compared = agreement(predicted[held_out], measured[held_out])
+    halves = np.median(rounds[:, ::2], axis=1), np.median(rounds[:, 1::2], axis=1)
+    certificate = WholeModels(
+        **{name: _rounded(value) if isinstance(value, float) else value
+           for name, value in asdict(compared).items()},
+        coverage=float((measured[held_out] <= predicted[held_out] * upper).mean()),
+        repeat_difference=_rounded(float(np.abs(halves[0] / halves[1] - 1).mean())),
+        points=[[_rounded(float(p)), _rounded(float(m))]
+                for p, m in zip(predicted[held_out], measured[held_out], strict=True)],
+    )  # fmt: skip
+    return Calibration(
+        **values,
+        lower_factor=_rounded(lower),
+        upper_factor=_rounded(upper),
+        certificate=certificate,
+    )
+
+
+def fit_calibration(
+    totals: np.ndarray, counts: np.ndarray, measured: np.ndarray
+) -> tuple[float, float, float]:
+    """Constant, factor on the sum, and cost per block, by least squares on relative errors.
+
+    A block measured by itself pays for a call of the runtime and for reordering its input and
+    output, which it does not pay inside a network: the cost per block comes out negative.
+    """
+    features = np.stack([np.ones_like(totals), totals, counts.astype(float)], axis=1)
+    weighted = features / measured[:, None]
+    solution, *_ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
+    return float(solution[0]), float(solution[1]), float(solution[2])
+
+
+def _measure(
+    items: list[Item],
+    settings: ProfileSettings,
+    runtime: Runtime,
+    journal: _Journal,
+    progress: Progress,
+) -> dict[str, list[tuple[float, int]]]:
+    """Per item, the median and number of runs of each round."""
+    effort = settings.effort
+    done = journal.read()
+    total = effort.rounds * len(items)
+    weights = random_weights(settings.seed)
+    for round_index in range(effort.rounds):
+        order = np.random.default_rng([settings.seed, round_index]).permutation(len(items))
+        for item in (items[i] for i in order):
+            if (round_index, item.id) not in done:
+                graph = build_graph(item.blocks, weights, runtime.target)
+                run = runtime.load(graph.SerializeToString())
+                result = time_runs(run, effort)
+                done[round_index, item.id] = result
+                journal.append(round_index, item.id, *result)
+            progress(len(done), total)
+    return {item.id: [done[r, item.id] for r in range(effort.rounds)] for item in items}
+
+
+def _row(times: list[tuple[float, int]]) -> Row:
+    median, spread = median_and_spread([ms for ms, _ in times])
+    return Row(median, spread, sum(runs for _, runs in times))
+
+
+def _existing(folder: Path, settings: ProfileSettings, runtime: Runtime) -> dict[BlockKey, Row]:
+    """Rows of a table that is extended.
+
+    Raises:
+        TableError: The folder is there and is not a table of this device and runtime.
+    """
+    if not folder.exists():
+        return {}
+    table = read_table(folder)
+    device = table.device
+    mine = (runtime.name, runtime.threads, "measured", describe_processor())
+    if (device.runtime, device.threads, table.provenance, device.hardware) != mine:
+        raise TableError(
+            f"{folder} holds a table of another device, runtime or number of threads",
+            got=f"{device.hardware}, {device.runtime}, {device.threads} threads",
+            allowed=f"{mine[3]}, {mine[0]}, {mine[1]} threads",
+            do="another --device name or --out folder",
+        )
+    return dict(table.rows)
+
+
+def _table(
+    settings: ProfileSettings,
+    runtime: Runtime,
+    folder: Path,
+    rows: dict[BlockKey, Row],
+    calibration: Calibration,
+) -> LatencyTable:
+    old = read_table(folder).device if folder.exists() else None
+    kept = [
+        c for c in (old.calibrations if old else [])
+        if (c.space, c.plan, c.precision) != (calibration.space, calibration.plan, PRECISION)
+    ]  # fmt: skip
+    effort = settings.effort
+    device = DeviceFile(
+        schema=1,
+        name=settings.name,
+        aliases=sorted({*settings.aliases, *(old.aliases if old else [])}),
+        hardware=describe_processor(),
+        runtime=runtime.name,
+        runtime_version=runtime.version,
+        threads=runtime.threads,
+        mode=None,
+        precision=PRECISION,
+        export=ExportSection(**asdict(runtime.target)),
+        provenance=Provenance(
+            kind="measured",
+            date=datetime.date.today(),
+            method=f"median of {effort.rounds} rounds in random order, each the median of at least "
+            f"{effort.min_runs} runs",
+            machine=describe_machine(),
+        ),
+        rows=len(rows),
+        calibrations=[*kept, calibration],
+    )
+    return LatencyTable(device, rows, folder)
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """Finished timings of a profile that is under way, one JSON line each."""
+
+    path: Path
+    fingerprint: str
+
+    def read(self) -> dict[tuple[int, str], tuple[float, int]]:
+        """What an earlier, stopped run with the same settings measured; else start afresh."""
+        lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.exists() else []
+        if not lines or lines[0] != self.fingerprint:
+            with disk_errors(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.write_text(self.fingerprint + "\n", encoding="utf-8")
+            return {}
+        done = {}
+        for line in lines[1:-1]:  # the last one is empty, or was cut off
+            round_index, item, latency_ms, runs = json.loads(line)
+            done[round_index, item] = (float(latency_ms), int(runs))
+        with disk_errors(self.path):
+            self.path.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+        return done
+
+    def append(self, round_index: int, item: str, latency_ms: float, runs: int) -> None:
+        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([round_index, item, latency_ms, runs]) + "\n")
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _fingerprint(settings: ProfileSettings, runtime: Runtime) -> str:
+    """Settings and machine as one line: timings are only continued where all of it is equal."""
+    content = {
+        "space": settings.space.file.model_dump(mode="json"),
+        "settings": [settings.plan, settings.resolutions, settings.classes, settings.seed],
+        "effort": asdict(settings.effort),
+        "runtime": [runtime.name, runtime.version, runtime.threads],
+        "machine": describe_machine(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+_NO_CERTIFICATE = WholeModels(
+    models=1, mape=0, within_5=0, within_10=0, rank_correlation=0, coverage=0, repeat_difference=0
+)
+
+
+def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> tuple[int, ...]:
+    """`wanted`, or all of the plan's where it is empty.
+
+    Raises:
+        InputError: The plan lacks one of them.
+    """
+    known = space.plan(plan).resolutions
+    chosen = tuple(wanted) or tuple(known)
+    for resolution in chosen:
+        if resolution not in known:
+            raise InputError(
+                f"plan {plan} of {space.name} has no such resolution",
+                got=resolution,
+                allowed=", ".join(map(str, known)),
+            )
+    return chosen

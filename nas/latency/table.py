@@ -1,0 +1,356 @@
+"""Latency tables: one folder for each device, read and checked, written whole or not at all.
+
+A folder holds `device.yaml` (what was measured, how, how well it predicts) and `blocks.csv` (one
+row for each block key) for a measured table, or coefficients in `device.yaml` and the published
+rows behind them in `sources.csv` for an estimated one.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from nas.documents import Section, read_yaml
+from nas.errors import OptionError, SpaceError, TableError
+from nas.files import search_folders, write_text
+from nas.latency.roofline import Roofline
+from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
+
+KIND = "latency_tables"
+COLUMNS = (
+    "schema", "op", "precision", "batch", "height", "width", "in_channels", "out_channels",
+    "params", "latency_ms", "spread_ms", "samples",
+)  # fmt: skip
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ExportSection(Section):
+    """Which ONNX the device's runtime accepts."""
+
+    opset: Annotated[int, Field(ge=13, le=21)]
+    ir_version: Annotated[int, Field(ge=7, le=10)]
+    hardswish: bool
+
+
+class Provenance(Section):
+    """Where the numbers come from."""
+
+    kind: Literal["measured", "estimated"]
+    date: datetime.date
+    method: str
+    sources: list[str] = []
+    machine: dict[str, str | int | float | None] = {}
+
+
+class WholeModels(Section):
+    """A certificate of a measured table: predictions against whole models not used to make it."""
+
+    models: Annotated[int, Field(gt=0)]
+    mape: NotNegative
+    within_5: Share
+    within_10: Share
+    rank_correlation: Annotated[float, Field(ge=-1, le=1)]
+    coverage: Share
+    repeat_difference: NotNegative
+    points: list[Annotated[list[Positive], Field(min_length=2, max_length=2)]] = []
+
+
+class Calibration(Section):
+    """How block sums become whole-model latencies, for one space and plan.
+
+    `latency = constant_ms + sum_factor * sum of blocks + per_block_ms * number of blocks`, and the
+    interval is that times `lower_factor` to `upper_factor`.
+    """
+
+    space: str
+    plan: str
+    resolutions: list[int]
+    precision: str
+    constant_ms: float
+    sum_factor: Positive
+    per_block_ms: float
+    lower_factor: Positive
+    upper_factor: Positive
+    fit_models: int
+    bound_models: int
+    certificate: WholeModels
+
+
+class LeftOutFamily(Section):
+    """Error of an estimate on a family of networks that was left out of the fit."""
+
+    family: str
+    device: str
+    networks: int
+    median_error: NotNegative
+    largest_error: NotNegative
+
+
+class LeftOutFamilies(Section):
+    """The certificate of an estimated table."""
+
+    kind: Literal["left-out-families"]
+    median_error: NotNegative
+    largest_error: NotNegative
+    families: list[LeftOutFamily]
+
+
+class DeviceFile(Section):
+    """What `device.yaml` holds."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    aliases: list[str] = []
+    hardware: str
+    runtime: str
+    runtime_version: str | None
+    threads: Annotated[int, Field(gt=0)] | None
+    mode: str | None
+    precision: Literal["fp32", "fp16", "int8"]
+    export: ExportSection
+    provenance: Provenance
+    rows: Annotated[int, Field(gt=0)] | None = None
+    calibrations: list[Calibration] = []
+    roofline: Roofline | None = None
+    certificate: LeftOutFamilies | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> DeviceFile:
+        estimated = self.provenance.kind == "estimated"
+        if estimated and (self.roofline is None or self.certificate is None):
+            raise ValueError("an estimated table has a roofline and a certificate")
+        if not estimated and (self.rows is None or self.roofline is not None):
+            raise ValueError("a measured table has rows, and no roofline")
+        return self
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured block: median latency, median absolute deviation, number of timed runs."""
+
+    latency_ms: float
+    spread_ms: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """A device's table as read from its folder; `rows` is empty for an estimated one."""
+
+    device: DeviceFile
+    rows: Mapping[BlockKey, Row]
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The device's full name."""
+        return self.device.name
+
+    @property
+    def provenance(self) -> str:
+        """`measured` or `estimated`."""
+        return self.device.provenance.kind
+
+    def calibration(self, space: str, plan: str, precision: str) -> Calibration | None:
+        """The calibration for a space and plan, if there is one."""
+        wanted = (space, plan, precision)
+        for found in self.device.calibrations:
+            if (found.space, found.plan, found.precision) == wanted:
+                return found
+        return None
+
+
+def table_folders() -> dict[str, Path]:
+    """Every table that can be named and its folder; the first place of look-up wins."""
+    found: dict[str, Path] = {}
+    for folder in search_folders(KIND):
+        for path in sorted(folder.glob("*/device.yaml")):
+            found.setdefault(path.parent.name, path.parent)
+    return found
+
+
+def load_table(device: str) -> LatencyTable:
+    """The table of a device by name, alias, or (with a path separator) by folder.
+
+    Raises:
+        OptionError: No table has that name.
+        TableError: The table is not valid.
+    """
+    if "/" in device or "\\" in device:
+        return read_table(Path(device))
+    folders = table_folders()
+    if device in folders:
+        return read_table(folders[device])
+    aliases: dict[str, Path] = {}
+    for folder in folders.values():
+        for alias in _read_device(folder).aliases:
+            aliases.setdefault(alias, folder)
+    if device not in aliases:
+        known = sorted({*aliases, *folders})
+        raise OptionError(
+            "no latency table has this device name",
+            got=device,
+            allowed=", ".join(known) or "none found",
+            do=f"nas devices, or measure it: nas profile --device {device}",
+        )
+    return read_table(aliases[device])
+
+
+def read_table(folder: Path) -> LatencyTable:
+    """Read and check a table's folder.
+
+    Raises:
+        TableError: Something in it is missing, broken or contradictory; names the file and line.
+    """
+    device = _read_device(folder)
+    if device.provenance.kind == "estimated":
+        return LatencyTable(device, {}, folder)
+    path = folder / "blocks.csv"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise TableError(f"{path} cannot be read: {cause}", do=_again(device)) from cause
+    rows = _parse_rows(text, path, device)
+    if len(rows) != device.rows:
+        raise TableError(
+            f"{path} is cut off or misses rows",
+            got=f"{len(rows)} rows",
+            allowed=f"the {device.rows} rows that device.yaml counts",
+            do=_again(device),
+        )
+    return LatencyTable(device, rows, folder)
+
+
+def write_table(table: LatencyTable) -> None:
+    """Write a table into its folder: rows first, so that `device.yaml` never counts too many."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for key in sorted(table.rows, key=_row_order):
+        block, row = key.block, table.rows[key]
+        writer.writerow(
+            [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
+             block.in_channels, block.out_channels, block.params_json,
+             _number(row.latency_ms), _number(row.spread_ms), row.samples]
+        )  # fmt: skip
+    write_text(table.folder / "blocks.csv", buffer.getvalue())
+    content = table.device.model_dump(by_alias=True)
+    content = {key: value for key, value in content.items() if not _unused(key, value)}
+    write_text(table.folder / "device.yaml", dump_yaml(content))
+
+
+def dump_yaml(content: object) -> str:
+    """YAML in the order given, without aliases."""
+    return yaml.dump(content, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes short lists of numbers on one line and repeats values instead of naming them."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _flow_numbers(dumper: yaml.SafeDumper, data: list[object]) -> yaml.Node:
+    flat = all(isinstance(item, int | float) for item in data)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flat)
+
+
+_PlainDumper.add_representer(list, _flow_numbers)
+
+
+def _unused(key: str, value: object) -> bool:
+    optional = {"aliases", "rows", "calibrations", "roofline", "certificate"}
+    return key in optional and value in (None, [])
+
+
+def _read_device(folder: Path) -> DeviceFile:
+    path = folder / "device.yaml"
+    if not path.is_file():
+        raise TableError(
+            f"{folder} is not a latency table: it has no device.yaml", do="nas devices"
+        )
+    device = read_yaml(path, DeviceFile, TableError)
+    return device
+
+
+def _parse_rows(text: str, path: Path, device: DeviceFile) -> dict[BlockKey, Row]:
+    if not text.endswith("\n"):
+        raise TableError(f"{path} is cut off: its last line has no end", do=_again(device))
+    lines = csv.reader(io.StringIO(text))
+    header = next(lines, [])
+    if tuple(header) != COLUMNS:
+        raise TableError(
+            f"{path} line 1: the columns are fixed",
+            got=",".join(header),
+            allowed=",".join(COLUMNS),
+            do=_again(device),
+        )
+    rows: dict[BlockKey, Row] = {}
+    for fields in lines:
+        where = f"{path} line {lines.line_num}"
+        key, row = _parse_row(fields, where, device)
+        if key in rows:
+            raise TableError(f"{where}: a block key is listed twice", got=str(key))
+        rows[key] = row
+    return rows
+
+
+def _parse_row(fields: list[str], where: str, device: DeviceFile) -> tuple[BlockKey, Row]:
+    if len(fields) != len(COLUMNS):
+        raise TableError(
+            f"{where}: a row has {len(COLUMNS)} columns", got=len(fields), do=_again(device)
+        )
+    schema, op, precision, batch, height, width, inputs, outputs, params, *numbers = fields
+    if schema != str(KEY_SCHEMA):
+        raise TableError(
+            f"{where}: unknown version of the block key", got=schema, allowed=str(KEY_SCHEMA)
+        )
+    try:
+        size = (int(height), int(width))
+        block = make_block(op, size, int(inputs), int(outputs), json.loads(params))
+        key = BlockKey(block, precision, int(batch))
+        latency_ms, spread_ms, samples = float(numbers[0]), float(numbers[1]), int(numbers[2])
+    except (ValueError, TypeError, AttributeError, SpaceError) as cause:
+        raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
+    if not math.isfinite(latency_ms) or latency_ms <= 0:
+        raise TableError(
+            f"{where}: latency_ms must be a finite number above zero",
+            got=numbers[0],
+            do=_again(device),
+        )
+    if not math.isfinite(spread_ms) or spread_ms < 0:
+        raise TableError(
+            f"{where}: spread_ms must be a finite number, not negative", got=numbers[1]
+        )
+    return key, Row(latency_ms, spread_ms, samples)
+
+
+def _again(device: DeviceFile) -> str:
+    spaces = [f"--space {c.space} --plan {c.plan}" for c in device.calibrations[:1]]
+    return " ".join(["nas profile", f"--device {device.name}", *spaces])
+
+
+def _row_order(key: BlockKey) -> tuple[object, ...]:
+    block = key.block
+    return (
+        key.precision, key.batch, block.op, block.height, block.width,
+        block.in_channels, block.out_channels, block.params_json,
+    )  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"

@@ -1,0 +1,58 @@
+"""Fronts: which points are not dominated, and the volume they dominate. All is minimised."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def non_dominated(costs: np.ndarray) -> np.ndarray:
+    """Which rows no other row dominates: at least as good everywhere and better somewhere.
+
+    Args:
+        costs: Shape `N x M`, minimised. Equal rows do not dominate each other. Rows with NaN are
+            never in the front and dominate nothing.
+
+    Returns:
+        Boolean mask of shape `N`.
+    """
+    costs = np.asarray(costs, dtype=float)
+    mask = ~np.isnan(costs).any(axis=1) if costs.size else np.zeros(len(costs), dtype=bool)
+    for index in np.flatnonzero(mask):
+        others = costs[mask]
+        better = (others <= costs[index]).all(axis=1) & (others < costs[index]).any(axis=1)
+        mask[index] = not better.any()
+    return mask
+
+
+def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
+    """Area or volume between the points and `reference` that some point dominates.
+
+    Args:
+        costs: Shape `N x M`, minimised, M of 1 or more. Points not below `reference` in every
+            objective add nothing; no points give 0.
+        reference: Shape `M`.
+
+    Source: recursion over slices of the last objective (Fonseca et al. 2006,
+    doi:10.1109/CEC.2006.1688440); O(N^(M-1) log N), meant for fronts of some hundred points.
+    """
+    costs = np.asarray(costs, dtype=float).reshape(-1, len(reference))
+    inside = costs[(costs < reference).all(axis=1)]
+    if len(inside) == 0:
+        return 0.0
+    if len(reference) == 1:
+        return float(reference[0] - inside.min())
+    front = inside[non_dominated(inside)]
+    front = front[np.argsort(front[:, -1], kind="stable")]
+    edges = np.append(front[1:, -1], reference[-1])
+    return sum(
+        float(edge - point[-1]) * hypervolume(front[: i + 1, :-1], reference[:-1])
+        for i, (point, edge) in enumerate(zip(front, edges, strict=True))
+        if edge > point[-1]
+    )
+
+
+def hypervolume_contributions(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """How much hypervolume is lost without each point, shape `N`."""
+    total = hypervolume(costs, reference)
+    rest = [hypervolume(np.delete(costs, i, axis=0), reference) for i in range(len(costs))]
+    return np.maximum(total - np.array(rest), 0.0)
