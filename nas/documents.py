@@ -49,7 +49,8 @@ def parse_yaml(text: str, model: type[Model], error: type[InputError], where: st
         mark = cause.problem_mark or cause.context_mark
         line = f" line {mark.line + 1}" if mark else ""
         raise error(f"{where}{line} is not valid YAML: {cause.problem}") from cause
-    except (yaml.YAMLError, RecursionError) as cause:
+    except (yaml.YAMLError, RecursionError, ValueError) as cause:
+        # PyYAML leaks the ValueError of what only looks like a date or a number: 2026-13-45.
         raise error(f"{where} is not valid YAML: {cause}") from cause
     return validate(content, model, error, where, lines)
 
@@ -79,15 +80,18 @@ def _first_problem(
     location = problem["loc"]
     line = _line_of(location, lines)
     at = f"{where} line {line}" if line else where
-    name = ".".join(str(part) for part in location if part in _known(location, lines)) or "document"
+    known = _known(location, lines)
+    name = "".join(f"{part}." for part in known).removesuffix(".")
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"{at}: unknown key {location[-1]!r} in {_parent(location)}"
     if problem["type"] == "missing":
-        return f"{at}: {name} is missing"
+        missing = location if not lines else (*known, location[-1])
+        return f"{at}: {'.'.join(map(str, missing))} is missing"
     got = problem["input"]
     shown = "" if isinstance(got, dict | list) and len(str(got)) > 60 else f"; got {got!r}"
-    return f"{at}: {name}: {message[:1].lower()}{message[1:]}{shown}"
+    about = f"{at}: {name}" if name else at
+    return f"{about}: {message[:1].lower()}{message[1:]}{shown}"
 
 
 def _depth(problem: Any) -> tuple[bool, int]:
@@ -103,8 +107,7 @@ def _known(location: Location, lines: Mapping[Location, int]) -> Location:
     for part in location:
         if (*found, part) in lines:
             found = (*found, part)
-    missing_last = location[-1:] if location else ()
-    return found + (missing_last if isinstance(missing_last[0] if missing_last else 0, str) else ())
+    return found
 
 
 def _line_of(location: Location, lines: Mapping[Location, int]) -> int | None:

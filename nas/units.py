@@ -41,7 +41,8 @@ def _parse(text: str, what: str, units: dict[str, float], example: str) -> float
         raise UnitError(rule, got=text, allowed=allowed, do=example)
     value = float(number) * units[unit]
     if not math.isfinite(value) or value <= 0:
-        raise UnitError(f"{what} is above zero", got=text, allowed=allowed, do=example)
+        rule = f"{what} is above zero" if value <= 0 else f"{what} is finite"
+        raise UnitError(rule, got=text, allowed=allowed, do=example)
     return value
 
 

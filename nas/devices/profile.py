@@ -10,22 +10,24 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from nas.devices.machine import describe_machine, describe_processor
 from nas.devices.measure import Effort, median_and_spread, time_runs
 from nas.devices.runtimes import Runtime
-from nas.errors import InputError, MeasurementError, TableError
+from nas.errors import InputError, MeasurementError, OptionError, TableError
 from nas.export.graph import build_graph, random_weights
 from nas.files import disk_errors
 from nas.latency.metrics import agreement, conformal_upper
 from nas.latency.predict import apply_calibration
 from nas.latency.table import (
+    NAME_PATTERN,
     Calibration,
     DeviceFile,
     ExportSection,
@@ -44,7 +46,7 @@ from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
 FIT_MODELS, BOUND_MODELS, CERTIFICATE_MODELS = 12, 50, 30
 CLASSES = (2, 10, 100, 1000)
-PRECISION = "fp32"
+PRECISION: Final = "fp32"
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,16 @@ def profile(
         progress: Called with the number of finished and of all timings.
 
     Raises:
+        OptionError: `settings.name` cannot be a device's name.
         TableError: `out / settings.name` holds a table of another device or runtime.
         MeasurementError: The runtime refuses a model.
     """
+    _check_name(settings.name)
     folder = out / settings.name
     existing = _existing(folder, settings, runtime)
-    blocks = distinct_blocks(
-        settings.space, settings.plan, settings.resolutions, settings.classes
-    )
+    # The whole models have the plan's default number of classes.
+    classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
+    blocks = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
     models = draw_models(settings)
     items = [Item(f"block {block}", (("block", block),)) for block in blocks]
     items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
@@ -173,9 +177,7 @@ def calibrate(
         "fit_models": FIT_MODELS,
         "bound_models": BOUND_MODELS,
     }
-    draft = Calibration(
-        **values, lower_factor=1.0, upper_factor=1.0, certificate=_NO_CERTIFICATE
-    )
+    draft = Calibration(**values, lower_factor=1.0, upper_factor=1.0, certificate=_NO_CERTIFICATE)
     predicted = np.array(
         [apply_calibration(draft, float(t), int(c)) for t, c in zip(totals, counts, strict=True)]
     )
@@ -185,8 +187,11 @@ def calibrate(
     compared = agreement(predicted[held_out], measured[held_out])
     halves = np.median(rounds[:, ::2], axis=1), np.median(rounds[:, 1::2], axis=1)
     certificate = WholeModels(
-        **{name: _rounded(value) if isinstance(value, float) else value
-           for name, value in asdict(compared).items()},
+        models=compared.models,
+        mape=_rounded(compared.mape),
+        within_5=_rounded(compared.within_5),
+        within_10=_rounded(compared.within_10),
+        rank_correlation=_rounded(compared.rank_correlation),
         coverage=float((measured[held_out] <= predicted[held_out] * upper).mean()),
         repeat_difference=_rounded(float(np.abs(halves[0] / halves[1] - 1).mean())),
         points=[[_rounded(float(p)), _rounded(float(m))]
@@ -206,11 +211,15 @@ def fit_calibration(
     """Constant, factor on the sum, and cost per block, by least squares on relative errors.
 
     A block measured by itself pays for a call of the runtime and for reordering its input and
-    output, which it does not pay inside a network: the cost per block comes out negative.
+    output, which it does not pay inside a network: the cost per block comes out negative. Where
+    noise would turn the sum's factor round, the sum is only scaled.
     """
     features = np.stack([np.ones_like(totals), totals, counts.astype(float)], axis=1)
     weighted = features / measured[:, None]
     solution, *_ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
+    if solution[1] <= 0:
+        shares = totals / measured
+        return 0.0, float(shares.sum() / (shares**2).sum()), 0.0
     return float(solution[0]), float(solution[1]), float(solution[2])
 
 
@@ -237,6 +246,16 @@ def _measure(
                 journal.append(round_index, item.id, *result)
             progress(len(done), total)
     return {item.id: [done[r, item.id] for r in range(effort.rounds)] for item in items}
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise OptionError(
+            "a device's name is also its folder's",
+            got=name,
+            allowed="lower-case letters, digits, dots, dashes and underscores",
+            do="--device hardware-runtime, such as nuc-onnxruntime",
+        )
 
 
 def _row(times: list[tuple[float, int]]) -> Row:

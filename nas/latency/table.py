@@ -32,8 +32,10 @@ COLUMNS = (
     "params", "latency_ms", "spread_ms", "samples",
 )  # fmt: skip
 
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -79,9 +81,9 @@ class Calibration(Section):
     plan: str
     resolutions: list[int]
     precision: str
-    constant_ms: float
+    constant_ms: Finite
     sum_factor: Positive
-    per_block_ms: float
+    per_block_ms: Finite
     lower_factor: Positive
     upper_factor: Positive
     fit_models: int
@@ -111,8 +113,8 @@ class LeftOutFamilies(Section):
 class DeviceFile(Section):
     """What `device.yaml` holds."""
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     aliases: list[str] = []
     hardware: str
     runtime: str
@@ -300,12 +302,16 @@ def _parse_rows(text: str, path: Path, device: DeviceFile) -> dict[BlockKey, Row
             do=_again(device),
         )
     rows: dict[BlockKey, Row] = {}
-    for fields in lines:
+    try:
+        for fields in lines:
+            where = f"{path} line {lines.line_num}"
+            key, row = _parse_row(fields, where, device)
+            if key in rows:
+                raise TableError(f"{where}: a block key is listed twice", got=str(key))
+            rows[key] = row
+    except csv.Error as cause:
         where = f"{path} line {lines.line_num}"
-        key, row = _parse_row(fields, where, device)
-        if key in rows:
-            raise TableError(f"{where}: a block key is listed twice", got=str(key))
-        rows[key] = row
+        raise TableError(f"{where} is not valid CSV: {cause}", do=_again(device)) from cause
     return rows
 
 
@@ -323,6 +329,7 @@ def _parse_row(fields: list[str], where: str, device: DeviceFile) -> tuple[Block
         size = (int(height), int(width))
         block = make_block(op, size, int(inputs), int(outputs), json.loads(params))
         key = BlockKey(block, precision, int(batch))
+        hash(key)  # a list among the params would pass until here
         latency_ms, spread_ms, samples = float(numbers[0]), float(numbers[1]), int(numbers[2])
     except (ValueError, TypeError, AttributeError, SpaceError) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause

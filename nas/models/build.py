@@ -116,6 +116,10 @@ class Model(nn.Module):
         modules = {_module_name(p): BlockModule(b.layers) for p, b in network.blocks}
         self.blocks = nn.ModuleDict(modules)
 
+    def layer(self, position: str, name: str) -> nn.Module:
+        """One layer's module by the position of its block and its own name."""
+        return self.blocks.get_submodule(f"{_module_name(position)}.body.{name}")
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
         for block in self.blocks.values():

@@ -11,7 +11,7 @@ from nas.space.blocks import Block, Param, make_block
 from nas.space.schema import Choice, Plan, Reference, ReferenceLayer, SpaceFile, Stage
 
 RGB = 3
-SE_DIVISOR = 8
+INNER_DIVISOR = 8
 
 
 def round_channels(channels: float, divisor: int) -> int:
@@ -49,7 +49,11 @@ def resolve(
 
     chain = _Chain([], (resolution, resolution))
     stem = space.stem
-    params = {"kernel": stem.kernel, "stride": plan.stem_stride, "activation": stem.activation}
+    params: dict[str, Param] = {
+        "kernel": stem.kernel,
+        "stride": plan.stem_stride,
+        "activation": stem.activation,
+    }
     chain.add("stem", "stem", scaled(stem.channels, stem.scale), params)
     for number, stage in enumerate(space.stages, 1):
         _add_stage(chain, f"stage{number}", stage, scaled(stage.channels), plan, number, choices)
@@ -137,10 +141,15 @@ def _block_params(
     if op == "depthwise_separable":
         return params
     # Without expansion the block works on its own input, whatever the rounding would say.
-    hidden = chain.channels if expand == 1 else round_channels(chain.channels * expand, 8)
-    squeeze = round_channels(hidden * stage.se, SE_DIVISOR)
+    hidden = chain.channels if expand == 1 else _inner_channels(chain.channels * expand)
+    squeeze = _inner_channels(hidden * stage.se) if stage.se else 0
     residual = stride == 1 and chain.channels == out
     return {**params, "hidden": hidden, "se": squeeze, "gate": stage.gate, "residual": residual}
+
+
+def _inner_channels(channels: float) -> int:
+    """Channels inside a block: rounded as the papers do, with the divisor as the least."""
+    return max(INNER_DIVISOR, round_channels(channels, INNER_DIVISOR))
 
 
 def resolve_reference(name: str, reference: Reference, classes: int | None) -> Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -31,9 +31,9 @@ def to_genome(space: SearchSpace, architecture: Architecture) -> Genome:
 
 def sample(space: SearchSpace, plan: str, rng: np.random.Generator) -> Architecture:
     """One architecture, every dimension drawn uniformly."""
-    return from_genome(
-        space, plan, {d.name: d.choices[rng.integers(len(d.choices))] for d in space.dimensions(plan)}
-    )
+    dimensions = space.dimensions(plan)
+    drawn = {d.name: d.choices[rng.integers(len(d.choices))] for d in dimensions}
+    return from_genome(space, plan, drawn)
 
 
 def mutate(
@@ -73,9 +73,7 @@ def largest(space: SearchSpace, plan: str, cost: str = "macs") -> Architecture:
     return _extreme(space, plan, cost, max)
 
 
-def _extreme(
-    space: SearchSpace, plan: str, cost: str, pick: Callable[..., Choice]
-) -> Architecture:
+def _extreme(space: SearchSpace, plan: str, cost: str, pick: Callable[..., Choice]) -> Architecture:
     """Coordinate search; exact because MACs and params are monotone in every choice."""
     genome: Genome = {}
     for d in space.dimensions(plan):
@@ -128,14 +126,20 @@ def _count_at_width(space: SearchSpace, plan: str, width: float) -> int:
 
 
 def _count_stage(stage: Stage, first_changes_shape: bool) -> int:
-    per_block = len(stage.variants) if stage.variants else math.prod(
-        len(stage.options(name)) for name in ("kernel", "expand")
-    )
+    names = ("variant",) if stage.variants else ("kernel", "expand")
+    per_block: int = math.prod(len(stage.options(name)) for name in names)
     depths = [int(depth) for depth in stage.options("depth")]
     if not stage.skips:
-        return sum(per_block**depth for depth in depths)
+        return _powers(per_block, depths)
     # With skips, the blocks that do something form a sequence of any length up to the depth.
     real = per_block - len(stage.skips)
     free = depths[0] - 1 if first_changes_shape else depths[0]
-    sequences = sum(real**length for length in range(free + 1))
+    sequences = _powers(real, range(free + 1))
     return (real + 1) * sequences if first_changes_shape else sequences
+
+
+def _powers(base: int, exponents: Iterable[int]) -> int:
+    total = 0
+    for exponent in exponents:
+        total += math.prod([base] * exponent)
+    return total

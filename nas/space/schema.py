@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from nas.documents import Section
 from nas.space.layers import Activation, Gate
 
+
+def _check_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("input should be a number")
+    return value
+
+
+def _check_odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("a kernel is an odd number")
+    return value
+
+
+def _form(value: Any) -> str:
+    return "list" if isinstance(value, list) else "one"
+
+
 Positive = Annotated[int, Field(gt=0, le=65536)]
-Odd = Annotated[int, Field(gt=0, le=31)]
-Ratio = Annotated[int | float, Field(gt=0, le=64)]
+Odd = Annotated[int, Field(gt=0, le=31), AfterValidator(_check_odd)]
+Ratio = Annotated[int | float, Field(gt=0, le=64), BeforeValidator(_check_number)]
+Expand = Annotated[int | float, Field(ge=1, le=64), BeforeValidator(_check_number)]
+# One value, or a list of choices; mistakes are reported against the form that was meant.
+Depths = Annotated[
+    Annotated[Positive, Tag("one")] | Annotated[list[Positive], Field(min_length=1), Tag("list")],
+    Discriminator(_form),
+]
+Kernels = Annotated[
+    Annotated[Odd, Tag("one")] | Annotated[list[Odd], Field(min_length=1), Tag("list")],
+    Discriminator(_form),
+]
+Expands = Annotated[
+    Annotated[Expand, Tag("one")] | Annotated[list[Expand], Field(min_length=1), Tag("list")],
+    Discriminator(_form),
+]
 OpName = Literal["inverted_residual", "depthwise_separable"]
 Choice = int | float | str
 Item = TypeVar("Item")
@@ -44,7 +83,7 @@ class Variant(Section):
 
     op: Literal["skip"] | OpName | None = None
     kernel: Odd | None = None
-    expand: Ratio | None = None
+    expand: Expand | None = None
 
 
 class Defaults(Section):
@@ -52,7 +91,7 @@ class Defaults(Section):
 
     depth: Positive | None = None
     kernel: Odd | None = None
-    expand: Ratio | None = None
+    expand: Expand | None = None
     variant: str | None = None
 
 
@@ -64,9 +103,9 @@ class Stage(Section):
 
     op: OpName = "inverted_residual"
     channels: Positive
-    depth: Positive | Annotated[list[Positive], Field(min_length=1)] = 1
-    kernel: Odd | Annotated[list[Odd], Field(min_length=1)] = 3
-    expand: Ratio | Annotated[list[Ratio], Field(min_length=1)] = 1
+    depth: Depths = 1
+    kernel: Kernels = 3
+    expand: Expands = 1
     variants: Annotated[dict[str, Variant], Field(min_length=1)] | None = None
     se: Annotated[float, Field(ge=0, le=1)] = 0.0
     gate: Gate = "hardsigmoid"
@@ -78,20 +117,16 @@ class Stage(Section):
     def _distinct(cls, value: Choice | list[Choice]) -> Choice | list[Choice]:
         return _check_distinct(value) if isinstance(value, list) else value
 
-    @field_validator("kernel")
-    @classmethod
-    def _odd(cls, value: int | list[int]) -> int | list[int]:
-        for kernel in value if isinstance(value, list) else [value]:
-            if kernel % 2 == 0:
-                raise ValueError("a kernel is an odd number")
-        return value
-
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
         if self.op == "depthwise_separable" and (self.se or self.expand != 1):
             raise ValueError("a depthwise_separable stage has no expand ratio and no se")
         if self.skips and len(self.options("depth")) > 1:
             raise ValueError("a stage with a skip variant has one depth: skips already vary it")
+        if self.variants and (isinstance(self.kernel, list) or isinstance(self.expand, list)):
+            raise ValueError("a stage with variants lists no kernels or expand ratios: they do")
+        if len(self.skips) > 1:
+            raise ValueError("a stage has at most one skip variant: two would be the same")
         for name in ("depth", "kernel", "expand", "variant"):
             wanted = getattr(self.default, name)
             allowed = self.options(name)
@@ -178,6 +213,8 @@ class SpaceFile(Section):
                 raise ValueError(
                     f"plan {name} needs one stride for each of the {len(self.stages)} stages"
                 )
+        if self.default_width is not None and self.default_width not in self.width:
+            raise ValueError(f"default_width must be one of the choices {self.width}")
         return self
 
 

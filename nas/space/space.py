@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nas.errors import ArchitectureError, OptionError, SpaceError
+from nas.errors import ArchitectureError, OptionError
 from nas.space.architecture import Architecture, Network
 from nas.space.resolve import first_block_changes_shape, resolve, resolve_reference, stage_depth
 from nas.space.schema import Choice, Plan, SpaceFile
@@ -53,7 +53,7 @@ class SearchSpace:
                 got=name,
                 allowed=", ".join(self.plans),
             )
-        return self.file.plans[name]  # type: ignore[index]
+        return self.file.plans[name]
 
     @cached_property
     def choice_dimensions(self) -> tuple[Dimension, ...]:
@@ -199,9 +199,7 @@ class SearchSpace:
                 continue
             fixed = first_block_changes_shape(self.file, self.plan(plan), number, width)
             depth = stage_depth(f"stage{number}", stage, moved)
-            names = [
-                f"stage{number}.block{block}.variant" for block in range(1 + fixed, depth + 1)
-            ]
+            names = [f"stage{number}.block{block}.variant" for block in range(1 + fixed, depth + 1)]
             kept = [moved[name] for name in names if name in moved and moved[name] not in skips]
             missing = sum(name not in moved for name in names)
             if not missing:
@@ -218,9 +216,6 @@ class SearchSpace:
             resolve(self.file, plan, plan.resolutions[0], {"width": width}, 10)
         for name in self.file.references:
             self.reference(name)
-        default = self.file.default_width
-        if default is not None and default not in self.file.width:
-            raise SpaceError("default_width must be one of width", got=default)
 
 
 def _keys_text() -> str:

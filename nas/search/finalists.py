@@ -1,0 +1,195 @@
+"""From trials to models: choose finalists, fine-tune, export, check, score, and write the front."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.accuracy.device import deterministic
+from nas.accuracy.finetune import FinetuneSettings, finetune
+from nas.accuracy.score import Score
+from nas.accuracy.supernet_evaluator import logits_of, recalibrate
+from nas.data import Dataset, ImageSplit
+from nas.export.graph import GraphTarget
+from nas.export.onnx_file import check_parity, run_onnx, write_onnx
+from nas.export.weights import folded_weights
+from nas.files import atomic_path, write_json
+from nas.models import Supernet
+from nas.models.build import Model
+from nas.pareto import hypervolume_contributions, non_dominated
+from nas.search.study import TrialRecord
+from nas.search.watch import Watcher
+from nas.space import sample as sampling
+from nas.space.architecture import Architecture
+
+
+def choose_finalists(records: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
+    """The front, thinned by hypervolume contribution, then filled from the fronts behind it.
+
+    Fine-tuning moves accuracies, so what is close behind the front is worth exporting too.
+
+    Returns:
+        At most `most` trials, fastest first.
+    """
+    left = list(records)
+    chosen: list[TrialRecord] = []
+    while left and len(chosen) < most:
+        costs = trial_costs(left)
+        front = [left[i] for i in np.flatnonzero(non_dominated(costs))]
+        left = [record for record in left if record not in front]
+        chosen += thin(front, most - len(chosen), reference_point(trial_costs(records)))
+    return sorted(chosen, key=lambda record: record.predicted_ms)
+
+
+def trial_costs(records: Sequence[TrialRecord]) -> np.ndarray:
+    """Error and latency of trials, both minimised, shape `N x 2`."""
+    return np.array([[1 - r.accuracy, r.predicted_ms] for r in records]).reshape(-1, 2)
+
+
+def reference_point(costs: np.ndarray) -> np.ndarray:
+    """A little beyond the worst of each objective."""
+    worst: np.ndarray = costs.max(axis=0)
+    return worst + 0.1 * np.maximum(worst - costs.min(axis=0), 1e-9)
+
+
+def thin(
+    front: Sequence[TrialRecord], most: int, reference: np.ndarray
+) -> list[TrialRecord]:
+    """Leave out the point that adds least hypervolume until `most` are left."""
+    kept = list(front)
+    while len(kept) > most:
+        contributions = hypervolume_contributions(trial_costs(kept), reference)
+        del kept[int(np.argmin(contributions))]
+    return kept
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What is needed to make a finished model of an architecture.
+
+    Attributes:
+        supernet: Trained weights.
+        dataset: Its data.
+        settings: Of the fine-tuning.
+        target: What the device's runtime accepts.
+        folder: For intermediate results, so that a stopped run continues.
+        seed: Of the run.
+        threads: Images run beside each other when files are scored.
+    """
+
+    supernet: Supernet
+    dataset: Dataset
+    settings: FinetuneSettings
+    target: GraphTarget
+    folder: Path
+    seed: int
+    threads: int
+
+    def file(self, architecture: Architecture) -> Path:
+        """The exported model."""
+        return self.folder / f"{architecture.id}.onnx"
+
+    def facts_file(self, architecture: Architecture) -> Path:
+        """Its scores; written last."""
+        return self.folder / f"{architecture.id}.json"
+
+    def test_logits_file(self, architecture: Architecture) -> Path:
+        """The file's logits of the test images, not compared with labels yet."""
+        return self.folder / f"{architecture.id}.test.npy"
+
+
+def make_models(
+    workshop: Workshop, architectures: Sequence[Architecture], watcher: Watcher
+) -> None:
+    """Fine-tune, export and check every architecture that is not done yet."""
+    steps = workshop.settings.steps
+    total = len(architectures) * (steps + 1)
+    with deterministic():
+        teacher: Model | None = None
+        for index, architecture in enumerate(architectures):
+
+            def on_step(step: int, base: int = index * (steps + 1)) -> None:
+                watcher.progress("finalists", base + step, total)
+
+            on_step(0)
+            if not workshop.facts_file(architecture).exists():
+                teacher = teacher or make_teacher(workshop)
+                _make_model(workshop, architecture, teacher, on_step)
+    watcher.progress("finalists", total, total)
+
+
+def make_teacher(workshop: Workshop) -> Model:
+    """The supernet's largest network, ready to be asked."""
+    supernet = workshop.supernet
+    largest = sampling.largest(supernet.space, supernet.plan)
+    teacher = supernet.subnet(largest)
+    recalibrate(teacher, workshop.dataset, workshop.settings.recalibration_images)
+    return teacher
+
+
+def _make_model(
+    workshop: Workshop,
+    architecture: Architecture,
+    teacher: Model,
+    on_step: Callable[[int], None],
+) -> None:
+    """One model, from the supernet's weights to a checked file and its validation score."""
+    dataset = workshop.dataset
+    model = workshop.supernet.subnet(architecture)
+    # The seed depends on the architecture, not on which others are fine-tuned before it.
+    seed = (workshop.seed + int(architecture.id, 16)) % 2**31
+    finetune(model, teacher, dataset, workshop.settings, seed, on_step)
+    model = model.cpu()
+    file = workshop.file(architecture)
+    write_onnx(file, model.network, folded_weights(model), workshop.target)
+    logits = {}
+    parity = {}
+    for split in (dataset.validation, dataset.test):
+        ours = logits_of(model, dataset, split, len(split.labels)).numpy()
+        logits[split.name] = file_logits(workshop, architecture, split)
+        parity[split.name] = asdict(check_parity(file, ours, logits[split.name]))
+    with atomic_path(workshop.test_logits_file(architecture)) as temporary:
+        with temporary.open("wb") as opened:
+            np.save(opened, logits["test"], allow_pickle=False)
+    score = score_logits(logits["validation"], dataset.validation)
+    write_json(
+        workshop.facts_file(architecture),
+        {"correct": score.correct, "images": score.images, "parity": parity},
+    )
+
+
+def file_logits(
+    workshop: Workshop, architecture: Architecture, split: ImageSplit
+) -> np.ndarray:
+    """The exported file's logits of a split, `N x classes`."""
+    dataset = workshop.dataset
+    pixels = split.at(architecture.resolution)
+    file = workshop.file(architecture)
+    return run_onnx(file, pixels, dataset.mean, dataset.std, workshop.threads)
+
+
+def score_logits(logits: np.ndarray, split: ImageSplit) -> Score:
+    """Top-1 of logits."""
+    return Score(int((logits.argmax(axis=1) == split.labels).sum()), len(logits))
+
+
+def validation_score(workshop: Workshop, architecture: Architecture) -> Score:
+    """The exported file's validation score."""
+    facts = read_facts(workshop, architecture)
+    return Score(facts["correct"], facts["images"])
+
+
+def test_score(workshop: Workshop, architecture: Architecture) -> Score:
+    """The exported file's test score; looked at once, when everything is decided."""
+    logits = np.load(workshop.test_logits_file(architecture), allow_pickle=False)
+    return score_logits(logits, workshop.dataset.test)
+
+
+def read_facts(workshop: Workshop, architecture: Architecture) -> dict[str, Any]:
+    """What `_make_model` wrote."""
+    return dict(json.loads(workshop.facts_file(architecture).read_text(encoding="utf-8")))

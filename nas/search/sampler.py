@@ -1,0 +1,138 @@
+"""Samplers whose every proposal is new and meets the budget before it costs anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.space import sample as sampling
+from nas.space.sample import Genome
+from nas.space.space import SearchSpace
+
+Repair = Callable[[Genome, np.random.Generator], Genome | None]
+
+
+class Exhausted(Exception):
+    """No new architecture within the budget was found."""
+
+
+class Proposer(Protocol):
+    """A first idea for a trial, before repair; `None` for a random one."""
+
+    def __call__(self, study: Study, trial: FrozenTrial) -> dict[str, Any] | None:
+        """Choices for some or all dimensions."""
+        ...
+
+
+class RepairingSampler(BaseSampler):
+    """Proposes with another method, then repairs: the trial stores the repaired choices.
+
+    Its random state is derived from the seed and the number of finished trials, so a run that was
+    killed goes on as if it had not been. Make a new one, or call `ask` anew, at will.
+
+    Args:
+        space: The search space.
+        plan: Its input plan.
+        propose: First idea for a trial.
+        repair: Makes a genome feasible and new; `None` where there is nothing left.
+        initial: Proposals for the first trials, in order; repaired like all others.
+        seed: Of the run.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        plan: str,
+        propose: Proposer,
+        repair: Repair,
+        initial: Sequence[Genome],
+        seed: int,
+    ) -> None:
+        self._space, self._plan = space, plan
+        self._propose, self._repair = propose, repair
+        self._initial, self._seed = initial, seed
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All dimensions are sampled together."""
+        return distributions(self._space, self._plan)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A complete, feasible, new genome.
+
+        Raises:
+            Exhausted: There is none.
+        """
+        finished = count_finished(study)
+        rng = np.random.default_rng([self._seed, finished])
+        drawn = sampling.to_genome(
+            self._space, sampling.sample(self._space, self._plan, rng)
+        )
+        idea = self._propose(study, trial)  # for initial trials too: it counts its generations
+        if finished < len(self._initial):
+            idea = self._initial[finished]
+        repaired = self._repair({**drawn, **(idea or {})}, rng)
+        if repaired is None:
+            raise Exhausted
+        return repaired
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
+    ) -> Any:
+        """Never reached: every dimension is sampled together."""
+        raise RuntimeError(f"{param_name} is not a dimension of {self._space.name}")
+
+
+def distributions(space: SearchSpace, plan: str) -> dict[str, BaseDistribution]:
+    """The dimensions of a space as Optuna knows them."""
+    return {d.name: CategoricalDistribution(d.choices) for d in space.dimensions(plan)}
+
+
+def count_finished(study: Study) -> int:
+    """Trials that were scored."""
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+def make_proposer(name: str, trials: int, seed: int) -> Proposer:
+    """A proposer by the name that settings use."""
+    return {"nsga2": lambda: _nsga2(trials, seed), "random": lambda: _random}[name]()
+
+
+def _random(study: Study, trial: FrozenTrial) -> None:
+    return None
+
+
+def _nsga2(trials: int, seed: int) -> Proposer:
+    """NSGA-II with a population of about the square root of the evaluations, 8 to 50.
+
+    Source: Deb et al. 2002, doi:10.1109/4235.996017; a small population so that a few dozen trials
+    make several generations.
+    """
+    population = int(np.clip(round(1.5 * np.sqrt(trials)), 8, 50))
+
+    def propose(study: Study, trial: FrozenTrial) -> dict[str, Any] | None:
+        stream = int(np.random.SeedSequence([seed, count_finished(study)]).generate_state(1)[0])
+        sampler = NSGAIISampler(population_size=population, seed=stream)
+        generation = sampler.get_trial_generation(study, trial)
+        # Read once so that the parents come from the storage below, in its order, whether this
+        # process chose them or an earlier one did.
+        sampler.get_parent_population(study, generation)
+        space = sampler.infer_relative_search_space(study, trial)
+        return sampler.sample_relative(study, trial, space) or None
+
+    return propose
+
+
+def quiet_optuna() -> None:
+    """Only warnings from Optuna: progress is shown elsewhere."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,0 +1,159 @@
+"""The Optuna study of a run: opening it, writing a trial, reading trials back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from nas.errors import RunFolderError
+from nas.files import disk_errors
+
+STUDY_NAME = "search"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A scored architecture, as the study holds it.
+
+    Attributes:
+        number: Of the trial, from 0, in the order in which they were begun.
+        id: Of the architecture.
+        architecture: The architecture object.
+        accuracy: Validation accuracy with the supernet's weights, 0 to 1.
+        images: How many validation images that is of.
+        latency_ms: Per device: predicted, lower, upper (ms) and provenance.
+        params: Number of parameters.
+        macs: Multiply-adds.
+        refused: Proposals for this trial that were over the budget, before repair.
+        origin: `baseline width 0.5`, `fastest`, or the sampler's name.
+    """
+
+    number: int
+    id: str
+    architecture: dict[str, Any]
+    accuracy: float
+    images: int
+    latency_ms: dict[str, dict[str, Any]]
+    params: int
+    macs: int
+    refused: int
+    origin: str
+
+    @property
+    def predicted_ms(self) -> float:
+        """Predicted latency on the first device."""
+        return float(next(iter(self.latency_ms.values()))["predicted"])
+
+
+def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study:
+    """The run's study, made if there is none; trials that were cut off are marked as failed.
+
+    Only the process that holds the run folder's lock may call this.
+
+    Raises:
+        RunFolderError: The storage cannot be read.
+    """
+    with disk_errors(journal):
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        mend_journal(journal)
+        storage = _storage(journal)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=STUDY_NAME,
+            sampler=sampler,
+            directions=["maximize", "minimize"],
+            load_if_exists=True,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(["validation accuracy", f"latency_ms {device}"])
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            study.tell(trial.number, state=TrialState.FAIL)
+    return study
+
+
+def mend_journal(journal: Path) -> None:
+    """Remove what a killed process left: a half-written last line, a lock that nobody holds."""
+    Path(f"{journal}.lock").unlink(missing_ok=True)
+    if not journal.exists():
+        return
+    content = journal.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with journal.open("rb+") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def read_trials(journal: Path) -> list[TrialRecord]:
+    """All scored trials of a run, in the order in which they were scored.
+
+    Raises:
+        RunFolderError: There is no study.
+    """
+    if not journal.is_file():
+        return []
+    try:
+        study = optuna.load_study(storage=_storage(journal), study_name=STUDY_NAME)
+    except (KeyError, ValueError) as cause:
+        raise RunFolderError(f"{journal} cannot be read as a study: {cause}") from cause
+    return trial_records(study)
+
+
+def trial_records(study: Study) -> list[TrialRecord]:
+    """All scored trials of a study."""
+    found = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        attributes = trial.user_attrs
+        found.append(
+            TrialRecord(
+                number=trial.number,
+                accuracy=float(trial.values[0]),
+                **{name: attributes[name] for name in _ATTRIBUTES},
+            )
+        )
+    return found
+
+
+_ATTRIBUTES = (
+    "id", "architecture", "images", "latency_ms", "params", "macs", "refused", "origin",
+)  # fmt: skip
+
+
+def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> None:
+    """Store what a trial costs and what it is, then its note for the dashboard."""
+    from optuna_dashboard import save_note
+
+    for name in _ATTRIBUTES:
+        trial.set_user_attr(name, attributes[name])
+    latencies = [
+        f"- {device}: **{value['predicted']:.3g} ms** ({value['lower']:.3g} to "
+        f"{value['upper']:.3g} ms, {value['provenance']})"
+        for device, value in attributes["latency_ms"].items()
+    ]
+    choices = attributes["architecture"]["choices"]
+    lines = [
+        f"`{attributes['id']}` from {attributes['origin']}, "
+        f"{attributes['architecture']['resolution']} px",
+        "",
+        *latencies,
+        f"- {attributes['params']:,} parameters, {attributes['macs']:,} MACs",
+        "",
+        ", ".join(f"{name} {choice}" for name, choice in choices.items()),
+    ]
+    save_note(trial, "\n".join(lines))
+
+
+def _storage(journal: Path) -> JournalStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return JournalStorage(JournalFileBackend(str(journal)))

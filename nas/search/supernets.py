@@ -1,0 +1,145 @@
+"""The supernet of a run: found in the cache, trained, or given; continued where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from nas.accuracy.checkpoint import Checkpoint, check_belongs, load_checkpoint, save_checkpoint
+from nas.accuracy.device import deterministic
+from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
+from nas.data import Dataset
+from nas.errors import CheckpointError
+from nas.files import cache_folder, disk_errors
+from nas.models import Supernet
+from nas.search.watch import Watcher
+
+SAVE_EVERY_S = 15.0
+
+
+@dataclass(frozen=True)
+class SupernetJob:
+    """A supernet to be had: its (untrained) weights, data and settings."""
+
+    supernet: Supernet
+    dataset: Dataset
+    settings: SupernetSettings
+    threads: int
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be usable at all."""
+        file = self.supernet.space.file.model_dump(mode="json", by_alias=True)
+        file = {k: v for k, v in file.items() if k not in ("description", "source", "references")}
+        return {
+            "search_space": self.supernet.space.name,
+            "definition_of_the_space": _digest(file),
+            "input_plan": self.supernet.plan,
+            "data_set": f"{self.dataset.name} {self.dataset.fingerprint[:12]}",
+            "number_of_classes": self.supernet.classes,
+        }
+
+    @property
+    def belongs_to(self) -> dict[str, Any]:
+        """All that determines the trained weights."""
+        device = next(self.supernet.parameters()).device.type
+        how = {"settings": self.settings.to_json(), "threads": self.threads, "device": device}
+        return {**self.subject, **how}
+
+    @property
+    def path(self) -> Path:
+        """Where the cache keeps it."""
+        return cache_folder() / "supernets" / f"{_digest(self.belongs_to)}.safetensors"
+
+
+def steps_left(job: SupernetJob, given: str | None) -> int:
+    """How many steps of training are still to be done."""
+    if given is not None:
+        return 0
+    try:
+        return job.settings.steps - load_checkpoint(job.path).step if job.path.exists() else (
+            job.settings.steps
+        )
+    except CheckpointError:
+        return job.settings.steps
+
+
+def load_given(job: SupernetJob, path: Path) -> None:
+    """Use the weights of a file that the user named.
+
+    Raises:
+        CheckpointError: It cannot be read, or belongs to another space, plan or data set.
+    """
+    if not path.is_file():
+        raise CheckpointError("--supernet names a file", got=str(path), allowed="a supernet file")
+    checkpoint = load_checkpoint(path)
+    check_belongs(path, checkpoint, job.subject)
+    SupernetTrainer(job.supernet, job.dataset, job.settings).restore(
+        checkpoint.weights, {}, checkpoint.step
+    )
+
+
+def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:
+    """Bring the job's supernet to its last step, from the cache as far as that goes.
+
+    The state is saved every few seconds: a killed run loses no more than that.
+
+    Returns:
+        The file in the cache.
+    """
+    with disk_errors(job.path):
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{job.path}.lock"), deterministic():
+        trainer = SupernetTrainer(job.supernet, job.dataset, job.settings)
+        _restore(job, trainer, watcher)
+        if trainer.step < job.settings.steps:
+            _train(job, trainer, watcher)
+    return job.path
+
+
+def _restore(job: SupernetJob, trainer: SupernetTrainer, watcher: Watcher) -> None:
+    if not job.path.exists():
+        return
+    try:
+        saved = load_checkpoint(job.path)
+        check_belongs(job.path, saved, job.belongs_to)
+    except CheckpointError as error:
+        watcher.say(f"The cached supernet is not usable and is trained anew: {error}")
+        return
+    trainer.restore(saved.weights, saved.momentum, saved.step)
+    if saved.step == job.settings.steps:
+        watcher.say(f"Supernet from the cache: {job.path}")
+    else:
+        watcher.say(f"Supernet continued at step {saved.step} of {job.settings.steps}")
+
+
+def _train(job: SupernetJob, trainer: SupernetTrainer, watcher: Watcher) -> None:
+    last_save = time.monotonic()
+
+    def on_step(step: int) -> None:
+        nonlocal last_save
+        watcher.progress("supernet", step, job.settings.steps)
+        if time.monotonic() - last_save > SAVE_EVERY_S:
+            _save(job, trainer)
+            last_save = time.monotonic()
+
+    watcher.progress("supernet", trainer.step, job.settings.steps)
+    trainer.train(on_step)
+    _save(job, trainer)
+
+
+def _save(job: SupernetJob, trainer: SupernetTrainer) -> None:
+    weights = dict(trainer.supernet.weights.items())
+    checkpoint = Checkpoint(weights, trainer.momentum(), trainer.step, job.belongs_to)
+    save_checkpoint(job.path, checkpoint)
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

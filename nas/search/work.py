@@ -1,0 +1,190 @@
+"""How much work a run does: numbers of steps and images, fixed before it begins."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from nas.accuracy.device import training_batch
+from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
+from nas.data import Dataset
+from nas.models import Supernet
+from nas.search.settings import SearchSettings
+from nas.space import sample as sampling
+from nas.space.architecture import Architecture
+from nas.units import format_duration_s
+
+BATCH_SIZE = 64
+DIGITS_SUPERNET_STEPS = 300
+DIGITS_FINETUNE_STEPS = 40
+SUPERNET_EPOCHS = 30
+FINETUNE_EPOCHS = 3
+RECALIBRATION_IMAGES = 1024
+MIN_VALIDATION_IMAGES = 500
+SUPERNET_SHARE, SCORING_SHARE, FINALISTS_SHARE = 0.60, 0.15, 0.20
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done, in steps and images, so that it does not depend on the clock.
+
+    Attributes:
+        supernet_steps: Optimiser steps of the supernet.
+        finetune_steps: Optimiser steps of each finalist and baseline.
+        batch_size: Images for each step.
+        recalibration_images: For batch-norm statistics.
+        validation_images: Scored for each trial (finalists are scored on all).
+    """
+
+    supernet_steps: int
+    finetune_steps: int
+    batch_size: int
+    recalibration_images: int
+    validation_images: int
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Seconds of the pieces that work is made of, timed on this machine."""
+
+    supernet_step: float
+    score_image: float
+    finetune_step: float
+    file_image: float
+
+
+def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
+    """Work without a time limit: depends on settings and data alone."""
+    images = len(dataset.train.labels)
+    if settings.data is None:
+        supernet, finetune = DIGITS_SUPERNET_STEPS, DIGITS_FINETUNE_STEPS
+    else:
+        supernet = math.ceil(SUPERNET_EPOCHS * images / BATCH_SIZE)
+        finetune = math.ceil(FINETUNE_EPOCHS * images / BATCH_SIZE)
+    return Work(
+        supernet_steps=settings.supernet_steps or supernet,
+        finetune_steps=settings.finetune_steps or finetune,
+        batch_size=BATCH_SIZE,
+        recalibration_images=min(RECALIBRATION_IMAGES, images),
+        validation_images=len(dataset.validation.labels),
+    )
+
+
+def limited_work(
+    settings: SearchSettings, dataset: Dataset, speeds: Speeds, limit_s: float, models: int
+) -> Work:
+    """Work that takes about `limit_s`: 60 % supernet, 15 % scoring, 20 % finalists.
+
+    Args:
+        settings: Of the run; numbers of steps given there are kept.
+        dataset: Its data.
+        speeds: Timed on this machine.
+        limit_s: Seconds in all.
+        models: Finalists and baselines that are fine-tuned.
+    """
+    default = default_work(settings, dataset)
+    per_trial = SCORING_SHARE * limit_s / settings.trials / speeds.score_image
+    recalibration = int(min(default.recalibration_images, max(256, per_trial / 4)))
+    validation = int(
+        min(default.validation_images, max(MIN_VALIDATION_IMAGES, per_trial - 2 * recalibration))
+    )
+    checked = len(dataset.validation.labels) + len(dataset.test.labels)
+    finetuning = FINALISTS_SHARE * limit_s / models - checked * speeds.file_image
+    supernet = round(SUPERNET_SHARE * limit_s / speeds.supernet_step)
+    return Work(
+        supernet_steps=settings.supernet_steps or max(10, supernet),
+        finetune_steps=settings.finetune_steps
+        or max(5, round(finetuning / speeds.finetune_step)),
+        batch_size=BATCH_SIZE,
+        recalibration_images=recalibration,
+        validation_images=validation,
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that the parts of a run will take."""
+
+    supernet: float
+    scoring: float
+    finalists: float
+
+    @property
+    def total(self) -> float:
+        """All together."""
+        return self.supernet + self.scoring + self.finalists
+
+    def __str__(self) -> str:
+        return (
+            f"about {format_duration_s(self.total)} (supernet {format_duration_s(self.supernet)}, "
+            f"scoring {format_duration_s(self.scoring)}, finalists "
+            f"{format_duration_s(self.finalists)})"
+        )
+
+
+def estimate(
+    work: Work, speeds: Speeds, dataset: Dataset, trials: int, models: int, steps_left: int
+) -> Estimate:
+    """How long `work` takes with these speeds."""
+    # Recalibration runs the network forward as scoring does, with a little more to do.
+    per_trial = (work.validation_images + 1.5 * work.recalibration_images) * speeds.score_image
+    checked = len(dataset.validation.labels) + len(dataset.test.labels)
+    per_model = work.finetune_steps * speeds.finetune_step + checked * speeds.file_image
+    return Estimate(steps_left * speeds.supernet_step, trials * per_trial, models * per_model)
+
+
+def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
+    """Time a few pieces of work on the untrained supernet, which is left as it was."""
+    settings = SupernetSettings(steps=1, batch_size=BATCH_SIZE, seed=seed)
+    trainer = SupernetTrainer(supernet, dataset, settings)
+    middle = middle_baseline(supernet)
+    images = min(512, len(dataset.validation.labels))
+    evaluator = SupernetEvaluator(supernet, dataset, 128, images)
+    steps = iter(range(1_000_000))
+    step_s = _seconds(lambda: trainer.backward(next(steps)), repeats=3)
+    supernet.zero_grad(set_to_none=True)
+    score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=1)
+    finetune_s = _seconds(lambda: _finetune_step(supernet, dataset, middle), repeats=2)
+    supernet.zero_grad(set_to_none=True)
+    macs = supernet.space.network(middle, supernet.classes).cost.macs
+    return Speeds(step_s, score_s / (images + 192), finetune_s, _file_image_s(macs))
+
+
+def middle_baseline(supernet: Supernet) -> Architecture:
+    """A typical network: the hand-made one at a middle width."""
+    widths = sorted(supernet.space.file.width)
+    return sampling.baseline(supernet.space, supernet.plan, widths[len(widths) // 2])
+
+
+def _finetune_step(supernet: Supernet, dataset: Dataset, architecture: Architecture) -> None:
+    """A step's forward and backward of the network, and forward of the largest one."""
+    largest = sampling.largest(supernet.space, supernet.plan)
+    device = next(supernet.parameters()).device
+    indices = np.arange(BATCH_SIZE) % len(dataset.train.labels)
+    for network, learns in ((largest, False), (architecture, True)):
+        images, labels = training_batch(dataset, indices, network.resolution, 0, device)
+        with torch.set_grad_enabled(learns):
+            loss = nn.functional.cross_entropy(supernet(network, images), labels)
+        if learns:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _file_image_s(macs: int) -> float:
+    """One image through an exported file, torch's forward beside it: about 15 GMAC/s a core."""
+    return 4e-4 + 2 * macs / 15e9
+
+
+def _seconds(action: Callable[[], object], repeats: int) -> float:
+    """Mean duration after one run that is not counted."""
+    action()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        action()
+    return (time.perf_counter() - start) / repeats

@@ -1,0 +1,22 @@
+"""Every test has its own user folders and works in an empty folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Shared machines stall: how long an example takes says nothing, so there is no deadline.
+settings.register_profile("nas", deadline=None)
+settings.load_profile("nas")
+
+
+@pytest.fixture(autouse=True)
+def user_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look-ups start in the working folder and go on in the user's: both are empty."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "user-cache"))
+    monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path / "user-data"))

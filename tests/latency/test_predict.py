@@ -1,0 +1,216 @@
+"""Latency of networks: sums, calibration, intervals, interpolation, and what is missing."""
+
+import pytest
+
+from nas.documents import parse_yaml
+from nas.errors import SpaceError, TableError
+from nas.latency.predict import Predictor, apply_calibration, interpolate_classes
+from nas.latency.table import Row, load_table
+from nas.space import load_space
+from nas.space.blocks import BlockKey, make_block
+from nas.space.enumerate import distinct_blocks
+from nas.space.sample import baseline, largest, smallest
+from nas.space.schema import SpaceFile
+from nas.space.space import SearchSpace
+
+TINY = """\
+schema: 1
+name: tiny
+description: for tests
+plans:
+  small: {resolutions: [16, 24], stem_stride: 1, strides: [1, 2]}
+stem: {channels: 16, activation: relu}
+stages:
+  - {op: depthwise_separable, channels: 16, depth: [1, 2], kernel: [3, 5], activation: relu}
+  - {channels: 24, depth: [1, 2], expand: [3, 6], activation: hardswish, se: 0.25}
+"""
+SPACE = SearchSpace(parse_yaml(TINY, SpaceFile, SpaceError, "tiny.yaml"))
+CLASSES = (2, 10, 100)
+
+
+def tiny_rows(resolutions=(16,), classes=CLASSES):
+    """Every block has another latency, so that a sum tells which ones are in it."""
+    blocks = distinct_blocks(SPACE, "small", resolutions, classes)
+    return {BlockKey(b): Row(0.5 + 2.0**-i, 0.001, 100) for i, b in enumerate(blocks)}
+
+
+def architecture(**choices):
+    defaults = {d.name: d.choices[0] for d in SPACE.choice_dimensions}
+    return SPACE.architecture("small", choices.pop("resolution", 16), {**defaults, **choices})
+
+
+@pytest.fixture
+def predictor(make_table, tmp_path):
+    def make(rows=None, classes=10, space=SPACE, plan="small", **changes):
+        table = make_table(tmp_path / "nuc-onnxruntime", rows or tiny_rows(), **changes)
+        return Predictor(table, space, plan, classes)
+
+    return make
+
+
+def test_a_prediction_is_the_calibrated_sum_of_the_blocks(predictor):
+    found = architecture(**{"stage1.depth": 2})
+    network = SPACE.network(found, 10)
+    total = sum(tiny_rows()[key].latency_ms for key in network.keys())
+    expected = 0.01 + 0.9 * total - 0.001 * len(network.blocks)
+    prediction = predictor().architecture(found)
+    assert prediction.predicted_ms == pytest.approx(expected)
+    assert prediction.lower_ms == pytest.approx(0.95 * expected)
+    assert prediction.upper_ms == pytest.approx(1.08 * expected)
+    assert (prediction.provenance, prediction.interpolated) == ("measured", False)
+
+
+def test_the_same_block_twice_counts_twice(predictor):
+    once = predictor().architecture(architecture(**{"stage1.depth": 1})).predicted_ms
+    twice = predictor().architecture(architecture(**{"stage1.depth": 2})).predicted_ms
+    key = SPACE.network(architecture(), 10).keys()[1]
+    assert twice - once == pytest.approx(0.9 * tiny_rows()[key].latency_ms - 0.001)
+
+
+def test_a_predictor_answers_the_same_again(predictor):
+    again = predictor()
+    assert again.architecture(architecture()) == again.architecture(architecture())
+
+
+def test_a_calibration_never_gives_less_than_a_tenth_of_the_sum(make_table, tmp_path):
+    (calibration,) = make_table(tmp_path).device.calibrations
+    assert apply_calibration(calibration, 10.0, 9000) == 1.0
+
+
+def refusal(predictor, found):
+    with pytest.raises(TableError) as caught:
+        predictor.architecture(found)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_a_missing_block_names_itself_and_the_command(predictor):
+    rows = tiny_rows()
+    missing = SPACE.network(architecture(), 10).keys()[1]
+    del rows[missing]
+    assert refusal(predictor(rows), architecture()) == (
+        f"the table of nuc-onnxruntime lacks a block of tiny; got {str(missing)!r}; "
+        "try: nas profile --device nuc-onnxruntime --space tiny --plan small"
+    )
+
+
+def test_a_missing_resolution_is_named_in_the_command(predictor):
+    assert refusal(predictor(), architecture(resolution=24)).endswith(
+        "; try: nas profile --device nuc-onnxruntime --space tiny --plan small --resolution 24"
+    )
+
+
+def test_blocks_that_are_known_still_need_a_calibration(predictor):
+    rows = tiny_rows(resolutions=(16, 24))
+    assert refusal(predictor(rows), architecture(resolution=24)) == (
+        "the table of nuc-onnxruntime is not calibrated for tiny; got 'plan small at 24 px'; "
+        "allowed: tiny small at 16 px; "
+        "try: nas profile --device nuc-onnxruntime --space tiny --plan small --resolution 24"
+    )
+
+
+def test_another_plan_is_not_calibrated(predictor, make_table, tmp_path):
+    (calibration,) = make_table(tmp_path).device.calibrations
+    other = calibration.model_copy(update={"plan": "large"})
+    assert refusal(predictor(calibrations=[other]), architecture()) == (
+        "the table of nuc-onnxruntime is not calibrated for tiny; got 'plan small at 16 px'; "
+        "allowed: tiny large at 16 px; "
+        "try: nas profile --device nuc-onnxruntime --space tiny --plan small"
+    )
+
+
+def test_another_precision_is_not_answered(predictor):
+    message = refusal(predictor(precision="int8"), architecture())
+    assert message.startswith("the table of nuc-onnxruntime lacks a block of tiny; got 'stem ")
+    assert " int8 batch 1" in message
+
+
+# Classifiers between the measured numbers of classes
+
+
+def classifier_ms(table, classes):
+    block = SPACE.network(architecture(), classes).blocks[-1][1]
+    return interpolate_classes(table, BlockKey(block))
+
+
+def test_classifiers_are_interpolated_between_measured_numbers_of_classes(predictor):
+    measured = {
+        classes: tiny_rows()[SPACE.network(architecture(), classes).keys()[-1]].latency_ms
+        for classes in CLASSES
+    }
+    table = predictor().table
+    for low, high in ((2, 10), (10, 100)):
+        for classes in range(low + 1, high):
+            share = (classes - low) / (high - low)
+            expected = measured[low] * (1 - share) + measured[high] * share
+            assert classifier_ms(table, classes) == pytest.approx(expected)
+    assert classifier_ms(table, 10) == measured[10]
+    assert classifier_ms(table, 100) == measured[100]
+
+
+def test_an_interpolated_prediction_says_so(predictor):
+    exact, between = predictor(classes=10), predictor(classes=37)
+    assert not exact.architecture(architecture()).interpolated
+    assert between.architecture(architecture()).interpolated
+
+
+@pytest.mark.parametrize("classes", [1, 101, 1000])
+def test_outside_the_measured_numbers_of_classes(predictor, classes):
+    assert refusal(predictor(classes=classes), architecture()).endswith(
+        f"; try: nas profile --device nuc-onnxruntime --space tiny --plan small --classes {classes}"
+    )
+
+
+def test_other_blocks_are_never_interpolated(predictor):
+    network = SPACE.network(architecture(), 10)
+    for key in network.keys()[:-1]:
+        assert interpolate_classes(predictor().table, key) is None
+
+
+def test_classifiers_of_another_size_are_no_neighbours(predictor):
+    params = {"activation": "none", "hidden": 0, "pooling": "mean"}
+    table = predictor().table
+    for size, channels in [((8, 8), 32), ((4, 4), 24)]:
+        key = BlockKey(make_block("classifier", size, channels, 50, params))
+        assert interpolate_classes(table, key) is None
+    own = BlockKey(make_block("classifier", (8, 8), 24, 50, params))
+    assert interpolate_classes(table, own) is not None
+    assert interpolate_classes(table, BlockKey(own.block, "fp16")) is None
+    assert interpolate_classes(table, BlockKey(own.block, batch=2)) is None
+
+
+# Estimated tables
+
+
+@pytest.mark.parametrize("device", ["jetson-nano", "raspberry-pi-4"])
+@pytest.mark.parametrize("name", ["mobilenetv1", "mobilenetv2", "mobilenetv3", "nas-bench-macro"])
+def test_estimated_tables_answer_every_space(device, name):
+    space = load_space(name)
+    for plan in space.plans:
+        predict = Predictor(load_table(device), space, plan, 37)
+        low = predict.architecture(smallest(space, plan))
+        high = predict.architecture(largest(space, plan))
+        for found in (low, high):
+            assert found.provenance == "estimated" and not found.interpolated
+            assert 0 < found.lower_ms < found.predicted_ms < found.upper_ms
+        assert low.predicted_ms < high.predicted_ms
+
+
+def test_the_interval_of_an_estimate_is_the_same_factor_up_and_down():
+    space = load_space("mobilenetv1")
+    predict = Predictor(load_table("raspberry-pi-4"), space, "small", 10)
+    found = predict.architecture(baseline(space, "small", 1.0))
+    assert found.upper_ms / found.predicted_ms == pytest.approx(
+        found.predicted_ms / found.lower_ms
+    )
+
+
+def test_a_kind_that_no_source_covers_widens_the_bound():
+    """No published row of a Jetson Nano has squeeze and excite in it."""
+    table = load_table("jetson-nano")
+    roofline = table.device.roofline
+    space = load_space("mobilenetv3")
+    predict = Predictor(table, space, "small", 10)
+    found = predict.architecture(baseline(space, "small", 1.0))
+    assert found.upper_ms / found.predicted_ms <= roofline.uncovered_bound_factor
+    assert found.upper_ms / found.predicted_ms > roofline.bound_factor

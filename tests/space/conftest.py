@@ -1,0 +1,66 @@
+"""Small spaces that can be walked through completely."""
+
+from __future__ import annotations
+
+import pytest
+
+from nas.documents import parse_yaml
+from nas.errors import SpaceError
+from nas.space.schema import SpaceFile
+from nas.space.space import SearchSpace
+
+ELASTIC = """\
+schema: 1
+name: elastic
+description: elastic depth, kernel, expand ratio, width and resolution
+width: [0.5, 1.0]
+plans:
+  small: {resolutions: [16, 24], stem_stride: 1, strides: [1, 2]}
+  large: {resolutions: [64], stem_stride: 2, strides: [2, 2]}
+stem: {channels: 16, activation: relu}
+stages:
+  - {op: depthwise_separable, channels: 24, depth: [1, 2], kernel: [3, 5], activation: relu}
+  - channels: 32
+    depth: [1, 3]
+    expand: [1, 3]
+    activation: hardswish
+    se: 0.25
+    default: {depth: 3, expand: 3}
+head: {channels: 64, activation: relu6, scale: false}
+classifier: {hidden: 48, activation: hardswish}
+"""
+# Stage 1 keeps the shape of the stem's output, so there even the first block can vanish.
+SKIPS = """\
+schema: 1
+name: skips
+description: blocks that can be left out
+plans:
+  small: {resolutions: [16], stem_stride: 1, strides: [1, 2]}
+  large: {resolutions: [64], stem_stride: 2, strides: [2, 1]}
+stem: {channels: 16, activation: relu}
+stages:
+  - {channels: 16, depth: 3, variants: &all {a: {kernel: 5}, skip: {op: skip}, b: {expand: 3}},
+     activation: relu}
+  - {channels: 24, depth: 2, variants: *all, activation: relu6}
+"""
+
+
+def space_of(text: str) -> SearchSpace:
+    space = SearchSpace(parse_yaml(text, SpaceFile, SpaceError, "test.yaml"))
+    space.check()
+    return space
+
+
+@pytest.fixture(scope="session")
+def elastic() -> SearchSpace:
+    return space_of(ELASTIC)
+
+
+@pytest.fixture(scope="session")
+def skips() -> SearchSpace:
+    return space_of(SKIPS)
+
+
+@pytest.fixture(scope="session", params=["elastic", "skips"])
+def small_space(request: pytest.FixtureRequest) -> SearchSpace:
+    return space_of({"elastic": ELASTIC, "skips": SKIPS}[request.param])
