@@ -136,12 +136,11 @@ def test_broken_yaml(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "got"), [("", "NoneType"), ("# nothing\n", "NoneType"), ("- a\n", "list"), ("3", "int")]
+    ("text", "got"),
+    [("", "NoneType"), ("# nothing\n", "NoneType"), ("- a\n", "list"), ("3", "int")],
 )
 def test_a_document_is_a_mapping(text, got):
-    assert message(text) == (
-        f"cat.yaml must hold keys and values; got {got!r}; allowed: a mapping"
-    )
+    assert message(text) == (f"cat.yaml must hold keys and values; got {got!r}; allowed: a mapping")
 
 
 def test_content_without_lines():

@@ -88,7 +88,9 @@ def test_hypervolume_is_the_number_of_dominated_cells(costs):
 def test_a_contribution_is_what_is_lost_without_the_point(costs):
     reference = REFERENCE[: costs.shape[1]]
     total = counted_cells(costs, reference)
-    lost = [total - counted_cells(np.delete(costs, i, axis=0), reference) for i in range(len(costs))]
+    lost = [
+        total - counted_cells(np.delete(costs, i, axis=0), reference) for i in range(len(costs))
+    ]
     assert hypervolume_contributions(costs, reference).tolist() == lost
 
 

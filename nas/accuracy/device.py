@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from nas.data import Dataset
@@ -35,13 +37,17 @@ def deterministic() -> Iterator[None]:
 
 
 def training_batch(
-    dataset: Dataset, indices: object, resolution: int, seed: int, device: torch.device
+    dataset: Dataset,
+    indices: npt.NDArray[np.int64],
+    resolution: int,
+    seed: int,
+    device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Augmented, normalised images `N x 3 x R x R` and their labels `N`.
 
     Everything random comes from `seed`: a step can be repeated without any saved state.
     """
-    images = dataset.train.at(resolution)[indices]  # type: ignore[index]
+    images = dataset.train.at(resolution)[indices]
     batch = to_batch(images, dataset.mean, dataset.std, device)
     generator = torch.Generator().manual_seed(seed)
     batch = augment(batch, generator, flip=dataset.flip, shift=resolution // 8)

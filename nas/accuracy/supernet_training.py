@@ -37,8 +37,8 @@ class SupernetSettings:
     """
 
     steps: int
-    batch_size: int = 64
-    learning_rate: float = 0.1
+    batch_size: int = 32
+    learning_rate: float = 0.2
     weight_decay: float = 1e-4
     random_networks: int = 2
     label_smoothing: float = 0.1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,7 +52,7 @@ class _Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initialisers: list[onnx.TensorProto] = field(default_factory=list)
 
-    def node(self, op: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def node(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
         full = f"{self.place}/{name}"
         self.nodes.append(helper.make_node(op, inputs, [full], name=full, **attributes))
         self.value = full
@@ -112,7 +113,10 @@ def _add_layer(graph: _Graph, layer: Layer) -> None:
         case Linear():
             weight, bias = graph.weights(graph.place, layer)
             name = layer.name
-            inputs = [graph.constant(weight, f"{name}.weight"), graph.constant(bias, f"{name}.bias")]
+            inputs = [
+                graph.constant(weight, f"{name}.weight"),
+                graph.constant(bias, f"{name}.bias"),
+            ]
             graph.node("Gemm", [graph.value, *inputs], name, transB=1)
             _activate(graph, name, layer.activation)
         case Residual():
@@ -183,7 +187,7 @@ def random_weights(seed: int) -> Weights:
     def draw(scale: float, *shape: int) -> np.ndarray:
         size, start = int(np.prod(shape)), int(rng.integers(POOL))
         values = np.resize(np.roll(pool, -start) if size > POOL - start else pool[start:], size)
-        return values.reshape(shape) * np.float32(scale)
+        return np.asarray(values.reshape(shape) * np.float32(scale))
 
     def linear(*shape: int) -> tuple[np.ndarray, np.ndarray]:
         fan_in = int(np.prod(shape[1:]))

@@ -50,12 +50,10 @@ def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
         temporary.write_bytes(content)
 
 
-def preprocess(
-    pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]
-) -> np.ndarray:
+def preprocess(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """uint8 `N x R x R x 3` to the model's float32 `N x 3 x R x R`."""
     scaled = pixels.astype(np.float32) / np.float32(255)
-    normalised = (scaled - np.float32(mean)) / np.float32(std)
+    normalised = (scaled - np.array(mean, np.float32)) / np.array(std, np.float32)
     return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
 
 

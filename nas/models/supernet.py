@@ -56,16 +56,12 @@ class Supernet(nn.Module):
             architecture: Which network to run.
             x: Normalised images, `N x 3 x R x R` at the architecture's resolution.
         """
-        model = self._skeleton(architecture)
+        model = _skeleton(self.space.network(architecture, self.classes))
         weights = {
             name: _slice(self.weights[_key(name)], parameter.shape)
             for name, parameter in model.named_parameters()
         }
         return torch.func.functional_call(model, weights, (x,))  # type: ignore[no-any-return]
-
-    def _skeleton(self, architecture: Architecture) -> Model:
-        network = self.space.network(architecture, self.classes)
-        return _cached_skeleton(network, str(next(self.weights.values()).device)).train()
 
     @torch.no_grad()
     def subnet(self, architecture: Architecture) -> Model:
@@ -81,9 +77,15 @@ class Supernet(nn.Module):
 
 
 @lru_cache(maxsize=8)
-def _cached_skeleton(network: Network, device: str) -> Model:
-    """A module whose weights are never used; the sandwich's fixed ends recur."""
-    return build_model(network).to(device)
+def _skeleton(network: Network) -> Model:
+    """A module without memory for weights, which are never used; the sandwich's ends recur."""
+    with torch.device("meta"):
+        model = Model(network)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return model
 
 
 def covering_networks(space: SearchSpace, plan: str, classes: int) -> list[Network]:

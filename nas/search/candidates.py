@@ -41,9 +41,7 @@ def latency_range(predictor: Predictor) -> Range:
     return Range(fastest, fastest_ms, slowest, slowest_ms)
 
 
-def _descend(
-    predictor: Predictor, start: Architecture, sign: float
-) -> tuple[Architecture, float]:
+def _descend(predictor: Predictor, start: Architecture, sign: float) -> tuple[Architecture, float]:
     space, plan = predictor.space, predictor.plan
     genome = sampling.to_genome(space, start)
     best, best_ms = start, predictor.architecture(start).upper_ms
@@ -70,8 +68,8 @@ def check_budget(predictor: Predictor, budget_ms: float, seed: int) -> tuple[Ran
     device, provenance = predictor.table.name, predictor.table.provenance
     if found.fastest_ms > budget_ms:
         raise BudgetError(
-            f"no architecture of {predictor.space.name} ({predictor.plan} plan) meets the budget on "
-            f"{device}",
+            f"no architecture of {predictor.space.name} ({predictor.plan} plan) meets the budget "
+            f"on {device}",
             got=f"{format_latency_ms(budget_ms)}",
             allowed=f"at least {format_latency_ms(found.fastest_ms)}, the upper bound of the "
             f"fastest architecture {found.fastest.id} ({provenance})",
@@ -85,10 +83,10 @@ def check_budget(predictor: Predictor, budget_ms: float, seed: int) -> tuple[Ran
         for _ in range(SAMPLES_FOR_SUGGESTION)
     ]
     return found, (
-        f"The budget of {format_latency_ms(budget_ms)} binds nothing: even the slowest architecture "
-        f"{found.slowest.id} has an upper bound of {format_latency_ms(found.slowest_ms)} "
-        f"({provenance}). A budget that halves the space: --budget "
-        f"{_round_up(float(np.median(samples)))}ms"
+        f"The budget of {format_latency_ms(budget_ms)} binds nothing: even the slowest "
+        f"architecture, {found.slowest.id}, has an upper bound of "
+        f"{format_latency_ms(found.slowest_ms)} ({provenance}). A budget that halves the space: "
+        f"--budget {_round_up(float(np.median(samples)))}ms"
     )
 
 

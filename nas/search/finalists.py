@@ -48,18 +48,17 @@ def choose_finalists(records: Sequence[TrialRecord], most: int) -> list[TrialRec
 
 def trial_costs(records: Sequence[TrialRecord]) -> np.ndarray:
     """Error and latency of trials, both minimised, shape `N x 2`."""
-    return np.array([[1 - r.accuracy, r.predicted_ms] for r in records]).reshape(-1, 2)
+    costs = [(1 - r.accuracy, r.predicted_ms) for r in records]
+    return np.array(costs, dtype=float).reshape(-1, 2)
 
 
 def reference_point(costs: np.ndarray) -> np.ndarray:
     """A little beyond the worst of each objective."""
-    worst: np.ndarray = costs.max(axis=0)
-    return worst + 0.1 * np.maximum(worst - costs.min(axis=0), 1e-9)
+    worst = costs.max(axis=0)
+    return np.asarray(worst + 0.1 * np.maximum(worst - costs.min(axis=0), 1e-9))
 
 
-def thin(
-    front: Sequence[TrialRecord], most: int, reference: np.ndarray
-) -> list[TrialRecord]:
+def thin(front: Sequence[TrialRecord], most: int, reference: np.ndarray) -> list[TrialRecord]:
     """Leave out the point that adds least hypervolume until `most` are left."""
     kept = list(front)
     while len(kept) > most:
@@ -163,9 +162,7 @@ def _make_model(
     )
 
 
-def file_logits(
-    workshop: Workshop, architecture: Architecture, split: ImageSplit
-) -> np.ndarray:
+def file_logits(workshop: Workshop, architecture: Architecture, split: ImageSplit) -> np.ndarray:
     """The exported file's logits of a split, `N x classes`."""
     dataset = workshop.dataset
     pixels = split.at(architecture.resolution)

@@ -17,7 +17,7 @@ from nas.accuracy.device import training_device
 from nas.accuracy.finetune import FinetuneSettings
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings
-from nas.data import Dataset, DatasetIndex, decode, manifest, scan
+from nas.data import Dataset, decode, manifest, scan
 from nas.errors import RunFolderError
 from nas.export.graph import GraphTarget
 from nas.files import write_json
@@ -33,11 +33,18 @@ from nas.search.front import (
     publish_model,
     recommend,
 )
-from nas.search.run_folder import RunFolder
+from nas.search.run_folder import RunFolder, check_state
 from nas.search.sampler import quiet_optuna
 from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord
-from nas.search.supernets import SupernetJob, load_given, steps_left, train_or_load
+from nas.search.supernets import (
+    SupernetJob,
+    checkpoint_subject,
+    load_given,
+    read_given,
+    steps_left,
+    train_or_load,
+)
 from nas.search.trials import Hunt, baselines, run_trials
 from nas.search.watch import Silent, Watcher
 from nas.search.work import Work, default_work, estimate, limited_work, time_speeds
@@ -74,43 +81,9 @@ def run_search(
     if check_state(run, settings, resume) == "finished":
         return run
     quiet_optuna()
-    inputs = _gather(settings, watcher)
     with run.locked():
-        _work(run, inputs, watcher)
+        _work(run, _gather(settings, watcher), watcher)
     return run
-
-
-def check_state(run: RunFolder, settings: SearchSettings, resume: bool) -> str:
-    """Whether the folder can be used: `absent`, `unfinished` (and resumed) or `finished`.
-
-    Raises:
-        RunFolderError: It cannot.
-    """
-    state = run.state
-    if state == "absent":
-        return state
-    found = run.read_run().get("settings")
-    if found != settings.model_dump(mode="json", by_alias=True):
-        raise RunFolderError(
-            f"{run.path} holds a run with other settings",
-            got=_first_difference(found, settings),
-            do="--out OTHER_FOLDER, or the settings in its run.yaml",
-        )
-    if state == "unfinished" and not resume:
-        raise RunFolderError(
-            f"{run.path} holds an unfinished run",
-            do="the same command with --resume to continue it, or --out OTHER_FOLDER",
-        )
-    return state
-
-
-def _first_difference(found: Any, settings: SearchSettings) -> str:
-    wanted = settings.model_dump(mode="json", by_alias=True)
-    for name, value in wanted.items():
-        other = found.get(name) if isinstance(found, dict) else None
-        if other != value:
-            return f"{name} {other} there, {value} now"
-    return "unknown settings"
 
 
 @dataclass(frozen=True)
@@ -121,7 +94,7 @@ class Inputs:
     space: SearchSpace
     plan: str
     table: LatencyTable
-    index: DatasetIndex
+    dataset: Dataset
     predictor: Predictor
     range: Range
     threads: int
@@ -132,19 +105,18 @@ def _gather(settings: SearchSettings, watcher: Watcher) -> Inputs:
     space = load_space(settings.space)
     table = load_table(settings.device)
     path = None if settings.data is None else Path(settings.data)
-
-    def progress(what: str, done: int, total: int) -> None:
-        watcher.progress(what, done, total)
-
-    index = scan(path, settings.seed, progress=progress)
+    index = scan(path, settings.seed, progress=watcher.progress)
     plan = settings.plan or choose_plan(space, index.source_size)
     space.plan(plan)
     predictor = Predictor(table, space, plan, len(index.classes))
     found, advice = check_budget(predictor, settings.budget_ms, settings.seed)
     if advice:
         watcher.say(advice)
+    if settings.supernet is not None:
+        read_given(Path(settings.supernet), checkpoint_subject(space, plan, index))
     threads = settings.threads or os.cpu_count() or 1
-    return Inputs(settings, space, plan, table, index, predictor, found, threads)
+    dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
+    return Inputs(settings, space, plan, table, dataset, predictor, found, threads)
 
 
 def choose_plan(space: SearchSpace, source_size: int) -> str:
@@ -157,12 +129,7 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher) -> None:
     """All that takes time."""
     settings = inputs.settings
     torch.set_num_threads(inputs.threads)
-    resolutions = inputs.space.plan(inputs.plan).resolutions
-
-    def progress(what: str, done: int, total: int) -> None:
-        watcher.progress(what, done, total)
-
-    dataset = decode(inputs.index, resolutions, progress=progress)
+    dataset = inputs.dataset
     supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())
     work = _fix_work(run, inputs, dataset, supernet, watcher)
@@ -178,14 +145,12 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher) -> None:
     )
     hunt = Hunt(settings, inputs.predictor, inputs.range, evaluator)
     records = run_trials(hunt, run.journal, watcher)
-    run.log("search", trials=len(records))
+    run.log("search", trials=len(records), refused=sum(record.refused for record in records))
     _finish(run, inputs, hunt, _workshop(run, inputs, supernet, dataset, work), records, watcher)
     run.log("finished")
 
 
-def _supernet_job(
-    inputs: Inputs, supernet: Supernet, dataset: Dataset, work: Work
-) -> SupernetJob:
+def _supernet_job(inputs: Inputs, supernet: Supernet, dataset: Dataset, work: Work) -> SupernetJob:
     training = SupernetSettings(
         steps=work.supernet_steps, batch_size=work.batch_size, seed=inputs.settings.seed
     )
@@ -217,9 +182,7 @@ def _fix_work(
     )
     job = _supernet_job(inputs, supernet, dataset, work)
     left = steps_left(job, settings.supernet)
-    watcher.say(
-        f"This takes {estimate(work, speeds, dataset, settings.trials, models, left)}"
-    )
+    watcher.say(f"This takes {estimate(work, speeds, dataset, settings.trials, models, left)}")
     run.write_run(_run_content(inputs, dataset, work))
     write_json(run.path / "data.json", manifest(dataset))
     return work

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from nas.errors import RunFolderError
 from nas.files import disk_errors, write_json, write_text
+from nas.search.settings import SearchSettings
 
 LOCK = ".lock"
 State = Literal["absent", "unfinished", "finished"]
@@ -104,6 +105,17 @@ class RunFolder:
         """Write the width-scaled networks that the front is compared with."""
         write_json(self.path / "baselines.json", {"schema": 1, "models": models})
 
+    def logged(self, event: str) -> dict[str, Any]:
+        """The last line of `log.jsonl` about an event; empty if there is none."""
+        path = self.path / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for line in reversed(lines):
+            with contextlib.suppress(ValueError):  # cut off by a killed process
+                found = json.loads(line)
+                if found["event"] == event:
+                    return dict(found)
+        return {}
+
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to `log.jsonl`."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **facts})
@@ -113,11 +125,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only process that works in this folder.
+        """Be the only process that works in this folder; nothing stays if nothing was written.
 
         Raises:
             RunFolderError: Another one does, or the folder cannot be made.
         """
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / LOCK, timeout=0)
@@ -133,6 +146,11 @@ class RunFolder:
             yield
         finally:
             lock.release()
+            if self._is_empty():
+                (self.path / LOCK).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    for folder in made:
+                        folder.rmdir()
 
     def _is_empty(self) -> bool:
         """Nothing but the lock of a run that had not begun."""
@@ -150,3 +168,36 @@ class RunFolder:
             f"{self.run_file} cannot be read as a run: {reason}",
             allowed="a folder that nas search made",
         )
+
+
+def check_state(run: RunFolder, settings: SearchSettings, resume: bool) -> State:
+    """Whether the folder can be used: `absent`, `unfinished` (and resumed) or `finished`.
+
+    Raises:
+        RunFolderError: It cannot.
+    """
+    state = run.state
+    if state == "absent":
+        return state
+    found = run.read_run().get("settings")
+    if found != settings.model_dump(mode="json", by_alias=True):
+        raise RunFolderError(
+            f"{run.path} holds a run with other settings",
+            got=_first_difference(found, settings),
+            do="--out OTHER_FOLDER, or the settings in its run.yaml",
+        )
+    if state == "unfinished" and not resume:
+        raise RunFolderError(
+            f"{run.path} holds an unfinished run",
+            do="the same command with --resume to continue it, or --out OTHER_FOLDER",
+        )
+    return state
+
+
+def _first_difference(found: Any, settings: SearchSettings) -> str:
+    wanted = settings.model_dump(mode="json", by_alias=True)
+    for name, value in wanted.items():
+        other = found.get(name) if isinstance(found, dict) else None
+        if other != value:
+            return f"{name} {other} there, {value} now"
+    return "unknown settings"

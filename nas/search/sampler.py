@@ -19,7 +19,7 @@ from nas.space.space import SearchSpace
 Repair = Callable[[Genome, np.random.Generator], Genome | None]
 
 
-class Exhausted(Exception):
+class ExhaustedError(Exception):
     """No new architecture within the budget was found."""
 
 
@@ -71,19 +71,17 @@ class RepairingSampler(BaseSampler):
         """A complete, feasible, new genome.
 
         Raises:
-            Exhausted: There is none.
+            ExhaustedError: There is none.
         """
         finished = count_finished(study)
         rng = np.random.default_rng([self._seed, finished])
-        drawn = sampling.to_genome(
-            self._space, sampling.sample(self._space, self._plan, rng)
-        )
+        drawn = sampling.to_genome(self._space, sampling.sample(self._space, self._plan, rng))
         idea = self._propose(study, trial)  # for initial trials too: it counts its generations
         if finished < len(self._initial):
             idea = self._initial[finished]
         repaired = self._repair({**drawn, **(idea or {})}, rng)
         if repaired is None:
-            raise Exhausted
+            raise ExhaustedError
         return repaired
 
     def sample_independent(
@@ -105,7 +103,7 @@ def count_finished(study: Study) -> int:
 
 def make_proposer(name: str, trials: int, seed: int) -> Proposer:
     """A proposer by the name that settings use."""
-    return {"nsga2": lambda: _nsga2(trials, seed), "random": lambda: _random}[name]()
+    return _nsga2(trials, seed) if name == "nsga2" else _random
 
 
 def _random(study: Study, trial: FrozenTrial) -> None:

@@ -14,11 +14,12 @@ from filelock import FileLock
 from nas.accuracy.checkpoint import Checkpoint, check_belongs, load_checkpoint, save_checkpoint
 from nas.accuracy.device import deterministic
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
-from nas.data import Dataset
+from nas.data import Dataset, DatasetIndex
 from nas.errors import CheckpointError
 from nas.files import cache_folder, disk_errors
 from nas.models import Supernet
 from nas.search.watch import Watcher
+from nas.space import SearchSpace
 
 SAVE_EVERY_S = 15.0
 
@@ -35,15 +36,8 @@ class SupernetJob:
     @property
     def subject(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be usable at all."""
-        file = self.supernet.space.file.model_dump(mode="json", by_alias=True)
-        file = {k: v for k, v in file.items() if k not in ("description", "source", "references")}
-        return {
-            "search_space": self.supernet.space.name,
-            "definition_of_the_space": _digest(file),
-            "input_plan": self.supernet.plan,
-            "data_set": f"{self.dataset.name} {self.dataset.fingerprint[:12]}",
-            "number_of_classes": self.supernet.classes,
-        }
+        net = self.supernet
+        return checkpoint_subject(net.space, net.plan, self.dataset)
 
     @property
     def belongs_to(self) -> dict[str, Any]:
@@ -63,11 +57,41 @@ def steps_left(job: SupernetJob, given: str | None) -> int:
     if given is not None:
         return 0
     try:
-        return job.settings.steps - load_checkpoint(job.path).step if job.path.exists() else (
-            job.settings.steps
+        return (
+            job.settings.steps - load_checkpoint(job.path).step
+            if job.path.exists()
+            else (job.settings.steps)
         )
     except CheckpointError:
         return job.settings.steps
+
+
+def checkpoint_subject(
+    space: SearchSpace, plan: str, data: Dataset | DatasetIndex
+) -> dict[str, Any]:
+    """What the weights in a checkpoint mean: the space, its plan, the data."""
+    file = space.file.model_dump(mode="json", by_alias=True)
+    file = {k: v for k, v in file.items() if k not in ("description", "source", "references")}
+    return {
+        "search_space": space.name,
+        "definition_of_the_space": _digest(file),
+        "input_plan": plan,
+        "data_set": f"{data.name} {data.fingerprint[:12]}",
+        "number_of_classes": len(data.classes),
+    }
+
+
+def read_given(path: Path, subject: dict[str, Any]) -> Checkpoint:
+    """A checkpoint file that the user named.
+
+    Raises:
+        CheckpointError: It cannot be read, or belongs to another space, plan or data set.
+    """
+    if not path.is_file():
+        raise CheckpointError("--supernet names a file", got=str(path), allowed="a supernet file")
+    checkpoint = load_checkpoint(path)
+    check_belongs(path, checkpoint, subject)
+    return checkpoint
 
 
 def load_given(job: SupernetJob, path: Path) -> None:
@@ -76,10 +100,7 @@ def load_given(job: SupernetJob, path: Path) -> None:
     Raises:
         CheckpointError: It cannot be read, or belongs to another space, plan or data set.
     """
-    if not path.is_file():
-        raise CheckpointError("--supernet names a file", got=str(path), allowed="a supernet file")
-    checkpoint = load_checkpoint(path)
-    check_belongs(path, checkpoint, job.subject)
+    checkpoint = read_given(path, job.subject)
     SupernetTrainer(job.supernet, job.dataset, job.settings).restore(
         checkpoint.weights, {}, checkpoint.step
     )

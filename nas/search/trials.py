@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from optuna.study import Study
 from nas.accuracy.score import Evaluator
 from nas.latency.predict import Prediction, Predictor
 from nas.search.candidates import Range, repair
-from nas.search.sampler import Exhausted, RepairingSampler, distributions, make_proposer
+from nas.search.sampler import ExhaustedError, RepairingSampler, distributions, make_proposer
 from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord, open_study, trial_records, write_trial
 from nas.search.watch import Watcher
@@ -55,7 +54,7 @@ def run_trials(hunt: Hunt, journal: Path, watcher: Watcher) -> list[TrialRecord]
         refused[0] = 0
         try:
             taken.add(_one_trial(hunt, study, refused))
-        except Exhausted:
+        except ExhaustedError:
             watcher.say(
                 f"The search ends after {len(taken)} architectures: no further one within the "
                 "budget was found"
@@ -70,7 +69,7 @@ def _one_trial(hunt: Hunt, study: Study, refused: list[int]) -> str:
     space, plan = hunt.predictor.space, hunt.predictor.plan
     try:
         trial = study.ask(distributions(space, plan))
-    except Exhausted:
+    except ExhaustedError:
         _fail_running(study)
         raise
     architecture = sampling.from_genome(space, plan, trial.params)
@@ -137,14 +136,10 @@ def _sampler(hunt: Hunt, taken: set[str], refused: list[int]) -> RepairingSample
         start = sampling.from_genome(space, plan, genome)
         if hunt.predictor.architecture(start).upper_ms > settings.budget_ms:
             refused[0] += 1
-        found = repair(
-            hunt.predictor, settings.budget_ms, start, hunt.range.fastest, taken, rng
-        )
+        found = repair(hunt.predictor, settings.budget_ms, start, hunt.range.fastest, taken, rng)
         if found is None:
             return None
         return genome if found.id == start.id else sampling.to_genome(space, found)
 
     propose = make_proposer(settings.sampler, settings.trials, settings.seed)
     return RepairingSampler(space, plan, propose, fix, initial[: settings.trials], settings.seed)
-
-

@@ -100,8 +100,7 @@ def limited_work(
     supernet = round(SUPERNET_SHARE * limit_s / speeds.supernet_step)
     return Work(
         supernet_steps=settings.supernet_steps or max(10, supernet),
-        finetune_steps=settings.finetune_steps
-        or max(5, round(finetuning / speeds.finetune_step)),
+        finetune_steps=settings.finetune_steps or max(5, round(finetuning / speeds.finetune_step)),
         batch_size=BATCH_SIZE,
         recalibration_images=recalibration,
         validation_images=validation,

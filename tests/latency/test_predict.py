@@ -200,9 +200,7 @@ def test_the_interval_of_an_estimate_is_the_same_factor_up_and_down():
     space = load_space("mobilenetv1")
     predict = Predictor(load_table("raspberry-pi-4"), space, "small", 10)
     found = predict.architecture(baseline(space, "small", 1.0))
-    assert found.upper_ms / found.predicted_ms == pytest.approx(
-        found.predicted_ms / found.lower_ms
-    )
+    assert found.upper_ms / found.predicted_ms == pytest.approx(found.predicted_ms / found.lower_ms)
 
 
 def test_a_kind_that_no_source_covers_widens_the_bound():

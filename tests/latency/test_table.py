@@ -176,7 +176,11 @@ def test_an_unknown_op(written):
         ('""stride"":2', '""stride""', "Expecting ':' delimiter"),
         ('""stride"":2', '""strides"":2', "depthwise_separable takes exactly its own parameters"),
         ('""stride"":2', '""stride"":[2]', "unhashable type: 'list'"),
-        ('{""activation"":""relu"",""kernel"":3,""stride"":2}', "3", "'int' object is not iterable"),
+        (
+            '{""activation"":""relu"",""kernel"":3,""stride"":2}',
+            "3",
+            "'int' object is not iterable",
+        ),
     ],
 )
 def test_a_row_that_is_none(written, old, new, reason):
@@ -256,7 +260,9 @@ def test_a_broken_device_file(written, old, new, expected):
 
 def test_a_table_is_found_by_name_alias_and_folder(written):
     expected = read_table(written)
-    assert load_table("nuc-onnxruntime") == load_table("nuc") == load_table(str(written)) == expected
+    assert (
+        load_table("nuc-onnxruntime") == load_table("nuc") == load_table(str(written)) == expected
+    )
 
 
 def test_shipped_tables_are_found_by_alias():

@@ -1,0 +1,68 @@
+"""Hardware-aware neural architecture search for edge devices.
+
+    import nas
+
+    result = nas.search(device="jetson-nano", budget="20ms")
+    print(result.recommended.file, result.recommended.accuracy)
+
+Names are loaded when they are used: importing the package loads neither torch nor Ray nor plotly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from nas.api import Model, Result, open_run, search
+    from nas.errors import InputError, NasError
+    from nas.latency.predict import Prediction, Predictor
+    from nas.latency.table import LatencyTable, load_table
+    from nas.space import Architecture, SearchSpace, load_space
+    from nas.space.sample import sample
+
+_HOMES = {
+    "Architecture": "nas.space",
+    "InputError": "nas.errors",
+    "LatencyTable": "nas.latency.table",
+    "Model": "nas.api",
+    "NasError": "nas.errors",
+    "Prediction": "nas.latency.predict",
+    "Predictor": "nas.latency.predict",
+    "Result": "nas.api",
+    "SearchSpace": "nas.space",
+    "load_space": "nas.space",
+    "load_table": "nas.latency.table",
+    "open_run": "nas.api",
+    "sample": "nas.space.sample",
+    "search": "nas.api",
+}
+
+__all__ = [
+    "Architecture",
+    "InputError",
+    "LatencyTable",
+    "Model",
+    "NasError",
+    "Prediction",
+    "Predictor",
+    "Result",
+    "SearchSpace",
+    "load_space",
+    "load_table",
+    "open_run",
+    "sample",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

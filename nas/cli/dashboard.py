@@ -1,0 +1,81 @@
+"""`nas dashboard`: the Optuna dashboard on a run's storage, also while it runs."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import sys
+from pathlib import Path
+from typing import Any
+
+from nas.cli.common import command_parser
+from nas.errors import OptionError, RunFolderError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command_parser(
+        commands,
+        "dashboard",
+        "show a run in the Optuna dashboard, also while it runs",
+        "nas dashboard runs/RUN",
+    )
+    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=port, default=8080, help="(%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def port(text: str) -> int:
+    """A port number."""
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"a port from 1 to 65535 is needed, got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    import warnings
+
+    from nas.search.run_folder import RunFolder
+
+    journal = RunFolder(Path(options.folder)).journal
+    if not journal.is_file():
+        raise RunFolderError(
+            f"{options.folder} has no trials to show yet",
+            allowed="a run folder whose search has begun",
+            do="nas search, and nas dashboard once the supernet is trained",
+        )
+    if not _is_loopback(options.host):
+        print(
+            f"nas: {options.host} is reachable from other machines, and the dashboard has no "
+            "password",
+            file=sys.stderr,
+        )
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna_dashboard import run_server
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+    print(
+        f"http://{options.host}:{options.port}/dashboard/studies/0  (Ctrl-C stops it)", flush=True
+    )
+    try:
+        run_server(storage, host=options.host, port=options.port)
+    except OSError as cause:
+        raise OptionError(
+            f"port {options.port} on {options.host} cannot be used: {cause.strerror}",
+            do=f"--port {options.port % 65535 + 1}",
+        ) from cause
+    return 0
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,122 @@
+"""`nas export`: one architecture as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.common import (
+    add_network_options,
+    command_parser,
+    not_negative,
+    print_json,
+    read_architectures,
+    read_reference,
+)
+from nas.errors import ArchitectureError, OptionError
+
+if TYPE_CHECKING:
+    from nas.models.build import Model
+    from nas.space import Architecture, SearchSpace
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command_parser(
+        commands,
+        "export",
+        "write an architecture as a static batch-1 ONNX file",
+        "nas sample -n 1 --json > arch.json && nas export --arch arch.json --out model.onnx",
+    )
+    add_network_options(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--device", help="write what this device's runtime accepts (default: opset 17)"
+    )
+    parser.add_argument(
+        "--supernet", type=Path, help="take the weights from a trained supernet (default: random)"
+    )
+    parser.add_argument("--data", type=Path, help="the supernet's images (default: digits)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="(%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    from nas.export.graph import GraphTarget
+    from nas.export.onnx_file import write_onnx
+    from nas.export.weights import folded_weights
+    from nas.latency.table import load_table
+
+    target = GraphTarget()
+    if options.device is not None:
+        export = load_table(options.device).device.export
+        target = GraphTarget(export.opset, export.ir_version, export.hardswish)
+    if options.out.is_dir():
+        raise OptionError("--out names a file", got=str(options.out))
+    model, metadata = _model(options)
+    write_onnx(options.out, model.network, folded_weights(model), target, metadata)
+    network = model.network
+    if options.json:
+        print_json(
+            {
+                "file": str(options.out),
+                "resolution": network.resolution,
+                "classes": network.classes,
+                "opset": target.opset,
+                "weights": "supernet" if options.supernet else "random",
+            }
+        )
+    else:
+        print(f"{options.out}: {network.resolution} px, {network.classes} classes")
+    return 0
+
+
+def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
+    from nas.models import build_model
+
+    if options.reference is not None:
+        if options.supernet is not None:
+            raise OptionError("a reference is not part of a supernet", do="leave --supernet out")
+        _, _, network = read_reference(options.reference, options.classes)
+        return _random(build_model(network, options.seed)), {}
+    found = read_architectures(options.arch)
+    if len(found) != 1:
+        raise ArchitectureError(
+            "nas export takes one architecture", got=f"{len(found)} in the file"
+        )
+    space, architecture = found[0]
+    if options.supernet is not None:
+        return _from_supernet(options, space, architecture)
+    return _random(build_model(space.network(architecture, options.classes), options.seed)), {}
+
+
+def _random(model: Model) -> Model:
+    print("nas: the weights are random (no --supernet): good for timing only", file=sys.stderr)
+    return model.eval()
+
+
+def _from_supernet(
+    options: argparse.Namespace, space: SearchSpace, architecture: Architecture
+) -> tuple[Model, dict[str, str]]:
+    """The supernet's slice, its batch norm recalibrated on the training images."""
+    from nas.accuracy.supernet_evaluator import recalibrate
+    from nas.accuracy.supernet_training import SupernetSettings
+    from nas.data import decode, scan
+    from nas.models import Supernet
+    from nas.search.front import onnx_metadata
+    from nas.search.supernets import SupernetJob, load_given
+    from nas.search.work import RECALIBRATION_IMAGES
+
+    index = scan(options.data, options.seed)
+    plan = architecture.plan
+    dataset = decode(index, space.plan(plan).resolutions)
+    supernet = Supernet(space, plan, len(dataset.classes), options.seed)
+    job = SupernetJob(supernet, dataset, SupernetSettings(steps=1, seed=options.seed), 1)
+    load_given(job, options.supernet)
+    model = supernet.subnet(architecture)
+    recalibrate(model, dataset, RECALIBRATION_IMAGES)
+    return model, onnx_metadata(dataset, architecture, None)

@@ -1,0 +1,106 @@
+"""The `nas` command."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from nas.cli import dashboard, devices, export, predict, profile, report, sample, search, spaces
+from nas.errors import NasError, OptionError
+from nas.files import map_disk_error
+
+DESCRIPTION = """\
+Find the models that are fast enough on your board: a Pareto front of accuracy against latency,
+as checked ONNX files.
+
+  nas search --device jetson-nano --budget 20ms                 the embedded digits, 5 minutes
+  nas search --device jetson-nano --budget 20ms --data photos/  your own images
+"""
+COMMANDS = (search, profile, predict, export, sample, devices, spaces, report, dashboard)
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses bad input in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(message + self._suggestion(message), do=f"{self.prog} --help")
+
+    def _suggestion(self, message: str) -> str:
+        if not message.startswith("unrecognized arguments: "):
+            return ""
+        given = message.split()[2].partition("=")[0]
+        known = [option for action in self._actions for option in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    known += [o for a in parser._actions for o in a.option_strings]
+        close = difflib.get_close_matches(given, known, n=1)
+        return f" (did you mean {close[0]}?)" if close else ""
+
+
+def build_parser() -> Parser:
+    """All commands and their options; loads nothing heavy."""
+    parser = Parser(
+        prog="nas",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+class Version(argparse.Action):
+    """Prints the installed version."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        """Print and leave."""
+        from nas import __version__
+
+        print(f"nas {__version__}")
+        sys.exit(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit code: 0 on success, 2 on bad input, 1 on failure, 130 when interrupted.
+    """
+    try:
+        options = build_parser().parse_args(arguments)
+        return int(options.run(options))
+    except NasError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("nas: stopped", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            mapped = map_disk_error(error, Path(error.filename or "a file"))
+            print(f"nas: {mapped}", file=sys.stderr)
+            return mapped.exit_code
+        if not isinstance(error, BrokenPipeError):
+            raise
+        # The reader of our output has gone (as `| head` does): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""`nas predict`: latency of architectures on a device, from its table."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.common import (
+    add_network_options,
+    command_parser,
+    print_json,
+    read_architectures,
+    read_reference,
+)
+
+if TYPE_CHECKING:
+    from nas.latency.predict import Prediction
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command_parser(
+        commands,
+        "predict",
+        "predict the latency of architectures on a device",
+        "nas predict --device jetson-nano --reference mobilenetv3/mobilenet_v3_large",
+    )
+    parser.add_argument("--device", required=True, help="name, alias or folder of a latency table")
+    add_network_options(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    from nas.latency.table import load_table
+    from nas.units import format_latency_ms
+
+    table = load_table(options.device)
+    answers: list[dict[str, Any]] = [
+        {
+            "id": name,
+            "device": table.name,
+            "predicted_ms": p.predicted_ms,
+            "lower_ms": p.lower_ms,
+            "upper_ms": p.upper_ms,
+            "provenance": p.provenance,
+            "interpolated": p.interpolated,
+        }
+        for name, p in _predictions(options, table)
+    ]
+    if options.json:
+        return print_json(answers)
+    for answer in answers:
+        note = ", classes interpolated" if answer["interpolated"] else ""
+        print(
+            f"{answer['id']}  {format_latency_ms(answer['predicted_ms'])}  "
+            f"[{format_latency_ms(answer['lower_ms'])}, {format_latency_ms(answer['upper_ms'])}]  "
+            f"{answer['provenance']} on {answer['device']}{note}"
+        )
+    return 0
+
+
+def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Prediction]]:
+    from nas.latency.predict import Predictor
+    from nas.space.space import DEFAULT_CLASSES
+
+    if options.reference is not None:
+        space, name, network = read_reference(options.reference, options.classes)
+        # References are written for large images; no plan has their exact strides.
+        plan = "large" if "large" in space.plans else space.plans[0]
+        return [(name, Predictor(table, space, plan, network.classes).network(network))]
+    predictors: dict[tuple[str, str], Predictor] = {}
+    answers = []
+    for space, architecture in read_architectures(options.arch):
+        key = space.name, architecture.plan
+        classes = options.classes or DEFAULT_CLASSES[architecture.plan]
+        predictor = predictors.setdefault(key, Predictor(table, space, architecture.plan, classes))
+        answers.append((architecture.id, predictor.architecture(architecture)))
+    return answers

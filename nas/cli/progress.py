@@ -1,0 +1,78 @@
+"""Progress on the terminal: bars with the time left, or now and then a line where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from nas.units import format_duration_s
+
+LINE_EVERY_S = 15.0
+
+
+class TerminalWatcher:
+    """Shows what a run says and how far it is, on standard error."""
+
+    def __init__(self) -> None:
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._starts: dict[str, tuple[float, int]] = {}
+        self._last_line = 0.0
+
+    def __enter__(self) -> TerminalWatcher:
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.console import Console
+
+            self._bars = progress.Progress(
+                progress.TextColumn("{task.description:<10}"),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TextColumn("left"),
+                progress.TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Move a stage's bar."""
+        if self._bars is None:
+            self._line(stage, done, total)
+        elif stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, completed=done, total=total)
+        else:
+            self._bars.update(self._tasks[stage], completed=done, total=total)
+
+    def _line(self, stage: str, done: int, total: int) -> None:
+        """For files and pipes: the first and last of a stage, and one every few seconds."""
+        now = time.monotonic()
+        start, before = self._starts.setdefault(stage, (now, done))
+        first = start == now
+        if not first and done < total and now - self._last_line < LINE_EVERY_S:
+            return
+        self._last_line = now
+        left = ""
+        if before < done < total:
+            seconds = (now - start) / (done - before) * (total - done)
+            left = f", {format_duration_s(seconds)} left"
+        print(f"{stage} {done}/{total}{left}", file=sys.stderr, flush=True)

@@ -1,0 +1,91 @@
+"""`nas search`: the whole way, from images and a board to exported models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.common import command_parser, not_negative, positive, print_json
+
+if TYPE_CHECKING:
+    from nas.search.run_folder import RunFolder
+    from nas.search.settings import SearchSettings
+
+SETTINGS = (
+    "device", "budget", "space", "plan", "data", "seed", "trials", "finalists", "sampler",
+    "time_limit", "supernet", "supernet_steps", "finetune_steps", "threads",
+)  # fmt: skip
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command_parser(
+        commands,
+        "search",
+        "find the Pareto front of models within a latency budget, and export them",
+        "nas search --device jetson-nano --budget 20ms --data photos/ --time-limit 2h",
+    )
+    add = parser.add_argument
+    add("--device", help="name, alias or folder of a latency table (nas devices)")
+    add("--budget", help="latency with a unit: 20ms; held against the upper bound")
+    add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
+    add("--space", help="search space (mobilenetv3)")
+    add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
+    add("--trials", type=positive, help="distinct architectures to score (64)")
+    add("--finalists", type=positive, help="models to fine-tune and export, at most (8)")
+    add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
+    add("--seed", type=not_negative, help="of everything random (0)")
+    add("--sampler", choices=["nsga2", "random"], help="what proposes architectures (nsga2)")
+    add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
+    add("--supernet-steps", type=positive, help="training steps of the supernet")
+    add("--finetune-steps", type=positive, help="training steps of each finalist")
+    add("--threads", type=positive, help="for training and scoring (default: all cores)")
+    add("--config", metavar="FILE", help="settings as YAML; options override them")
+    add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
+    add("--resume", action="store_true", help="continue an unfinished run")
+    add("--json", action="store_true", help="print front.json")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    from nas.search.run_folder import RunFolder, check_state
+    from nas.search.settings import read_settings
+
+    settings = read_settings(options.config, {name: getattr(options, name) for name in SETTINGS})
+    folder = RunFolder(options.out or settings.default_folder())
+    state = check_state(folder, settings, options.resume)
+    if state == "finished":
+        print(f"This run is finished: {folder.path}", file=sys.stderr)
+    else:
+        _search(folder, settings, options.resume)
+    if not folder.report.exists():
+        from nas.report.page import write_report
+
+        write_report(folder.path)
+    if options.json:
+        print_json(folder.read_front())
+    else:
+        from nas.cli.summary import print_summary
+
+        print_summary(folder)
+    return 0
+
+
+def _search(folder: RunFolder, settings: SearchSettings, resume: bool) -> None:
+    from nas.cli.progress import TerminalWatcher
+    from nas.search.run import run_search
+
+    try:
+        with TerminalWatcher() as watcher:
+            run_search(settings, folder.path, resume=resume, watcher=watcher)
+    except KeyboardInterrupt:
+        if folder.run_file.exists():
+            print(
+                f"\nStopped. What is finished is in {folder.path}; the same command with --resume "
+                "goes on from there.",
+                file=sys.stderr,
+            )
+        raise

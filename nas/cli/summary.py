@@ -1,0 +1,91 @@
+"""The end of a search on the terminal: the front, what was done, where the files are."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from nas.units import format_bytes, format_count, format_latency_ms
+
+if TYPE_CHECKING:
+    from nas.search.run_folder import RunFolder
+
+
+def print_summary(run: RunFolder) -> None:
+    """Print the front of a finished run and how to use the recommended model."""
+    from rich.console import Console
+
+    from nas.report.snippet import usage_snippet
+
+    console = Console(highlight=False)
+    front, facts = run.read_front(), run.read_run()
+    console.print(_table(front, facts))
+    for line in _lines(run, front, facts):
+        console.print(line, markup=False, soft_wrap=True)
+    best = next(m for m in front["models"] if m["id"] == front["recommended"])
+    file = os.path.relpath(run.path / best["files"]["onnx"])
+    console.print("\nRun it on a photo (python classify.py photo.jpg):\n", style="bold")
+    console.print(usage_snippet(file), markup=False, soft_wrap=True)
+
+
+def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    device, budget = facts["settings"]["device"], facts["settings"]["budget"]
+    provenance = facts["device"]["provenance"]
+    table = Table(
+        title=f"{facts['space']} on {device}, budget {budget} ({provenance} latency)",
+        title_justify="left",
+        caption="* recommended   - no longer on the front after fine-tuning",
+        caption_justify="left",
+    )
+    headings = ("", "model", "test accuracy (95 %)", "validation", f"latency, {provenance}",
+                "upper bound", "params", "MACs", "size")  # fmt: skip
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("", "model") else "right")
+    for model in front["models"]:
+        table.add_row(*_row(model, front["recommended"]))
+    return table
+
+
+def _row(model: dict[str, Any], recommended: str) -> list[str]:
+    latency = next(iter(model["latency_ms"].values()))
+    low, high = model["accuracy"]["interval"]
+    mark = "*" if model["id"] == recommended else "-" if model["dominated"] else ""
+    return [
+        mark,
+        model["id"],
+        f"{model['accuracy']['value']:.1%} ({low:.1%} to {high:.1%})",
+        f"{model['validation_accuracy']['value']:.1%}",
+        format_latency_ms(latency["predicted"]),
+        format_latency_ms(latency["upper"]),
+        format_count(model["params"]),
+        format_count(model["macs"]),
+        format_bytes(model["size_bytes"]),
+    ]
+
+
+def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    searched, data = run.logged("search"), facts["data"]
+    best = next(m for m in front["models"] if m["id"] == front["recommended"])
+    lines = [
+        f"Searched {searched.get('trials', '?')} architectures on {data['train']} training images "
+        f"of {data['name']} ({data['classes']} classes); {searched.get('refused', '?')} proposals "
+        "were over the budget and repaired before they cost anything.",
+        f"Accuracies are the exported files', on {data['test']} test and {data['validation']} "
+        "validation images.",
+        f"Recommended: {front['recommended']}, the fastest within 0.5 points of the best "
+        f"validation accuracy: {run.path / best['files']['onnx']}",
+        f"Report: {run.report}   Dashboard: nas dashboard {run.path}",
+    ]
+    if facts["device"]["provenance"] == "estimated":
+        lines.append(
+            f"The latency table of {facts['device']['name']} is estimated from published "
+            "measurements: measure on your board before you rely on it."
+        )
+    if facts["device"]["precision"] != "fp32":
+        lines.append(
+            f"Latencies are for {facts['device']['precision']}; accuracies were measured in fp32 "
+            "on a CPU."
+        )
+    return lines

@@ -1,0 +1,406 @@
+"""Everything that a report says, as plain values: read once, drawn elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import InputError, RunFolderError
+from nas.latency.predict import Predictor
+from nas.latency.table import Calibration, LatencyTable, LeftOutFamilies, load_table
+from nas.pareto import non_dominated
+from nas.report.history import hypervolume_shares
+from nas.report.stacks import StackBlock, make_stack
+from nas.search.finalists import reference_point, trial_costs
+from nas.search.run_folder import RunFolder
+from nas.search.study import TrialRecord, read_trials
+from nas.space import SearchSpace, load_space
+from nas.units import format_latency_ms
+
+CHANGED = 1e-6
+"""Relative difference of a latency that shows that its table is not the one of the search."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 accuracy, 0 to 1, with its 95 % Wilson interval."""
+
+    value: float
+    lower: float
+    upper: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A latency in milliseconds, batch 1, with its interval and where it comes from."""
+
+    predicted_ms: float
+    lower_ms: float
+    upper_ms: float
+    provenance: str
+
+
+@dataclass(frozen=True)
+class TrialPoint:
+    """A scored architecture; its accuracy is the supernet's on validation images."""
+
+    number: int
+    id: str
+    accuracy: float
+    latency: Latency
+    origin: str
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class FinishedModel:
+    """A finalist or a baseline: trained, exported, and scored from its file.
+
+    Attributes:
+        rank: 1 for the fastest of its list.
+        width: The width multiplier of a baseline, `None` for a finalist.
+        stack: Its blocks; empty where the search space is no longer there.
+        file: Path of the ONNX file in the run folder, `None` for a baseline.
+        gain: Of a baseline: how much more accurate on the validation images the best finalist is
+            that is no slower; `None` if none is, and for finalists.
+    """
+
+    id: str
+    rank: int
+    resolution: int
+    width: float | None
+    validation: Accuracy
+    test: Accuracy
+    latency: Latency
+    params: int
+    macs: int
+    size_bytes: int
+    peak_memory_bytes: int
+    file: str | None
+    dominated: bool
+    recommended: bool
+    stack: tuple[StackBlock, ...]
+    gain: float | None = None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What was searched: device as typed, its table, budget, space, data, seed, versions."""
+
+    device: str
+    table: str
+    provenance: str
+    precision: str
+    budget: str
+    budget_ms: float
+    space: str
+    plan: str
+    data: str
+    classes: tuple[str, ...]
+    train_images: int
+    validation_images: int
+    test_images: int
+    seed: int
+    sampler: str
+    supernet: str
+    finetune_steps: int
+    fastest_ms: float
+    slowest_ms: float
+    started: str
+    versions: tuple[tuple[str, str], ...]
+
+    @property
+    def estimated(self) -> bool:
+        """Whether latencies are estimated and not measured."""
+        return self.provenance == "estimated"
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """The device behind the latencies, and how far its table was from the truth.
+
+    Attributes:
+        calibration: With the certificate of a measured table, for the space and plan of the run.
+        families: The certificate of an estimated table.
+    """
+
+    hardware: str
+    runtime: str
+    date: str
+    method: str
+    sources: tuple[str, ...]
+    calibration: Calibration | None
+    families: LeftOutFamilies | None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All of a report.
+
+    Attributes:
+        facts: What was searched.
+        trials: Scored architectures, in the order in which they were scored.
+        refused: Proposals that were over the budget.
+        history: Share of the hypervolume after each trial.
+        finalists: Exported models, fastest first.
+        baselines: Width-scaled networks within the budget, fastest first.
+        table: `None` where the latency table is no longer there.
+        notes: What could not be shown, and why.
+    """
+
+    facts: RunFacts
+    trials: tuple[TrialPoint, ...]
+    refused: int
+    history: tuple[float, ...]
+    finalists: tuple[FinishedModel, ...]
+    baselines: tuple[FinishedModel, ...]
+    table: TableFacts | None
+    notes: tuple[str, ...]
+
+    @property
+    def recommended(self) -> FinishedModel:
+        """The model to take."""
+        return next(model for model in self.finalists if model.recommended)
+
+    @property
+    def best_validation(self) -> float:
+        """The best validation accuracy of the front."""
+        return max(model.validation.value for model in self.finalists)
+
+
+def load_report(folder: Path) -> ReportData:
+    """Read a finished run. A table or a space that is gone is a note, not an error.
+
+    Raises:
+        RunFolderError: There is no finished run, or one of its files cannot be read.
+    """
+    run = RunFolder(folder)
+    if run.state != "finished":
+        raise RunFolderError(
+            f"{folder} holds no finished run",
+            got=run.state,
+            allowed="a folder whose nas search has ended",
+            do="nas search with the same settings, --resume and "
+            f"--out {folder}; nas dashboard {folder} while it runs",
+        )
+    try:
+        return _load(run)
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise RunFolderError(
+            f"{folder} cannot be read as a run: {type(cause).__name__} {cause}",
+            allowed="a folder as nas search left it",
+        ) from cause
+
+
+def _load(run: RunFolder) -> ReportData:
+    content, front = run.read_run(), run.read_front()
+    facts = _facts(run, content)
+    drawing = _Drawing(facts, *_find_sources(content, facts))
+    records = read_trials(run.journal)
+    finalists = tuple(
+        _model(entry, rank, drawing, recommended=entry["id"] == front["recommended"])
+        for rank, entry in enumerate(_fastest_first(front["models"], facts.device), 1)
+    )
+    baselines = tuple(
+        _model(entry, rank, drawing, finalists=finalists)
+        for rank, entry in enumerate(_fastest_first(run.read_baselines(), facts.device), 1)
+    )
+    if not any(model.recommended for model in finalists):
+        raise ValueError(f"recommends {front['recommended']}, which is none of its models")
+    costs = trial_costs(records)
+    return ReportData(
+        facts=facts,
+        trials=_trials(records, facts.device),
+        refused=sum(record.refused for record in records),
+        history=hypervolume_shares(costs, reference_point(costs)) if records else (),
+        finalists=finalists,
+        baselines=baselines,
+        table=_table_facts(drawing.table, facts),
+        notes=(*drawing.notes, *_changes(front["models"], drawing)),
+    )
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What is needed to draw stacks, as far as it is still there."""
+
+    facts: RunFacts
+    space: SearchSpace | None
+    table: LatencyTable | None
+    notes: tuple[str, ...]
+
+
+def _find_sources(
+    content: Mapping[str, Any], facts: RunFacts
+) -> tuple[SearchSpace | None, LatencyTable | None, tuple[str, ...]]:
+    space, table = None, None
+    notes = []
+    try:
+        space = load_space(content["settings"]["space"])
+    except InputError as error:
+        notes.append(f"The architectures are not drawn: {error}")
+    try:
+        table = load_table(facts.device)
+    except InputError as error:
+        notes.append(f"The latency table {facts.table} is not shown: {error}")
+    return space, table, tuple(notes)
+
+
+def _facts(run: RunFolder, content: Mapping[str, Any]) -> RunFacts:
+    settings, device, data = content["settings"], content["device"], content["data"]
+    fastest_ms, slowest_ms = content["latency_range_ms"]
+    steps = content["work"]["supernet_steps"]
+    return RunFacts(
+        device=settings["device"],
+        table=device["name"],
+        provenance=device["provenance"],
+        precision=device["precision"],
+        budget=format_latency_ms(content["budget_ms"]),
+        budget_ms=content["budget_ms"],
+        space=content["space"],
+        plan=content["plan"],
+        data=data["name"],
+        classes=_class_names(run, data["classes"]),
+        train_images=data["train"],
+        validation_images=data["validation"],
+        test_images=data["test"],
+        seed=settings["seed"],
+        sampler=settings["sampler"],
+        supernet=settings["supernet"] or f"{steps:,} training steps",
+        finetune_steps=content["work"]["finetune_steps"],
+        fastest_ms=fastest_ms,
+        slowest_ms=slowest_ms,
+        started=content["started"],
+        versions=tuple(content["versions"].items()),
+    )
+
+
+def _class_names(run: RunFolder, number: int) -> tuple[str, ...]:
+    """From `data.json`; numbers where that is gone."""
+    try:
+        content = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return tuple(str(index) for index in range(number))
+    return tuple(str(name) for name in content["classes"])
+
+
+def _fastest_first(entries: Sequence[dict[str, Any]], device: str) -> list[dict[str, Any]]:
+    return sorted(entries, key=lambda entry: entry["latency_ms"][device]["predicted"])
+
+
+def _trials(records: Sequence[TrialRecord], device: str) -> tuple[TrialPoint, ...]:
+    on_front = non_dominated(trial_costs(records))
+    return tuple(
+        TrialPoint(
+            record.number,
+            record.id,
+            record.accuracy,
+            _latency(record.latency_ms[device]),
+            record.origin,
+            bool(front),
+        )
+        for record, front in zip(records, on_front, strict=True)
+    )
+
+
+def _model(
+    entry: Mapping[str, Any],
+    rank: int,
+    drawing: _Drawing,
+    *,
+    recommended: bool = False,
+    finalists: Sequence[FinishedModel] = (),
+) -> FinishedModel:
+    baseline = "width" in entry
+    latency = _latency(entry["latency_ms"][drawing.facts.device])
+    validation = _accuracy(entry["validation_accuracy"])
+    return FinishedModel(
+        id=entry["id"],
+        rank=rank,
+        resolution=entry["architecture"]["resolution"],
+        width=float(entry["width"]) if baseline else None,
+        validation=validation,
+        test=_accuracy(entry["accuracy"]),
+        latency=latency,
+        params=entry["params"],
+        macs=entry["macs"],
+        size_bytes=entry["size_bytes"],
+        peak_memory_bytes=entry["peak_memory_bytes"],
+        file=None if baseline else entry["files"]["onnx"],
+        dominated=entry.get("dominated", False),
+        recommended=recommended,
+        stack=_stack(entry["architecture"], drawing),
+        gain=_gain(validation.value, latency.predicted_ms, finalists),
+    )
+
+
+def _gain(
+    accuracy: float, latency_ms: float, finalists: Sequence[FinishedModel]
+) -> float | None:
+    no_slower = [m for m in finalists if m.latency.predicted_ms <= latency_ms * (1 + 1e-9)]
+    return max((m.validation.value - accuracy for m in no_slower), default=None)
+
+
+def _accuracy(value: Mapping[str, Any]) -> Accuracy:
+    lower, upper = value["interval"]
+    return Accuracy(value["value"], lower, upper, value["images"])
+
+
+def _latency(value: Mapping[str, Any]) -> Latency:
+    return Latency(value["predicted"], value["lower"], value["upper"], value["provenance"])
+
+
+def _stack(architecture: dict[str, Any], drawing: _Drawing) -> tuple[StackBlock, ...]:
+    if drawing.space is None:
+        return ()
+    try:
+        found = drawing.space.from_json(architecture)
+    except InputError:  # said once, by _changes
+        return ()
+    network = drawing.space.network(found, len(drawing.facts.classes))
+    return make_stack(network, drawing.table)
+
+
+def _changes(entries: Sequence[dict[str, Any]], drawing: _Drawing) -> list[str]:
+    """Whether space and table still are what the search used, told by the first finalist."""
+    space, table, facts = drawing.space, drawing.table, drawing.facts
+    if space is None or not entries:
+        return []
+    try:
+        architecture = space.from_json(entries[0]["architecture"])
+    except InputError as error:
+        return [f"The search space {facts.space} has changed since the search: {error}"]
+    if table is None:
+        return []
+    changed = (
+        f"The latency table {table.name} has changed since the search: the latencies here are those "
+        "of the search, block shares and certificate are of the table as it is now."
+    )
+    try:
+        now = Predictor(table, space, facts.plan, len(facts.classes)).architecture(architecture)
+    except InputError:
+        return [changed]
+    before_ms = entries[0]["latency_ms"][facts.device]["predicted"]
+    return [changed] if abs(now.predicted_ms - before_ms) > CHANGED * before_ms else []
+
+
+def _table_facts(table: LatencyTable | None, facts: RunFacts) -> TableFacts | None:
+    if table is None:
+        return None
+    device = table.device
+    runtime = " ".join(part for part in (device.runtime, device.runtime_version) if part)
+    if device.threads:
+        runtime += f", {device.threads} thread{'s' if device.threads > 1 else ''}"
+    return TableFacts(
+        hardware=device.hardware,
+        runtime=f"{runtime}, {device.mode}" if device.mode else runtime,
+        date=device.provenance.date.isoformat(),
+        method=device.provenance.method,
+        sources=tuple(device.provenance.sources),
+        calibration=table.calibration(facts.space, facts.plan, facts.precision),
+        families=device.certificate,
+    )

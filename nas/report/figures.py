@@ -1,0 +1,339 @@
+"""The figures of a report. Every mark differs in shape as well as in colour.
+
+Colours are of the palette that colour-blind people can tell apart (Okabe and Ito 2008,
+https://jfly.uni-koeln.de/color/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from nas.latency.table import Calibration, LeftOutFamilies
+from nas.report.data import FinishedModel, ReportData
+from nas.units import format_latency_ms
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#007A5A", "#E69F00"
+INK, GREY, PALE = "#24292f", "#8a929a", "#e4e7eb"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+BUDGET_IN_VIEW = 1.35
+"""The budget is a line where it is at most this many times the longest bound, else a note."""
+TRIALS_BELOW = 1.5
+"""How far below the finished models trials are shown, in heights of the finished models."""
+
+
+def front_figure(data: ReportData) -> go.Figure:
+    """Validation accuracy against predicted latency: trials, finalists, baselines, budget."""
+    figure = _figure()
+    _add_trials(figure, data)
+    _add_baselines(figure, data)
+    groups = (
+        ([m for m in data.finalists if m.dominated and not m.recommended], "Finalist, dominated",
+         {"symbol": "circle-open", "size": 9, "color": BLUE, "line": {"width": 2}}),
+        ([m for m in data.finalists if not m.dominated and not m.recommended],
+         "Finalist on the front",
+         {"symbol": "circle", "size": 10, "color": BLUE}),
+        ([data.recommended], "Recommended",
+         {"symbol": "star", "size": 18, "color": VERMILLION,
+          "line": {"width": 1, "color": "white"}}),
+    )  # fmt: skip
+    _add_front_line(figure, data)
+    for models, name, marker in groups:
+        if models:
+            figure.add_trace(_models_trace(models, name, marker, data))
+    _add_budget(figure, data)
+    _fit_accuracies(figure, data)
+    figure.update_xaxes(title=latency_title(data, "Predicted latency"), rangemode="tozero")
+    figure.update_yaxes(title="Validation accuracy (%)")
+    return figure
+
+
+def history_figure(data: ReportData) -> go.Figure:
+    """Best hypervolume so far over the scored architectures."""
+    figure = _figure(legend=False)
+    counts = list(range(1, len(data.history) + 1))
+    shares = [100 * share for share in data.history]
+    figure.add_trace(
+        go.Scatter(
+            x=counts,
+            y=shares,
+            mode="lines",
+            line={"shape": "hv", "color": BLUE, "width": 2},
+            hovertemplate="after %{x} architectures: %{y:.1f} %<extra></extra>",
+        )
+    )
+    better = [i for i, share in enumerate(shares) if i == 0 or share > shares[i - 1] + 1e-9]
+    figure.add_trace(
+        go.Scatter(
+            x=[counts[i] for i in better],
+            y=[shares[i] for i in better],
+            mode="markers",
+            marker={"color": BLUE, "size": 7},
+            text=[f"{data.trials[i].id}, from {escape(data.trials[i].origin)}" for i in better],
+            hovertemplate="%{text}<br>%{y:.1f} % after %{x} architectures<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="Scored architectures", rangemode="tozero")
+    figure.update_yaxes(title="Hypervolume (%)", rangemode="tozero")
+    return figure
+
+
+def certificate_figure(data: ReportData) -> go.Figure | None:
+    """How far the table was from the truth; `None` where nothing is known about that."""
+    if data.table is None:
+        return None
+    if data.table.families is not None:
+        return families_figure(data.table.families)
+    calibration = data.table.calibration
+    if calibration is None or not calibration.certificate.points:
+        return None
+    return whole_models_figure(calibration)
+
+
+def whole_models_figure(calibration: Calibration) -> go.Figure:
+    """Predicted against measured latency of whole models, the diagonal, and 10 % either side."""
+    points = calibration.certificate.points
+    low, high = 0.9 * min(map(min, points)), 1.1 * max(map(max, points))
+    figure = _figure()
+    figure.add_trace(
+        go.Scatter(
+            x=[low, high, high, low],
+            y=[0.9 * low, 0.9 * high, 1.1 * high, 1.1 * low],
+            fill="toself",
+            fillcolor=PALE,
+            mode="lines",
+            line={"width": 0},
+            hoverinfo="skip",
+            name="±10 %",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[low, high],
+            y=[low, high],
+            mode="lines",
+            line={"color": INK, "width": 1, "dash": "dash"},
+            hoverinfo="skip",
+            name="Predicted = measured",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[predicted for predicted, _ in points],
+            y=[measured for _, measured in points],
+            mode="markers",
+            marker={"color": BLUE, "size": 8, "line": {"width": 1, "color": "white"}},
+            hovertemplate="predicted %{x:.3g} ms<br>measured %{y:.3g} ms<extra></extra>",
+            name="Whole model",
+        )
+    )
+    figure.update_xaxes(title="Predicted latency (ms)", range=[low, high])
+    figure.update_yaxes(title="Measured latency (ms)", range=[low, high])
+    return figure
+
+
+def families_figure(certificate: LeftOutFamilies) -> go.Figure:
+    """Error of the estimate for every family of networks that was left out of the fit."""
+    families = sorted(certificate.families, key=lambda f: (f.device, f.median_error), reverse=True)
+    names = [f"{escape(f.family)}, {escape(f.device)} ({f.networks})" for f in families]
+    figure = _figure()
+    figure.add_trace(
+        go.Bar(
+            y=names,
+            x=[100 * family.median_error for family in families],
+            orientation="h",
+            marker={"color": BLUE},
+            hovertemplate="median error %{x:.0f} %<extra>%{y}</extra>",
+            name="Median error",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            y=names,
+            x=[100 * family.largest_error for family in families],
+            mode="markers",
+            marker={"symbol": "diamond", "size": 10, "color": VERMILLION},
+            hovertemplate="largest error %{x:.0f} %<extra>%{y}</extra>",
+            name="Largest error",
+        )
+    )
+    figure.update_xaxes(title="Error of the estimated latency (%)", rangemode="tozero")
+    figure.update_yaxes(automargin=True, showgrid=False)
+    figure.update_layout(bargap=0.45)
+    return figure
+
+
+def latency_title(data: ReportData, what: str) -> str:
+    """An axis title: what, where, `estimated` where it is, and the unit."""
+    how = ", estimated" if data.facts.estimated else ""
+    return f"{what} on {escape(device_name(data.facts.device))}{how} (ms)"
+
+
+def device_name(device: str) -> str:
+    """The last part of a device that was given as a folder; any other as it was typed."""
+    return device.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or device
+
+
+def _figure(*, legend: bool = True) -> go.Figure:
+    figure = go.Figure()
+    axis = {
+        "gridcolor": PALE,
+        "linecolor": GREY,
+        "ticks": "outside",
+        "tickcolor": GREY,
+        "zeroline": False,
+        "title": {"standoff": 12},
+    }
+    figure.update_layout(
+        template="none",
+        font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 60, "r": 16, "t": 16, "b": 56},
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        hoverlabel={"font": {"family": FONT}},
+        dragmode="zoom",
+    )
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure
+
+
+def _add_trials(figure: go.Figure, data: ReportData) -> None:
+    trials = data.trials
+    figure.add_trace(
+        go.Scatter(
+            x=[trial.latency.predicted_ms for trial in trials],
+            y=[100 * trial.accuracy for trial in trials],
+            mode="markers",
+            marker={"symbol": "circle", "size": 5, "color": GREY, "opacity": 0.55},
+            text=[
+                f"{trial.id}, from {escape(trial.origin)}<br>"
+                f"{format_latency_ms(trial.latency.predicted_ms)} {trial.latency.provenance}, upper "
+                f"bound {format_latency_ms(trial.latency.upper_ms)}"
+                for trial in trials
+            ],
+            hovertemplate="%{y:.1f} % with the supernet's weights<br>%{text}<extra></extra>",
+            name="Scored architecture (supernet's weights)",
+        )
+    )
+
+
+def _add_baselines(figure: go.Figure, data: ReportData) -> None:
+    if not data.baselines:
+        return
+    marker = {"symbol": "square", "size": 8, "color": GREEN}
+    trace = _models_trace(data.baselines, "Width-scaled baseline", marker, data)
+    trace.update(
+        mode="lines+markers+text",
+        line={"color": GREEN, "dash": "dot", "width": 1.5},
+        text=[f"×{model.width:g}" for model in data.baselines],
+        textposition="bottom right",
+        textfont={"color": GREEN, "size": 11},
+    )
+    figure.add_trace(trace)
+
+
+def _add_front_line(figure: go.Figure, data: ReportData) -> None:
+    """A staircase: what is dominated lies below it."""
+    front = [model for model in data.finalists if not model.dominated]
+    figure.add_trace(
+        go.Scatter(
+            x=[model.latency.predicted_ms for model in front],
+            y=[100 * model.validation.value for model in front],
+            mode="lines",
+            line={"shape": "hv", "color": BLUE, "width": 1.5},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
+
+
+def _models_trace(
+    models: Sequence[FinishedModel], name: str, marker: dict[str, object], data: ReportData
+) -> go.Scatter:
+    """Markers with the 95 % interval upwards and downwards and the upper bound to the right."""
+    bars = {"color": marker["color"], "thickness": 1, "width": 3}
+    return go.Scatter(
+        x=[model.latency.predicted_ms for model in models],
+        y=[100 * model.validation.value for model in models],
+        error_x={
+            **bars,
+            "type": "data",
+            "symmetric": False,
+            "array": [m.latency.upper_ms - m.latency.predicted_ms for m in models],
+            "arrayminus": [0.0] * len(models),
+        },
+        error_y={
+            **bars,
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (m.validation.upper - m.validation.value) for m in models],
+            "arrayminus": [100 * (m.validation.value - m.validation.lower) for m in models],
+        },
+        mode="markers",
+        marker=marker,
+        customdata=[_hover(model, data) for model in models],
+        hovertemplate="%{customdata}<extra></extra>",
+        name=name,
+    )
+
+
+def _hover(model: FinishedModel, data: ReportData) -> str:
+    validation, test, latency = model.validation, model.test, model.latency
+    title = model.id if model.width is None else f"{model.id}, width ×{model.width:g}"
+    return "<br>".join(
+        (
+            f"<b>{title}</b>, {model.resolution} px",
+            f"validation {validation.value:.1%} ({validation.lower:.1%} to {validation.upper:.1%}, "
+            f"n = {validation.images:,})",
+            f"test {test.value:.1%} ({test.lower:.1%} to {test.upper:.1%}, n = {test.images:,})",
+            f"{format_latency_ms(latency.predicted_ms)} {latency.provenance}, upper bound "
+            f"{format_latency_ms(latency.upper_ms)}",
+        )
+    )
+
+
+def _add_budget(figure: go.Figure, data: ReportData) -> None:
+    """A vertical line, or a note at the right edge where the budget is far away."""
+    budget_ms, text = data.facts.budget_ms, f"budget {data.facts.budget}"
+    models = (*data.finalists, *data.baselines)
+    longest = max(
+        [model.latency.upper_ms for model in models]
+        + [trial.latency.predicted_ms for trial in data.trials]
+    )
+    if budget_ms > BUDGET_IN_VIEW * longest:
+        figure.add_annotation(
+            x=1, xref="paper", y=0.03, yref="paper", xanchor="right", showarrow=False,
+            text=f"{text} is to the right →", bgcolor="rgba(255,255,255,0.8)",
+        )  # fmt: skip
+        figure.update_xaxes(range=[0, 1.05 * longest])
+        return
+    figure.add_vline(x=budget_ms, line={"color": INK, "width": 1.5, "dash": "dash"})
+    figure.add_annotation(
+        x=budget_ms, y=0.03, yref="paper", xanchor="right", xshift=-4, showarrow=False, text=text,
+        bgcolor="rgba(255,255,255,0.8)",
+    )  # fmt: skip
+    figure.update_xaxes(range=[0, 1.05 * max(budget_ms, longest)])
+
+
+def _fit_accuracies(figure: go.Figure, data: ReportData) -> None:
+    """Show the finished models large; trials far below them are counted in a note."""
+    models = (*data.finalists, *data.baselines)
+    high = 100 * max(model.validation.upper for model in models)
+    low = 100 * min(model.validation.lower for model in models)
+    trials = [100 * trial.accuracy for trial in data.trials]
+    low = min([low, *[a for a in trials if a >= low - TRIALS_BELOW * (high - low)]])
+    high = max([high, *trials])
+    hidden = sum(accuracy < low for accuracy in trials)
+    margin = 0.06 * max(high - low, 0.1)
+    figure.update_yaxes(range=[low - margin, high + margin])
+    if hidden:
+        figure.add_annotation(
+            x=0.005, xref="paper", y=0.03, yref="paper", xanchor="left", showarrow=False,
+            text=f"{hidden} scored architecture{'s' if hidden > 1 else ''} below ↓",
+            font={"color": GREY},
+        )  # fmt: skip
