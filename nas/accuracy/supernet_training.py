@@ -1,7 +1,8 @@
-"""Training a supernet: the sandwich rule with in-place distillation.
+"""Training a supernet: the sandwich rule, with in-place distillation in the later part.
 
-Each step runs the largest network on the labels, and the smallest and some random ones on the
-largest one's output (Yu and Huang 2019, arXiv:1903.05134). Steps depend on nothing but the seed and
+Each step runs the largest network, the smallest and some random ones (Yu and Huang 2019,
+arXiv:1903.05134). All learn from the labels; once the largest knows something, the others learn from
+its output too. Why and what it gains: docs/decisions/0004-supernet-recipe.md. Steps depend on nothing but the seed and
 their number, so training stopped anywhere continues as if it had not been.
 """
 
@@ -32,7 +33,9 @@ class SupernetSettings:
         learning_rate: At its highest; rises over the first tenth, then falls as a cosine to 0.
         weight_decay: On weights of convolutions and linear layers only.
         random_networks: Between the largest and the smallest, for each step.
-        label_smoothing: Of the largest network's loss.
+        label_smoothing: Of the loss on labels.
+        teacher_share: Of the loss that is distillation, for all but the largest network.
+        teacher_start: Share of the steps that pass before the distillation starts.
         seed: Of weights, order, augmentation and drawn networks.
     """
 
@@ -42,6 +45,8 @@ class SupernetSettings:
     weight_decay: float = 1e-4
     random_networks: int = 2
     label_smoothing: float = 0.1
+    teacher_share: float = 0.5
+    teacher_start: float = 0.5
     seed: int = 0
 
     def to_json(self) -> dict[str, int | float]:
@@ -91,18 +96,28 @@ class SupernetTrainer:
         )
         resolution = self.largest.resolution
         images, labels = training_batch(self.dataset, indices, resolution, seed, self.device)
-        with mixed_precision(self.device):
-            logits = self.supernet(self.largest, images)
-            loss = nn.functional.cross_entropy(
-                logits.float(), labels, label_smoothing=settings.label_smoothing
-            )
-        loss.backward()
-        target = logits.detach().float().softmax(dim=1)
+        logits = self._backward_of(self.largest, images, labels, None)
+        taught = step >= settings.teacher_start * settings.steps
+        target = logits.softmax(dim=1) if taught else None
         for architecture in [self.smallest, *self._drawn(seed)]:
-            with mixed_precision(self.device):
-                student = self.supernet(architecture, resize(images, architecture.resolution))
-                distillation = nn.functional.cross_entropy(student.float(), target)
-            distillation.backward()
+            self._backward_of(architecture, images, labels, target)
+
+    def _backward_of(
+        self,
+        architecture: Architecture,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        target: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Add one network's gradients; return its logits, `N x classes`, float32."""
+        with mixed_precision(self.device):
+            logits = self.supernet(architecture, resize(images, architecture.resolution)).float()
+        smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
+        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if target is not None:
+            loss = share * nn.functional.cross_entropy(logits, target) + (1 - share) * loss
+        loss.backward()  # type: ignore[no-untyped-call]
+        return logits.detach()
 
     def _drawn(self, seed: int) -> list[Architecture]:
         rng = np.random.default_rng(seed)
@@ -126,7 +141,7 @@ class SupernetTrainer:
         for name, parameter in self.supernet.weights.items():
             parameter.copy_(weights[name])
             if name in momentum:
-                buffer = momentum[name].to(self.device)
+                buffer = torch.empty_like(parameter).copy_(momentum[name])
                 self.optimiser.state[parameter]["momentum_buffer"] = buffer
         self.step = step
 

@@ -265,14 +265,14 @@ def test_broken_objects(elastic, change, expected):
     [
         (
             {"stage1.depth": 3},
-            "stage1.depth of elastic is one of its choices; got 3; allowed: 1, 2",
+            "stage1.depth of elastic is one of its choices; got 3; allowed: 1",
         ),
         ({"stage1.depth": True}, "stage1.depth of elastic is one of its choices; got True; "),
         ({"stage1.depth": [1]}, "stage1.depth of elastic is one of its choices; got [1]; "),
         ({"stage1.depth": None}, "stage1.depth of elastic is one of its choices; "),
         (
             {"width": "wide"},
-            "width of elastic is one of its choices; got 'wide'; allowed: 0.5, 1.0",
+            "width of elastic is one of its choices; got 'wide'; allowed: 0.5",
         ),
         ({"stage9.depth": 1}, "elastic has no such choice; got 'stage9.depth'; allowed: width, "),
     ],
