@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from nas.devices.measure import Effort, median_and_spread, time_runs
 from nas.devices.runtimes import Runtime
 from nas.errors import InputError, MeasurementError, OptionError, TableError
 from nas.export.graph import build_graph, random_weights
-from nas.files import disk_errors
+from nas.files import disk_errors, write_text
 from nas.latency.metrics import agreement, conformal_upper
 from nas.latency.predict import apply_calibration
 from nas.latency.table import (
@@ -106,21 +106,26 @@ def profile(
     """
     _check_name(settings.name)
     folder = out / settings.name
-    existing = _existing(folder, settings, runtime)
+    existing = _existing(folder, runtime)
+    settings = _with_calibrated_resolutions(settings, existing)
     # The whole models have the plan's default number of classes.
     classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
-    blocks = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
+    needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
+    known = dict(existing.rows) if existing else {}
+    # What an earlier profile measured is kept, unless there is nothing else to do: then all is new.
+    blocks = [b for b in needed if BlockKey(b, PRECISION) not in known] or needed
     models = draw_models(settings)
     items = [Item(f"block {block}", (("block", block),)) for block in blocks]
     items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
     journal = _Journal(out / f".{settings.name}.partial.jsonl", _fingerprint(settings, runtime))
     times = _measure(items, settings, runtime, journal, progress)
-    rows = {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in blocks}
+    rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in blocks}
     totals = [sum(rows[key].latency_ms for key in model.keys()) for model in models]
     counts = [len(model.blocks) for model in models]
     rounds = np.array([[ms for ms, _ in times[f"model {i}"]] for i in range(len(models))])
     calibration = calibrate(settings, np.array(totals), np.array(counts), rounds)
-    table = _table(settings, runtime, folder, {**existing, **rows}, calibration)
+    old = existing.device if existing else None
+    table = LatencyTable(_device(settings, runtime, old, len(rows), calibration), rows, folder)
     write_table(table)
     journal.remove()
     return read_table(folder)
@@ -182,10 +187,13 @@ def calibrate(
         [apply_calibration(draft, float(t), int(c)) for t, c in zip(totals, counts, strict=True)]
     )
     ratios = (measured / predicted)[FIT_MODELS : FIT_MODELS + BOUND_MODELS]
-    upper, lower = conformal_upper(ratios), 1 / conformal_upper(1 / ratios)
+    upper, lower = max(1.0, conformal_upper(ratios)), min(1.0, 1 / conformal_upper(1 / ratios))
     held_out = slice(FIT_MODELS + BOUND_MODELS, None)
     compared = agreement(predicted[held_out], measured[held_out])
-    halves = np.median(rounds[:, ::2], axis=1), np.median(rounds[:, 1::2], axis=1)
+    halves = (
+        np.median(rounds[:, ::2], axis=1),
+        np.median(rounds[:, 1 % rounds.shape[1] :: 2], axis=1),
+    )
     certificate = WholeModels(
         models=compared.models,
         mape=_rounded(compared.mape),
@@ -263,41 +271,51 @@ def _row(times: list[tuple[float, int]]) -> Row:
     return Row(median, spread, sum(runs for _, runs in times))
 
 
-def _existing(folder: Path, settings: ProfileSettings, runtime: Runtime) -> dict[BlockKey, Row]:
-    """Rows of a table that is extended.
+def _existing(folder: Path, runtime: Runtime) -> LatencyTable | None:
+    """The table that is extended, if there is one.
 
     Raises:
-        TableError: The folder is there and is not a table of this device and runtime.
+        TableError: The folder is there and is not a table of this machine and runtime.
     """
     if not folder.exists():
-        return {}
+        return None
     table = read_table(folder)
     device = table.device
-    mine = (runtime.name, runtime.threads, "measured", describe_processor())
-    if (device.runtime, device.threads, table.provenance, device.hardware) != mine:
+    found = (device.hardware, device.runtime, device.runtime_version, device.threads)
+    mine = (describe_processor(), runtime.name, runtime.version, runtime.threads)
+    if found != mine or table.provenance != "measured":
         raise TableError(
             f"{folder} holds a table of another device, runtime or number of threads",
-            got=f"{device.hardware}, {device.runtime}, {device.threads} threads",
-            allowed=f"{mine[3]}, {mine[0]}, {mine[1]} threads",
+            got="{}, {} {}, {} threads".format(*found),
+            allowed="{}, {} {}, {} threads".format(*mine),
             do="another --device name or --out folder",
         )
-    return dict(table.rows)
+    return table
 
 
-def _table(
+def _with_calibrated_resolutions(
+    settings: ProfileSettings, existing: LatencyTable | None
+) -> ProfileSettings:
+    """Resolutions that a plan was profiled for before stay in its calibration."""
+    space, plan = settings.space.name, settings.plan
+    old = existing.calibration(space, plan, PRECISION) if existing else None
+    resolutions = {*settings.resolutions, *(old.resolutions if old else [])}
+    return replace(settings, resolutions=tuple(sorted(resolutions)))
+
+
+def _device(
     settings: ProfileSettings,
     runtime: Runtime,
-    folder: Path,
-    rows: dict[BlockKey, Row],
+    old: DeviceFile | None,
+    rows: int,
     calibration: Calibration,
-) -> LatencyTable:
-    old = read_table(folder).device if folder.exists() else None
+) -> DeviceFile:
     kept = [
         c for c in (old.calibrations if old else [])
         if (c.space, c.plan, c.precision) != (calibration.space, calibration.plan, PRECISION)
     ]  # fmt: skip
     effort = settings.effort
-    device = DeviceFile(
+    return DeviceFile(
         schema=1,
         name=settings.name,
         aliases=sorted({*settings.aliases, *(old.aliases if old else [])}),
@@ -315,10 +333,9 @@ def _table(
             f"{effort.min_runs} runs",
             machine=describe_machine(),
         ),
-        rows=len(rows),
+        rows=rows,
         calibrations=[*kept, calibration],
     )
-    return LatencyTable(device, rows, folder)
 
 
 @dataclass(frozen=True)
@@ -332,16 +349,13 @@ class _Journal:
         """What an earlier, stopped run with the same settings measured; else start afresh."""
         lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.exists() else []
         if not lines or lines[0] != self.fingerprint:
-            with disk_errors(self.path):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(self.fingerprint + "\n", encoding="utf-8")
+            write_text(self.path, self.fingerprint + "\n")
             return {}
         done = {}
         for line in lines[1:-1]:  # the last one is empty, or was cut off
             round_index, item, latency_ms, runs = json.loads(line)
             done[round_index, item] = (float(latency_ms), int(runs))
-        with disk_errors(self.path):
-            self.path.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+        write_text(self.path, "\n".join(lines[:-1]) + "\n")
         return done
 
     def append(self, round_index: int, item: str, latency_ms: float, runs: int) -> None:

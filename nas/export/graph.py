@@ -70,7 +70,7 @@ def build_graph(
     target: GraphTarget,
     metadata: dict[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """A checked ONNX model that runs `blocks` in turn on a `1 x C x H x W` float32 input."""
+    """An ONNX model that runs `blocks` in turn on a `1 x C x H x W` float32 input."""
     graph = _Graph(weights, target)
     for place, block in blocks:
         graph.place = place

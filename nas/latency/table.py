@@ -7,6 +7,7 @@ rows behind them in `sources.csv` for an estimated one.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
@@ -23,7 +24,7 @@ from pydantic import Field, model_validator
 from nas.documents import Section, read_yaml
 from nas.errors import OptionError, SpaceError, TableError
 from nas.files import search_folders, write_text
-from nas.latency.roofline import Roofline
+from nas.latency.roofline import BYTES, Roofline
 from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
 
 KIND = "latency_tables"
@@ -198,8 +199,9 @@ def load_table(device: str) -> LatencyTable:
         return read_table(folders[device])
     aliases: dict[str, Path] = {}
     for folder in folders.values():
-        for alias in _read_device(folder).aliases:
-            aliases.setdefault(alias, folder)
+        with contextlib.suppress(TableError):  # another device's broken table is not our concern
+            for alias in _read_device(folder).aliases:
+                aliases.setdefault(alias, folder)
     if device not in aliases:
         known = sorted({*aliases, *folders})
         raise OptionError(
@@ -333,6 +335,12 @@ def _parse_row(fields: list[str], where: str, device: DeviceFile) -> tuple[Block
         latency_ms, spread_ms, samples = float(numbers[0]), float(numbers[1]), int(numbers[2])
     except (ValueError, TypeError, AttributeError, SpaceError) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
+    whole = (*size, block.in_channels, block.out_channels, key.batch, samples)
+    if precision not in BYTES or min(whole) <= 0:
+        raise TableError(
+            f"{where}: sizes and counts are above zero, precision is one of {', '.join(BYTES)}",
+            got=",".join(fields),
+        )
     if not math.isfinite(latency_ms) or latency_ms <= 0:
         raise TableError(
             f"{where}: latency_ms must be a finite number above zero",

@@ -112,7 +112,11 @@ def count_encodings(space: SearchSpace, plan: str) -> int:
 
 
 def count(space: SearchSpace, plan: str) -> int:
-    """Number of distinct networks: choices without effect are counted once."""
+    """Number of distinct networks: choices without effect are counted once.
+
+    Where other choices happen to resolve alike (two widths that round to the same channels), both
+    are counted.
+    """
     per_width = (_count_at_width(space, plan, width) for width in space.file.width)
     return len(space.plan(plan).resolutions) * sum(per_width)
 

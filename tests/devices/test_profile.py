@@ -215,12 +215,17 @@ def test_a_table_is_extended(tmp_path):
     assert both.calibration("tiny", "small", "fp32") == first.device.calibrations[0]
 
 
-@pytest.mark.xfail(reason="the calibration of a plan is replaced by that of the new resolution")
 def test_another_resolution_leaves_the_first_one_calibrated(tmp_path):
     profile(settings(resolutions=(8,)), Nothing(), tmp_path)
     table = profile(settings(resolutions=(16,)), Nothing(), tmp_path)
-    found = [r for c in table.device.calibrations for r in c.resolutions]
-    assert sorted(found) == [8, 16]
+    assert [c.resolutions for c in table.device.calibrations] == [[8, 16]]
+
+
+def test_what_an_earlier_profile_measured_is_not_measured_again(tmp_path):
+    first = profile(settings(resolutions=(8,)), Nothing(), tmp_path)
+    both = profile(settings(resolutions=(16,)), Nothing(), tmp_path)
+    assert all(both.rows[key] == row for key, row in first.rows.items())
+    assert len(both.rows) > len(first.rows)
 
 
 REFUSED = (
@@ -241,14 +246,14 @@ def test_a_folder_of_another_device_is_left_alone(tmp_path, monkeypatch):
     before = (tmp_path / DEVICE / "device.yaml").read_text()
     own = read_table(tmp_path / DEVICE).device.hardware
     for runtime, allowed in [
-        (Nothing(threads=2), f"{own}, nothing, 2 threads"),
-        (Nothing(name="something"), f"{own}, something, 1 threads"),
+        (Nothing(threads=2), f"{own}, nothing 1, 2 threads"),
+        (Nothing(name="something"), f"{own}, something 1, 1 threads"),
     ]:
         assert refusal(tmp_path, runtime) == REFUSED.format(
-            folder=tmp_path / DEVICE, got=f"{own}, nothing, 1 threads", allowed=allowed
+            folder=tmp_path / DEVICE, got=f"{own}, nothing 1, 1 threads", allowed=allowed
         )
     monkeypatch.setattr(profiling, "describe_processor", lambda: "another processor")
-    assert "allowed: another processor, nothing, 1 threads; " in refusal(tmp_path, Nothing())
+    assert "allowed: another processor, nothing 1, 1 threads; " in refusal(tmp_path, Nothing())
     assert (tmp_path / DEVICE / "device.yaml").read_text() == before
 
 
