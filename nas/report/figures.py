@@ -12,12 +12,15 @@ from html import escape
 import plotly.graph_objects as go
 
 from nas.latency.table import Calibration, LeftOutFamilies
-from nas.report.data import FinishedModel, ReportData
+from nas.report.markup import interval, percent
+from nas.report.values import FinishedModel, Latency, ReportData
 from nas.units import format_latency_ms
 
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#007A5A", "#E69F00"
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#007A5A"
 INK, GREY, PALE = "#24292f", "#8a929a", "#e4e7eb"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+BARS = {BLUE: "rgba(0,114,178,0.35)", VERMILLION: "rgba(213,94,0,0.6)", GREEN: "rgba(0,122,90,0.4)"}
+"""Error bars are paler than the marks they belong to."""
 BUDGET_IN_VIEW = 1.35
 """The budget is a line where it is at most this many times the longest bound, else a note."""
 TRIALS_BELOW = 1.5
@@ -45,7 +48,8 @@ def front_figure(data: ReportData) -> go.Figure:
             figure.add_trace(_models_trace(models, name, marker, data))
     _add_budget(figure, data)
     _fit_accuracies(figure, data)
-    figure.update_xaxes(title=latency_title(data, "Predicted latency"), rangemode="tozero")
+    figure.update_xaxes(title=latency_title(data))
+    figure.update_layout(margin_b=78)
     figure.update_yaxes(title="Validation accuracy (%)")
     return figure
 
@@ -137,7 +141,7 @@ def whole_models_figure(calibration: Calibration) -> go.Figure:
 def families_figure(certificate: LeftOutFamilies) -> go.Figure:
     """Error of the estimate for every family of networks that was left out of the fit."""
     families = sorted(certificate.families, key=lambda f: (f.device, f.median_error), reverse=True)
-    names = [f"{escape(f.family)}, {escape(f.device)} ({f.networks})" for f in families]
+    names = [f"{escape(f.family)} ({f.networks})<br>{escape(f.device)}" for f in families]
     figure = _figure()
     figure.add_trace(
         go.Bar(
@@ -159,16 +163,16 @@ def families_figure(certificate: LeftOutFamilies) -> go.Figure:
             name="Largest error",
         )
     )
-    figure.update_xaxes(title="Error of the estimated latency (%)", rangemode="tozero")
+    figure.update_xaxes(title="Error of estimated latency (%)", rangemode="tozero")
     figure.update_yaxes(automargin=True, showgrid=False)
     figure.update_layout(bargap=0.45)
     return figure
 
 
-def latency_title(data: ReportData, what: str) -> str:
-    """An axis title: what, where, `estimated` where it is, and the unit."""
+def latency_title(data: ReportData) -> str:
+    """The latency's axis title in two lines: `estimated` where it is, the unit, the device."""
     how = ", estimated" if data.facts.estimated else ""
-    return f"{what} on {escape(device_name(data.facts.device))}{how} (ms)"
+    return f"Predicted latency{how} (ms)<br>{escape(device_name(data.facts.device))}"
 
 
 def device_name(device: str) -> str:
@@ -191,7 +195,7 @@ def _figure(*, legend: bool = True) -> go.Figure:
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 60, "r": 16, "t": 16, "b": 56},
+        margin={"l": 60, "r": 16, "t": 16, "b": 60},
         showlegend=legend,
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"font": {"family": FONT}},
@@ -211,9 +215,7 @@ def _add_trials(figure: go.Figure, data: ReportData) -> None:
             mode="markers",
             marker={"symbol": "circle", "size": 5, "color": GREY, "opacity": 0.55},
             text=[
-                f"{trial.id}, from {escape(trial.origin)}<br>"
-                f"{format_latency_ms(trial.latency.predicted_ms)} {trial.latency.provenance}, upper "
-                f"bound {format_latency_ms(trial.latency.upper_ms)}"
+                f"{trial.id}, from {escape(trial.origin)}<br>{_latency_text(trial.latency)}"
                 for trial in trials
             ],
             hovertemplate="%{y:.1f} % with the supernet's weights<br>%{text}<extra></extra>",
@@ -245,7 +247,7 @@ def _add_front_line(figure: go.Figure, data: ReportData) -> None:
             x=[model.latency.predicted_ms for model in front],
             y=[100 * model.validation.value for model in front],
             mode="lines",
-            line={"shape": "hv", "color": BLUE, "width": 1.5},
+            line={"shape": "hv", "color": BLUE, "width": 2},
             hoverinfo="skip",
             showlegend=False,
         )
@@ -256,7 +258,7 @@ def _models_trace(
     models: Sequence[FinishedModel], name: str, marker: dict[str, object], data: ReportData
 ) -> go.Scatter:
     """Markers with the 95 % interval upwards and downwards and the upper bound to the right."""
-    bars = {"color": marker["color"], "thickness": 1, "width": 3}
+    bars = {"color": BARS[str(marker["color"])], "thickness": 1.2, "width": 3}
     return go.Scatter(
         x=[model.latency.predicted_ms for model in models],
         y=[100 * model.validation.value for model in models],
@@ -276,24 +278,30 @@ def _models_trace(
         },
         mode="markers",
         marker=marker,
-        customdata=[_hover(model, data) for model in models],
+        customdata=[_hover(model) for model in models],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,
     )
 
 
-def _hover(model: FinishedModel, data: ReportData) -> str:
-    validation, test, latency = model.validation, model.test, model.latency
+def _hover(model: FinishedModel) -> str:
+    validation, test = model.validation, model.test
     title = model.id if model.width is None else f"{model.id}, width ×{model.width:g}"
     return "<br>".join(
         (
             f"<b>{title}</b>, {model.resolution} px",
-            f"validation {validation.value:.1%} ({validation.lower:.1%} to {validation.upper:.1%}, "
+            f"validation {percent(validation.value)} ({interval(validation)}, "
             f"n = {validation.images:,})",
-            f"test {test.value:.1%} ({test.lower:.1%} to {test.upper:.1%}, n = {test.images:,})",
-            f"{format_latency_ms(latency.predicted_ms)} {latency.provenance}, upper bound "
-            f"{format_latency_ms(latency.upper_ms)}",
+            f"test {percent(test.value)} ({interval(test)}, n = {test.images:,})",
+            _latency_text(model.latency),
         )
+    )
+
+
+def _latency_text(latency: Latency) -> str:
+    return (
+        f"{format_latency_ms(latency.predicted_ms)} ({latency.provenance} table), upper bound "
+        f"{format_latency_ms(latency.upper_ms)}"
     )
 
 
@@ -301,23 +309,18 @@ def _add_budget(figure: go.Figure, data: ReportData) -> None:
     """A vertical line, or a note at the right edge where the budget is far away."""
     budget_ms, text = data.facts.budget_ms, f"budget {data.facts.budget}"
     models = (*data.finalists, *data.baselines)
-    longest = max(
-        [model.latency.upper_ms for model in models]
-        + [trial.latency.predicted_ms for trial in data.trials]
-    )
-    if budget_ms > BUDGET_IN_VIEW * longest:
-        figure.add_annotation(
-            x=1, xref="paper", y=0.03, yref="paper", xanchor="right", showarrow=False,
-            text=f"{text} is to the right →", bgcolor="rgba(255,255,255,0.8)",
-        )  # fmt: skip
-        figure.update_xaxes(range=[0, 1.05 * longest])
-        return
-    figure.add_vline(x=budget_ms, line={"color": INK, "width": 1.5, "dash": "dash"})
-    figure.add_annotation(
-        x=budget_ms, y=0.03, yref="paper", xanchor="right", xshift=-4, showarrow=False, text=text,
-        bgcolor="rgba(255,255,255,0.8)",
-    )  # fmt: skip
-    figure.update_xaxes(range=[0, 1.05 * max(budget_ms, longest)])
+    shown = [model.latency.predicted_ms for model in models]
+    shown += [trial.latency.predicted_ms for trial in data.trials]
+    low, high = min(shown), max(*shown, *[model.latency.upper_ms for model in models])
+    note = {"y": 0.03, "yref": "paper", "xanchor": "right", "showarrow": False}
+    if budget_ms > BUDGET_IN_VIEW * high:
+        figure.add_annotation(x=1, xref="paper", text=f"{text} is to the right →", **note)
+    else:
+        high = max(high, budget_ms)
+        figure.add_vline(x=budget_ms, line={"color": INK, "width": 1.5, "dash": "dash"})
+        figure.add_annotation(x=budget_ms, xshift=-4, text=text, **note)
+    margin = 0.06 * (high - low)
+    figure.update_xaxes(range=[max(0.0, low - 1.5 * margin), high + margin])
 
 
 def _fit_accuracies(figure: go.Figure, data: ReportData) -> None:

@@ -64,7 +64,10 @@ def make_stack(network: Network, table: LatencyTable | None) -> tuple[StackBlock
 
 
 def block_label(block: Block) -> str:
-    """The choices in a block: kernel `k`, expand ratio `e`, squeeze-and-excitation `SE`."""
+    """What a block is made of: kernel `k`, expand ratio `e`, squeeze-and-excitation `SE`.
+
+    Of a classifier: the features of its hidden layer, if it has one.
+    """
     params = dict(block.params)
     parts = [f"k{params['kernel']}"] if "kernel" in params else []
     if block.op == "inverted_residual":
@@ -72,7 +75,7 @@ def block_label(block: Block) -> str:
     if params.get("se"):
         parts.append("SE")
     if block.op == "classifier" and params["hidden"]:
-        parts.append(f"hidden {params['hidden']}")
+        parts.append(str(params["hidden"]))
     return " ".join(parts)
 
 

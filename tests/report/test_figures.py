@@ -1,0 +1,146 @@
+"""What the figures show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nas.latency.table import LatencyTable
+from nas.report import figures
+from nas.report.data import load_report
+from nas.report.values import ReportData
+from nas.search.run_folder import RunFolder
+
+NewRun = Callable[..., RunFolder]
+
+
+@pytest.fixture(scope="module")
+def data(estimated_run: RunFolder) -> ReportData:
+    return load_report(estimated_run.path)
+
+
+def traces(figure: Any) -> dict[str, Any]:
+    return {trace.name: trace for trace in figure.data if trace.name}
+
+
+def notes(figure: Any) -> list[str]:
+    return [annotation.text for annotation in figure.layout.annotations]
+
+
+def test_the_front_shows_every_trial_and_finalist(data: ReportData) -> None:
+    found = traces(figures.front_figure(data))
+    assert len(found["Scored architecture (supernet's weights)"].x) == len(data.trials)
+    marked = [found[n] for n in found if n.startswith(("Finalist", "Recommended"))]
+    assert sum(len(trace.x) for trace in marked) == len(data.finalists)
+    star = found["Recommended"]
+    assert star.x == (data.recommended.latency.predicted_ms,)
+    assert star.y == (100 * data.recommended.validation.value,)
+
+
+def test_bars_are_the_wilson_interval_and_the_upper_bound(data: ReportData) -> None:
+    star, model = traces(figures.front_figure(data))["Recommended"], data.recommended
+    assert star.x[0] + star.error_x.array[0] == pytest.approx(model.latency.upper_ms)
+    assert star.error_x.arrayminus == (0,)
+    assert star.y[0] + star.error_y.array[0] == pytest.approx(100 * model.validation.upper)
+    assert star.y[0] - star.error_y.arrayminus[0] == pytest.approx(100 * model.validation.lower)
+
+
+def test_marks_differ_in_shape_and_not_only_in_colour(new_run: NewRun) -> None:
+    data = load_report(new_run(budget="30ms").path)
+    finalists = [replace(model, dominated=not model.recommended) for model in data.finalists]
+    data = replace(data, finalists=tuple(finalists))
+    found = traces(figures.front_figure(data))
+    assert set(found) >= {"Finalist, dominated", "Width-scaled baseline", "Recommended"}
+    shapes = [trace.marker.symbol for name, trace in found.items() if "Scored" not in name]
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_estimated_stands_in_the_axis_title(data: ReportData) -> None:
+    title = figures.front_figure(data).layout.xaxis.title.text
+    assert title == "Predicted latency, estimated (ms)<br>jetson-nano"
+    assert "(estimated table)" in traces(figures.front_figure(data))["Recommended"].customdata[0]
+
+
+def test_a_budget_in_view_is_a_line(data: ReportData) -> None:
+    figure = figures.front_figure(data)
+    assert [line.x0 for line in figure.layout.shapes] == [9.0]
+    assert notes(figure) == ["budget 9 ms"]
+    assert figure.layout.xaxis.range[1] > 9
+
+
+def test_a_budget_out_of_view_is_a_note(data: ReportData) -> None:
+    far = replace(data, facts=replace(data.facts, budget="1000 ms", budget_ms=1000.0))
+    figure = figures.front_figure(far)
+    assert len(figure.layout.shapes) == 0
+    assert notes(figure) == ["budget 1000 ms is to the right →"]
+    assert figure.layout.xaxis.range[1] < 20
+
+
+def test_trials_far_below_are_counted_and_not_in_view(data: ReportData) -> None:
+    bad = replace(data.trials[0], accuracy=0.1)
+    figure = figures.front_figure(replace(data, trials=(bad, *data.trials[1:])))
+    assert "1 scored architecture below ↓" in notes(figure)
+    assert figure.layout.yaxis.range[0] > 50
+    assert min(traces(figure)["Scored architecture (supernet's weights)"].y) == 10
+
+
+def test_without_baselines_there_is_no_line_of_them(data: ReportData) -> None:
+    assert data.baselines == ()
+    assert "Width-scaled baseline" not in traces(figures.front_figure(data))
+
+
+def test_equal_accuracies_and_one_latency_can_be_drawn(data: ReportData) -> None:
+    model = data.recommended
+    figure = figures.front_figure(
+        replace(data, finalists=(model,), trials=(data.trials[0],), history=(1.0,))
+    )
+    low, high = figure.layout.yaxis.range
+    assert low < 100 * model.validation.value < high
+
+
+def test_history_marks_every_improvement(data: ReportData) -> None:
+    line, marks = figures.history_figure(data).data
+    assert line.y == tuple(100 * share for share in data.history)
+    assert marks.x[0] == 1
+    assert len(marks.x) == len(set(data.history))
+
+
+def test_an_estimated_table_shows_its_left_out_families(data: ReportData) -> None:
+    assert data.table is not None and data.table.families is not None
+    figure = figures.certificate_figure(data)
+    assert figure is not None
+    found = traces(figure)
+    assert len(found["Median error"].x) == len(data.table.families.families)
+    assert "resnet (5)<br>jetson-nano" in found["Median error"].y
+    assert figure.layout.xaxis.title.text == "Error of estimated latency (%)"
+
+
+def test_a_measured_table_shows_predicted_against_measured(
+    new_run: NewRun, measured_table: Callable[[], LatencyTable]
+) -> None:
+    table = measured_table()
+    run = new_run(device=str(table.folder), trials=2, budget="20ms")
+    data = load_report(run.path)
+    figure = figures.certificate_figure(data)
+    assert figure is not None
+    points = traces(figure)["Whole model"]
+    wanted = table.device.calibrations[0].certificate.points
+    assert [list(pair) for pair in zip(points.x, points.y, strict=True)] == wanted
+    assert set(traces(figure)) == {"±10 %", "Predicted = measured", "Whole model"}
+    title = figures.front_figure(data).layout.xaxis.title.text
+    assert title == "Predicted latency (ms)<br>my-board"
+
+
+def test_without_a_table_there_is_no_certificate(data: ReportData) -> None:
+    assert figures.certificate_figure(replace(data, table=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [("jetson-nano", "jetson-nano"), ("./out/board/", "board"), ("a\\b", "b")],
+)
+def test_a_device_given_as_a_folder_is_called_by_its_last_part(device: str, name: str) -> None:
+    assert figures.device_name(device) == name
