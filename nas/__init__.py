@@ -2,10 +2,11 @@
 
     import nas
 
-    result = nas.search(device="jetson-nano", budget="20ms")
+    result = nas.find_models(device="jetson-nano", budget="20ms")
     print(result.recommended.file, result.recommended.accuracy)
 
 Names are loaded when they are used: importing the package loads neither torch nor Ray nor plotly.
+No name is a folder's: once `nas/search` is loaded, `nas.search` is that module.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nas.api import Model, Result, open_run, search
+    from nas.api import Model, Result, find_models, open_run
     from nas.errors import InputError, NasError
     from nas.latency.predict import Prediction, Predictor
     from nas.latency.table import LatencyTable, load_table
@@ -33,11 +34,11 @@ _HOMES = {
     "Predictor": "nas.latency.predict",
     "Result": "nas.api",
     "SearchSpace": "nas.space",
+    "find_models": "nas.api",
     "load_space": "nas.space",
     "load_table": "nas.latency.table",
     "open_run": "nas.api",
     "sample": "nas.space.sample",
-    "search": "nas.api",
 }
 
 __all__ = [
@@ -50,11 +51,11 @@ __all__ = [
     "Predictor",
     "Result",
     "SearchSpace",
+    "find_models",
     "load_space",
     "load_table",
     "open_run",
     "sample",
-    "search",
 ]
 
 

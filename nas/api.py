@@ -53,7 +53,7 @@ class Result:
     recommended: Model
 
 
-def search(
+def find_models(
     device: str,
     budget: str,
     *,

@@ -62,7 +62,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: It cannot be read or is no checkpoint of a supernet.
     """
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise CheckpointError(
@@ -80,9 +80,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         parts[kind][rest] = tensor
-    return Checkpoint(
-        parts["weight"], parts["momentum"], int(metadata["step"]), json.loads(metadata["belongs_to"])
-    )
+    belongs_to = json.loads(metadata["belongs_to"])
+    return Checkpoint(parts["weight"], parts["momentum"], int(metadata["step"]), belongs_to)
 
 
 def check_belongs(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
@@ -103,7 +102,7 @@ def check_belongs(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any
 
 
 def _as_os_error(cause: SafetensorError) -> OSError:
-    """safetensors reports a failed write as its own error; the number of it is in the text."""
+    """A failed write is an error of safetensors' own; the number is in its text."""
     text = str(cause)
     number = text.rpartition("(os error ")[2].partition(")")[0]
     return OSError(int(number) if number.isdigit() else 5, text)

@@ -30,8 +30,8 @@ class FinetuneSettings:
     """
 
     steps: int
-    batch_size: int = 64
-    learning_rate: float = 0.02
+    batch_size: int = 32
+    learning_rate: float = 0.05
     weight_decay: float = 1e-4
     teacher_share: float = 0.5
     recalibration_images: int = 2048

@@ -1,9 +1,9 @@
 """Training a supernet: the sandwich rule, with in-place distillation in the later part.
 
 Each step runs the largest network, the smallest and some random ones (Yu and Huang 2019,
-arXiv:1903.05134). All learn from the labels; once the largest knows something, the others learn from
-its output too. Why and what it gains: docs/decisions/0004-supernet-recipe.md. Steps depend on nothing but the seed and
-their number, so training stopped anywhere continues as if it had not been.
+arXiv:1903.05134). All learn from the labels; once the largest knows something, the others learn
+from its output too (docs/decisions/0004-supernet-recipe.md has the measurements). Steps depend on
+nothing but the seed and their number, so training stopped anywhere continues as if it had not been.
 """
 
 from __future__ import annotations

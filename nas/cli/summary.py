@@ -10,6 +10,9 @@ from nas.units import format_bytes, format_count, format_latency_ms
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
 
+WIDE = 90
+ONLY_WIDE = ("MACs",)
+
 
 def print_summary(run: RunFolder) -> None:
     """Print the front of a finished run and how to use the recommended model."""
@@ -19,7 +22,7 @@ def print_summary(run: RunFolder) -> None:
 
     console = Console(highlight=False)
     front, facts = run.read_front(), run.read_run()
-    console.print(_table(front, facts))
+    console.print(_table(front, facts, wide=console.width >= WIDE))
     for line in _lines(run, front, facts):
         console.print(line, markup=False, soft_wrap=True)
     best = next(m for m in front["models"] if m["id"] == front["recommended"])
@@ -29,20 +32,24 @@ def print_summary(run: RunFolder) -> None:
 
 
 def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     device, budget = facts["settings"]["device"], facts["settings"]["budget"]
     provenance = facts["device"]["provenance"]
     table = Table(
-        title=f"{facts['space']} on {device}, budget {budget} ({provenance} latency)",
+        title=f"{facts['space']} on {device}, budget {budget}",
         title_justify="left",
         caption="* recommended   - no longer on the front after fine-tuning",
         caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    headings = ("", "model", "test accuracy (95 %)", "validation", f"latency, {provenance}",
-                "upper bound", "params", "MACs", "size")  # fmt: skip
+    headings = ("", "model", "test accuracy\n% (95 % interval)", "validation\n%",
+                f"{provenance}\nlatency ms", "upper\nbound ms", "MACs", "size")  # fmt: skip
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("", "model") else "right")
+        side: Any = "left" if heading in ("", "model") else "right"
+        table.add_column(heading, justify=side, no_wrap=True)
     for model in front["models"]:
         table.add_row(*_row(model, front["recommended"]))
     return table
@@ -55,11 +62,10 @@ def _row(model: dict[str, Any], recommended: str) -> list[str]:
     return [
         mark,
         model["id"],
-        f"{model['accuracy']['value']:.1%} ({low:.1%} to {high:.1%})",
-        f"{model['validation_accuracy']['value']:.1%}",
-        format_latency_ms(latency["predicted"]),
-        format_latency_ms(latency["upper"]),
-        format_count(model["params"]),
+        f"{100 * model['accuracy']['value']:.1f} ({100 * low:.1f}-{100 * high:.1f})",
+        f"{100 * model['validation_accuracy']['value']:.1f}",
+        format_latency_ms(latency["predicted"]).removesuffix(" ms"),
+        format_latency_ms(latency["upper"]).removesuffix(" ms"),
         format_count(model["macs"]),
         format_bytes(model["size_bytes"]),
     ]

@@ -16,7 +16,7 @@ def folded_weights(model: Model) -> Weights:
     """Arrays of a model in evaluation mode; folding is done in float64."""
 
     def weights(place: str, layer: Layer) -> Sequence[np.ndarray]:
-        module = model.get_submodule(f"blocks.{place.replace('.', '_')}.body.{layer.name}")
+        module = model.layer(place, layer.name)
         match module:
             case ConvNormActivation():
                 return _fold(module)

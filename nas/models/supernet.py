@@ -37,17 +37,22 @@ class Supernet(nn.Module):
         for network in covering_networks(space, plan, classes):
             self._cover(build_model(network, seed))
 
+    @torch.no_grad()
     def _cover(self, model: Model) -> None:
         """Grow the shared weights so that `model`'s fit in."""
         for name, parameter in model.named_parameters():
             key = _key(name)
-            if key in self.weights:
-                shape = tuple(map(max, zip(self.weights[key].shape, parameter.shape, strict=True)))
-                if shape == tuple(self.weights[key].shape):
-                    continue
-                if shape != tuple(parameter.shape):
-                    raise ValueError(f"no network of {self.space.name} covers {name}")
-            self.weights[key] = nn.Parameter(parameter.detach().clone())
+            if key not in self.weights:
+                self.weights[key] = nn.Parameter(parameter.detach().clone())
+                continue
+            old = self.weights[key].detach()
+            shape = torch.Size(map(max, old.shape, parameter.shape))
+            if shape != old.shape:
+                # What neither of the two fills is used by no network.
+                grown = parameter.new_zeros(shape)
+                for part in (parameter, old):
+                    _slice(grown, part.shape).copy_(part)
+                self.weights[key] = nn.Parameter(grown)
 
     def forward(self, architecture: Architecture, x: torch.Tensor) -> torch.Tensor:
         """Logits of one architecture, batch norm using the batch's own statistics.
@@ -70,7 +75,7 @@ class Supernet(nn.Module):
         Its batch-norm statistics are not set: recalibrate before use.
         """
         model = build_model(self.space.network(architecture, self.classes))
-        model = model.to(next(self.weights.values()).device)
+        model = model.to(next(self.parameters()).device)
         for name, parameter in model.named_parameters():
             parameter.copy_(_slice(self.weights[_key(name)], parameter.shape))
         return model

@@ -82,6 +82,9 @@ def run_search(
         return run
     quiet_optuna()
     with run.locked():
+        # Another process may have begun or finished it meanwhile.
+        if check_state(run, settings, resume) == "finished":
+            return run
         _work(run, _gather(settings, watcher), watcher)
     return run
 
@@ -170,6 +173,7 @@ def _fix_work(
                 allowed=content["data"]["fingerprint"][:12],
                 do="restore the data, or --out OTHER_FOLDER",
             )
+        _write_manifest(run, dataset)
         return Work(**content["work"])
     settings = inputs.settings
     speeds = time_speeds(supernet, dataset, settings.seed)
@@ -184,8 +188,15 @@ def _fix_work(
     left = steps_left(job, settings.supernet)
     watcher.say(f"This takes {estimate(work, speeds, dataset, settings.trials, models, left)}")
     run.write_run(_run_content(inputs, dataset, work))
-    write_json(run.path / "data.json", manifest(dataset))
+    _write_manifest(run, dataset)
     return work
+
+
+def _write_manifest(run: RunFolder, dataset: Dataset) -> None:
+    """Which image is in which split, unless it is already known."""
+    path = run.path / "data.json"
+    if not path.exists():
+        write_json(path, manifest(dataset))
 
 
 def _run_content(inputs: Inputs, dataset: Dataset, work: Work) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,8 +121,11 @@ class RunFolder:
         """Append one line to `log.jsonl`."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **facts})
         path = self.path / "log.jsonl"
-        with disk_errors(path), path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with disk_errors(path), path.open("ab+") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            # A killed process may have left half a line, which must not swallow this one.
+            start = b"\n" if file.read() not in (b"", b"\n") else b""
+            file.write(start + line.encode() + b"\n")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -134,27 +138,31 @@ class RunFolder:
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / LOCK, timeout=0)
-        try:
-            with disk_errors(self.path):
+        with disk_errors(self.path):
+            try:
                 lock.acquire()
-        except Timeout as cause:
-            raise RunFolderError(
-                f"another process is working in {self.path}",
-                do="wait for it, or choose another --out",
-            ) from cause
+            except Timeout as cause:  # an OSError too, but not the disk's
+                raise RunFolderError(
+                    f"another process is working in {self.path}",
+                    do="wait for it, or choose another --out",
+                ) from cause
         try:
             yield
         finally:
             lock.release()
             if self._is_empty():
-                (self.path / LOCK).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
+                    for file in self.path.iterdir():
+                        file.unlink()
                     for folder in made:
                         folder.rmdir()
 
     def _is_empty(self) -> bool:
-        """Nothing but the lock of a run that had not begun."""
-        return self.path.is_dir() and all(p.name == LOCK for p in self.path.iterdir())
+        """Nothing but what a run leaves that was stopped before it had begun."""
+        return self.path.is_dir() and all(
+            path.name == LOCK or path.name.startswith(f".{self.run_file.name}.")
+            for path in self.path.iterdir()
+        )
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:

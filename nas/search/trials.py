@@ -9,6 +9,7 @@ import numpy as np
 from optuna.study import Study
 
 from nas.accuracy.score import Evaluator
+from nas.files import disk_errors
 from nas.latency.predict import Prediction, Predictor
 from nas.search.candidates import Range, repair
 from nas.search.sampler import ExhaustedError, RepairingSampler, distributions, make_proposer
@@ -53,7 +54,7 @@ def run_trials(hunt: Hunt, journal: Path, watcher: Watcher) -> list[TrialRecord]
         watcher.progress("search", len(taken), settings.trials)
         refused[0] = 0
         try:
-            taken.add(_one_trial(hunt, study, refused))
+            taken.add(_one_trial(hunt, study, journal, refused))
         except ExhaustedError:
             watcher.say(
                 f"The search ends after {len(taken)} architectures: no further one within the "
@@ -64,11 +65,12 @@ def run_trials(hunt: Hunt, journal: Path, watcher: Watcher) -> list[TrialRecord]
     return trial_records(study)
 
 
-def _one_trial(hunt: Hunt, study: Study, refused: list[int]) -> str:
+def _one_trial(hunt: Hunt, study: Study, journal: Path, refused: list[int]) -> str:
     """Ask, score, tell; returns the architecture's id."""
     space, plan = hunt.predictor.space, hunt.predictor.plan
     try:
-        trial = study.ask(distributions(space, plan))
+        with disk_errors(journal):
+            trial = study.ask(distributions(space, plan))
     except ExhaustedError:
         _fail_running(study)
         raise
@@ -86,8 +88,9 @@ def _one_trial(hunt: Hunt, study: Study, refused: list[int]) -> str:
         "refused": refused[0],
         "origin": _origin(hunt, architecture),
     }
-    write_trial(study, trial, attributes)
-    study.tell(trial, [score.value, prediction.predicted_ms])
+    with disk_errors(journal):
+        write_trial(study, trial, attributes)
+        study.tell(trial, [score.value, prediction.predicted_ms])
     return architecture.id
 
 

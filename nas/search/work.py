@@ -21,7 +21,7 @@ from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 from nas.units import format_duration_s
 
-BATCH_SIZE = 64
+BATCH_SIZE = 32
 DIGITS_SUPERNET_STEPS = 300
 DIGITS_FINETUNE_STEPS = 40
 SUPERNET_EPOCHS = 30

@@ -1,0 +1,254 @@
+"""A whole search of a tiny space: the run folder keeps its contract, twice the same."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import nas
+from nas.errors import RunFolderError
+from nas.search.run import run_search
+from nas.search.study import read_trials
+
+FILES = Path(__file__).resolve().parents[1] / "files"
+SETTINGS = {
+    "device": str(FILES / "latency_tables" / "tiny-onnxruntime"), "budget": "0.25ms",
+    "space": str(FILES / "tiny.yaml"), "trials": 14, "finalists": 4, "supernet_steps": 30,
+    "finetune_steps": 5, "threads": 1, "seed": 5,
+}  # fmt: skip
+BUDGET_MS = 0.25
+
+
+def search(folder):
+    """In `folder`, with caches of its own, as a fresh machine would."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE_DIR", str(folder / "cache"))
+        patch.setenv("NAS_DATA_DIR", str(folder / "data"))
+        return nas.find_models(**SETTINGS, out=folder / "run")
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    return search(tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture(scope="module")
+def front(result):
+    return json.loads((result.folder / "front.json").read_text())
+
+
+def read_json(path):
+    return json.loads(path.read_text())
+
+
+def test_the_folder_holds_what_it_should_and_nothing_else(result, front):
+    names = {path.name for path in result.folder.iterdir()} - {".lock"}
+    assert names - {"study.journal.lock"} == {
+        "run.yaml", "data.json", "study.journal", "front.json", "baselines.json", "models",
+        "report.html", "log.jsonl",
+    }  # fmt: skip
+    ids = {model["id"] for model in front["models"]}
+    files = {path.name for path in (result.folder / "models").iterdir()}
+    assert files == {f"{name}.{kind}" for name in ids for kind in ("onnx", "json")}
+
+
+def test_front_json_has_the_fields_that_it_promises(front):
+    assert set(front) == {"schema", "recommended", "models"}
+    assert front["schema"] == 1
+    assert 1 <= len(front["models"]) <= 4
+    for model in front["models"]:
+        assert set(model) >= {
+            "id", "architecture", "validation_accuracy", "accuracy", "latency_ms", "params",
+            "macs", "size_bytes", "peak_memory_bytes", "files", "dominated",
+        }  # fmt: skip
+        for score in (model["validation_accuracy"], model["accuracy"]):
+            low, high = score["interval"]
+            assert 0 <= low <= score["value"] <= high <= 1
+            assert score["value"] == score["correct"] / score["images"]
+            assert "onnxruntime" in score["measured"]
+            assert score["file"] == model["files"]["onnx"]
+        [(device, latency)] = model["latency_ms"].items()
+        assert device == SETTINGS["device"], "as it was typed"
+        assert latency["lower"] <= latency["predicted"] <= latency["upper"]
+        assert latency["provenance"] == "measured"
+        assert isinstance(model["dominated"], bool)
+        assert model["peak_memory_bytes"] > 0
+
+
+def test_nothing_that_is_shown_or_was_scored_is_over_the_budget(result, front):
+    records = read_trials(result.folder / "study.journal")
+    assert len(records) == len({record.id for record in records}) == 14
+    bounds = [r.latency_ms[SETTINGS["device"]]["upper"] for r in records]
+    shown = [*front["models"], *read_json(result.folder / "baselines.json")["models"]]
+    bounds += [model["latency_ms"][SETTINGS["device"]]["upper"] for model in shown]
+    assert max(bounds) <= BUDGET_MS
+    assert sum(record.refused for record in records) > 0, "the budget binds"
+
+
+def test_costs_are_the_architectures_own(front):
+    space = nas.load_space(SETTINGS["space"])
+    for model in front["models"]:
+        cost = space.network(space.from_json(model["architecture"]), 10).cost
+        assert (model["params"], model["macs"]) == (cost.params, cost.macs)
+
+
+def test_the_recommended_model_is_on_the_front_and_the_front_is_not_dominated(front):
+    kept = [model for model in front["models"] if not model["dominated"]]
+    assert front["recommended"] in {model["id"] for model in kept}
+    costs = [
+        (1 - m["validation_accuracy"]["value"], m["latency_ms"][SETTINGS["device"]]["predicted"])
+        for m in front["models"]
+    ]
+    assert [ms for _, ms in costs] == sorted(ms for _, ms in costs)
+    for one, model in zip(costs, front["models"], strict=True):
+        worse = any(other[0] <= one[0] and other[1] <= one[1] and other != one for other in costs)
+        assert worse == model["dominated"]
+
+
+def test_the_json_beside_a_model_is_its_entry(result, front):
+    for model in front["models"]:
+        assert read_json(result.folder / model["files"]["json"]) == model
+        assert (result.folder / model["files"]["onnx"]).stat().st_size == model["size_bytes"]
+
+
+def digit(drawn, size):
+    """A digit, 8 x 8 of 0 to 16, as the documentation of the data describes it."""
+    grey = np.rint(drawn * (255 / 16)).astype(np.uint8)
+    image = Image.fromarray(grey).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_accuracy_is_reproduced_from_the_file_and_its_metadata(result, front, split):
+    data, digits = read_json(result.folder / "data.json"), load_digits().images
+    rows = [int(item.removeprefix("digits/")) for item in data[split]]
+    name = {"validation": "validation_accuracy", "test": "accuracy"}[split]
+    for model in front["models"]:
+        file = result.folder / model["files"]["onnx"]
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        given = json.loads(metadata["nas.preprocessing"])
+        assert (given["color"], given["layout"], given["scale"]) == ("RGB", "NCHW", "1/255")
+        labels = json.loads(metadata["nas.labels"])
+        correct = 0
+        for row, label in zip(rows, data["labels"][split], strict=True):
+            pixels = digit(digits[row], given["resolution"]).astype(np.float32) / np.float32(255)
+            normal = (pixels - np.float32(given["mean"])) / np.float32(given["std"])
+            [logits] = session.run(None, {"image": normal.transpose(2, 0, 1)[None]})
+            correct += labels[int(logits.argmax())] == data["classes"][label]
+        assert correct == model[name]["correct"]
+        assert len(rows) == model[name]["images"]
+
+
+def test_a_file_says_what_it_is(result, front):
+    for model in front["models"]:
+        found = onnx.load(result.folder / model["files"]["onnx"])
+        onnx.checker.check_model(found, full_check=True)
+        metadata = {entry.key: json.loads(entry.value) for entry in found.metadata_props}
+        assert metadata["nas.architecture"] == model["architecture"]
+        assert metadata["nas.accuracy"]["accuracy"] == model["accuracy"]
+        assert metadata["nas.accuracy"]["validation_accuracy"] == model["validation_accuracy"]
+        size = model["architecture"]["resolution"]
+        [shape] = [[d.dim_value for d in i.type.tensor_type.shape.dim] for i in found.graph.input]
+        assert shape == [1, 3, size, size]
+        assert (found.opset_import[0].version, found.ir_version) == (17, 8)
+
+
+def test_the_files_compute_what_torch_computes(front):
+    for model in front["models"]:
+        for split in ("validation", "test"):
+            parity = model["parity"][split]
+            assert parity["disagreements"] == 0
+            assert parity["largest_difference"] <= 1e-4
+
+
+def test_run_yaml_says_what_was_done(result):
+    facts = yaml.safe_load((result.folder / "run.yaml").read_text())
+    assert {name: facts["settings"][name] for name in SETTINGS} == SETTINGS
+    assert facts["settings"]["schema"] == 1
+    assert (facts["space"], facts["plan"], facts["budget_ms"]) == ("tiny", "small", BUDGET_MS)
+    assert facts["work"]["supernet_steps"] == 30
+    assert facts["device"]["provenance"] == "measured"
+    assert set(facts["versions"]) >= {"python", "nas", "torch", "onnxruntime", "optuna"}
+
+
+def test_data_json_and_the_log(result):
+    data = read_json(result.folder / "data.json")
+    splits = [data[name] for name in ("train", "validation", "test")]
+    assert sum(map(len, splits)) == len(set().union(*splits)) == 1797
+    lines = (result.folder / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line)["event"] for line in lines]
+    assert events == ["start", "supernet", "search", "finished"]
+
+
+def test_the_python_result_is_the_front(result, front):
+    assert [model.id for model in result.models] == [model["id"] for model in front["models"]]
+    assert result.recommended.id == front["recommended"]
+    for model in result.models:
+        assert model.file.is_file()
+        assert model.upper_ms <= BUDGET_MS
+        assert model.provenance == "measured"
+    assert nas.open_run(result.folder) == result
+
+
+def test_the_baselines_are_the_spaces_own_networks_at_each_width(result):
+    found = read_json(result.folder / "baselines.json")["models"]
+    assert {model["width"] for model in found} <= {0.5, 1.0}
+    for model in found:
+        assert model["architecture"]["choices"]["stage1.depth"] == 2
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*") if path.is_file() and path.name != ".lock"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_finished_run_is_returned_as_it_is(result, resume):
+    before = contents(result.folder)
+    assert nas.find_models(**SETTINGS, out=result.folder, resume=resume) == result
+    assert contents(result.folder) == before
+
+
+def test_other_settings_do_not_touch_a_finished_run(result):
+    before = contents(result.folder)
+    with pytest.raises(RunFolderError, match="seed 5 there, 6 now"):
+        nas.find_models(**{**SETTINGS, "seed": 6}, out=result.folder)
+    assert contents(result.folder) == before
+
+
+def test_the_same_seed_gives_the_same_result(result, tmp_path):
+    again = search(tmp_path)
+    for name in ("front.json", "baselines.json", "data.json"):
+        assert (again.folder / name).read_bytes() == (result.folder / name).read_bytes()
+    for model in result.models:
+        other = again.folder / "models" / model.file.name
+        assert other.read_bytes() == model.file.read_bytes()
+    trials = [read_trials(r.folder / "study.journal") for r in (result, again)]
+    assert trials[0] == trials[1]
+
+
+def test_a_supernet_of_another_run_is_used(result, tmp_path, make_settings, listener):
+    [supernet] = (result.folder.parent / "cache" / "supernets").glob("*.safetensors")
+    settings = make_settings(**{**SETTINGS, "supernet": str(supernet)})
+    run = run_search(settings, tmp_path / "run", watcher=listener)
+    assert "supernet" not in listener.stages
+    assert read_trials(run.journal)[:1] == read_trials(result.folder / "study.journal")[:1]
+
+
+def test_a_search_of_a_space_that_is_used_up_ends_early(make_settings, tmp_path, listener):
+    settings = make_settings(budget="0.0991ms", trials=12)
+    run = run_search(settings, tmp_path / "run", watcher=listener)
+    assert any("The search ends after 1 architectures" in text for text in listener.said)
+    assert len(run.read_front()["models"]) == 1
+    assert listener.stages == ["supernet", "search", "finalists"]

@@ -1,0 +1,185 @@
+"""Settings come from a file and from options, are checked together, and name the run folder."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nas.errors import InputError, OptionError, UnitError
+from nas.files import search_folders
+from nas.search.settings import MAX_SEED, SearchSettings, find_config, read_settings
+
+GIVEN = {"device": "jetson-nano", "budget": "20ms"}
+SHIPPED = sorted(path.stem for path in (search_folders("configs")[-1]).glob("*.yaml"))
+
+
+def refused(config=None, **overrides):
+    with pytest.raises(InputError) as caught:
+        read_settings(config, {**GIVEN, **overrides})
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def write(text):
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    return "mine.yaml"
+
+
+def test_everything_but_device_and_budget_has_a_default():
+    settings = read_settings(None, GIVEN)
+    assert (settings.trials, settings.finalists, settings.seed) == (64, 8, 0)
+    assert (settings.space, settings.sampler, settings.data) == ("mobilenetv3", "nsga2", None)
+    assert (settings.budget_ms, settings.time_limit_s) == (20.0, None)
+
+
+def test_options_override_the_file_and_the_file_the_defaults():
+    config = write("schema: 1\ndevice: raspberry-pi-4\ntrials: 5\nseed: 3\n")
+    settings = read_settings(config, {**GIVEN, "trials": 7, "finalists": None})
+    assert (settings.device, settings.trials, settings.seed) == ("jetson-nano", 7, 3)
+    assert settings.finalists == 8
+
+
+def test_a_file_may_hold_everything():
+    config = write("schema: 1\ndevice: jetson-nano\nbudget: 9ms\ntime_limit: 20m\n")
+    settings = read_settings(config, {})
+    assert (settings.budget_ms, settings.time_limit_s) == (9.0, 1200.0)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_configuration_is_found_by_name(name):
+    assert find_config(name) == find_config(f"configs/{name}.yaml")
+    assert read_settings(name, GIVEN).device == "jetson-nano"
+
+
+def test_a_configuration_of_the_working_folder_comes_first():
+    Path("configs").mkdir()
+    Path("configs/quick.yaml").write_text("schema: 1\ntrials: 3\n")
+    assert read_settings("quick", GIVEN).trials == 3
+
+
+@pytest.mark.parametrize("name", ["device", "budget"])
+def test_a_search_needs_a_device_and_a_budget(name):
+    given = {key: value for key, value in GIVEN.items() if key != name}
+    with pytest.raises(OptionError) as caught:
+        read_settings(None, given)
+    assert str(caught.value) == (
+        f"a search needs a {name}; try: nas search --device jetson-nano --budget 20ms "
+        "(nas devices lists devices)"
+    )
+
+
+def test_an_unknown_configuration_lists_the_known_ones():
+    assert refused("missing") == (
+        f"no configuration has this name; got 'missing'; allowed: {', '.join(SHIPPED)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trails: 5", "unknown key 'trails' in the document"),
+        ("trials: many", "trials: input should be a valid integer; got 'many'"),
+        ("trials: 0", "trials: input should be greater than 0; got 0"),
+        ("trials: true", "trials: input should be a valid integer; got True"),
+        ("finalists: 0", "finalists: input should be greater than 0; got 0"),
+        ("seed: -1", "seed: input should be greater than or equal to 0; got -1"),
+        (
+            f"seed: {MAX_SEED + 1}",
+            f"seed: input should be less than or equal to {MAX_SEED}; got {MAX_SEED + 1}",
+        ),
+        ("sampler: cma", "sampler: input should be 'nsga2' or 'random'; got 'cma'"),
+        ("plan: huge", "plan: input should be 'small' or 'large'; got 'huge'"),
+        ("supernet_steps: 0", "supernet_steps: input should be greater than 0; got 0"),
+        ("finetune_steps: 1.5", "finetune_steps: input should be a valid integer; got 1.5"),
+        ("threads: 0", "threads: input should be greater than 0; got 0"),
+        ("budget: 20", "budget: input should be a valid string; got 20"),
+    ],
+)
+def test_a_mistake_in_a_file_is_named_with_its_line(line, message):
+    assert refused(write(f"schema: 1\n{line}\n")) == f"mine.yaml line 2: {message}"
+
+
+def test_what_is_not_yaml_is_named_with_its_line():
+    assert refused(write("schema: 1\na: [\n")).startswith("mine.yaml line 3 is not valid YAML: ")
+
+
+def test_the_version_of_a_file_is_checked():
+    assert refused(write("schema: 2\n")) == "mine.yaml line 1: schema: input should be 1; got 2"
+
+
+def test_a_list_is_no_configuration():
+    assert refused(write("- 1\n")) == (
+        "mine.yaml must hold keys and values; got 'list'; allowed: a mapping"
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"trials": 0}, "settings: trials: input should be greater than 0; got 0"),
+        ({"trials": "9"}, "settings: trials: input should be a valid integer; got '9'"),
+        ({"unknown": 1}, "settings: unknown key 'unknown' in the document"),
+        ({"plan": "huge"}, "settings: plan: input should be 'small' or 'large'; got 'huge'"),
+    ],
+)
+def test_a_mistake_in_an_override_is_named(overrides, message):
+    assert refused(**overrides) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("budget", "20", "a latency budget needs a unit"),
+        ("budget", "20 parsecs", "a latency budget has an unknown unit"),
+        ("budget", "0ms", "a latency budget is above zero"),
+        ("budget", "-3ms", "a latency budget is above zero"),
+        ("budget", "1e999s", "a latency budget is finite"),
+        ("budget", "fast", "a latency budget is a number with a unit"),
+        ("time_limit", "20", "a time limit needs a unit"),
+        ("time_limit", "20ms", "a time limit has an unknown unit"),
+        ("time_limit", "0m", "a time limit is above zero"),
+    ],
+)
+def test_quantities_need_a_unit_and_are_above_zero(name, text, rule):
+    with pytest.raises(UnitError) as caught:
+        read_settings(None, {**GIVEN, name: text})
+    units, example = ("ms, s, us", "20ms") if name == "budget" else ("h, m, min, s", "20m")
+    assert str(caught.value) == (
+        f"{rule}; got {text!r}; allowed: a positive number followed by {units}; try: {example}"
+    )
+
+
+CHANGES = {
+    "device": "raspberry-pi-4", "budget": "21ms", "space": "mobilenetv1", "plan": "small",
+    "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
+    "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
+    "threads": 2,
+}  # fmt: skip
+
+
+def test_the_digest_changes_with_every_setting():
+    assert set(CHANGES) == set(SearchSettings.model_fields) - {"schema_version"}
+    digests = [read_settings(None, {**GIVEN, name: new}).digest for name, new in CHANGES.items()]
+    assert len({read_settings(None, GIVEN).digest, *digests}) == len(CHANGES) + 1
+
+
+def test_the_digest_is_the_same_however_a_setting_was_given():
+    given = read_settings(write("schema: 1\nseed: 4\ntrials: 64\n"), GIVEN)
+    assert given.digest == read_settings(None, {**GIVEN, "seed": 4}).digest
+
+
+@pytest.mark.parametrize(
+    ("device", "budget", "start"),
+    [
+        ("jetson-nano", "20ms", "jetson-nano-20ms"),
+        ("jetson-nano", " 1.5 s ", "jetson-nano-1.5s"),
+        ("tables/my-board", "800us", "my-board-800us"),
+        ("tables/my-board/", "800us", "my-board-800us"),
+    ],
+)
+def test_the_default_folder_names_device_and_budget(device, budget, start):
+    settings = read_settings(None, {"device": device, "budget": budget})
+    folder = settings.default_folder()
+    assert folder.parent == Path("runs")
+    assert re.fullmatch(re.escape(start) + "-[0-9a-f]{8}", folder.name)
+    assert folder.name.endswith(settings.digest)

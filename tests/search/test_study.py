@@ -1,0 +1,154 @@
+"""Trials survive a round trip, a killed writer, and a lock that nobody holds."""
+
+import pytest
+from optuna.trial import Trial, TrialState
+from optuna_dashboard import get_note
+
+from nas.errors import RunFolderError
+from nas.search.sampler import distributions, quiet_optuna
+from nas.search.study import (
+    STUDY_NAME,
+    TrialRecord,
+    mend_journal,
+    open_study,
+    read_trials,
+    trial_records,
+    write_trial,
+)
+from nas.space import sample as sampling
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    quiet_optuna()
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "run" / "study.journal"
+
+
+def attributes_of(space, architecture):
+    cost = space.network(architecture, 10).cost
+    latency = {"predicted": 2.5, "lower": 2.0, "upper": 3.5, "provenance": "estimated"}
+    return {
+        "id": architecture.id, "architecture": architecture.to_json(), "images": 360,
+        "latency_ms": {"jetson-nano": latency}, "params": cost.params, "macs": cost.macs,
+        "refused": 2, "origin": "fastest",
+    }  # fmt: skip
+
+
+def add_trial(space, study, accuracy=0.75):
+    trial = study.ask(distributions(space, "small"))
+    architecture = sampling.from_genome(space, "small", trial.params)
+    attributes = attributes_of(space, architecture)
+    write_trial(study, trial, attributes)
+    study.tell(trial, [accuracy, 2.5])
+    return attributes
+
+
+def test_a_trial_is_read_back_as_it_was_written(space, journal):
+    study = open_study(journal, None, "jetson-nano")
+    attributes = add_trial(space, study)
+    expected = TrialRecord(number=0, accuracy=0.75, **attributes)
+    assert trial_records(study) == [expected]
+    assert read_trials(journal) == [expected]
+    assert expected.predicted_ms == 2.5
+    assert space.from_json(expected.architecture).id == expected.id
+
+
+def test_the_dashboard_has_names_and_notes(space, journal):
+    study = open_study(journal, None, "jetson-nano")
+    attributes = add_trial(space, study)
+    assert study.metric_names == ["validation accuracy", "latency_ms jetson-nano"]
+    note = get_note(Trial(study, study.trials[0]._trial_id))
+    assert f"`{attributes['id']}` from fastest, " in note
+    assert "- jetson-nano: **2.5 ms** (2 to 3.5 ms, estimated)" in note
+    assert f"{attributes['params']:,} parameters" in note
+
+
+def test_only_scored_trials_are_read(space, journal):
+    study = open_study(journal, None, "tiny")
+    add_trial(space, study)
+    study.ask(distributions(space, "small"))
+    assert [record.number for record in read_trials(journal)] == [0]
+
+
+def test_opening_again_keeps_the_trials_and_fails_the_one_under_way(space, journal):
+    study = open_study(journal, None, "tiny")
+    add_trial(space, study, 0.5)
+    study.ask(distributions(space, "small"))
+    again = open_study(journal, None, "tiny")
+    add_trial(space, again, 0.6)
+    states = [trial.state for trial in again.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert [record.accuracy for record in read_trials(journal)] == [0.5, 0.6]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_line_that_was_cut_off_is_removed_and_nothing_else(space, journal, cut):
+    study = open_study(journal, None, "tiny")
+    add_trial(space, study)
+    study.ask(distributions(space, "small"))
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-cut])
+    mend_journal(journal)
+    lines = whole.splitlines(keepends=True)
+    assert journal.read_bytes() == b"".join(lines[:-1])
+    again = open_study(journal, None, "tiny")
+    add_trial(space, again)
+    assert len(read_trials(journal)) == 2
+
+
+def test_a_whole_journal_is_left_as_it_is(space, journal):
+    add_trial(space, open_study(journal, None, "tiny"))
+    whole = journal.read_bytes()
+    mend_journal(journal)
+    assert journal.read_bytes() == whole
+
+
+def test_a_journal_that_is_a_single_half_line_is_begun_afresh(space, journal):
+    journal.parent.mkdir()
+    journal.write_bytes(b'{"op_code": 0, "wor')
+    add_trial(space, open_study(journal, None, "tiny"))
+    assert len(read_trials(journal)) == 1
+
+
+def test_a_lock_of_a_killed_process_does_not_stop_the_next(space, journal):
+    add_trial(space, open_study(journal, None, "tiny"))
+    lock = journal.with_name(f"{journal.name}.lock")
+    lock.symlink_to(journal)  # as the storage's own lock is made
+    add_trial(space, open_study(journal, None, "tiny"))
+    assert not lock.is_symlink()
+    assert len(read_trials(journal)) == 2
+
+
+def test_there_are_no_trials_before_the_search_has_begun(journal):
+    assert read_trials(journal) == []
+
+
+def test_reading_while_another_process_writes_a_line(space, journal):
+    """What the dashboard and the report do: they must not mend another's journal."""
+    add_trial(space, open_study(journal, None, "tiny"))
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+    before = journal.read_bytes()
+    assert len(read_trials(journal)) == 1
+    assert journal.read_bytes() == before
+
+
+def test_a_journal_without_the_study_is_refused(journal):
+    journal.parent.mkdir()
+    journal.write_bytes(b"")
+    with pytest.raises(RunFolderError, match=r"study\.journal cannot be read as a study: "):
+        read_trials(journal)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunFolderError, match="cannot be written: "):
+        open_study(tmp_path / "file" / "study.journal", None, "tiny")
+
+
+def test_the_study_has_one_name():
+    assert STUDY_NAME == "search"

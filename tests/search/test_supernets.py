@@ -1,0 +1,192 @@
+"""A supernet is trained once, continued where it was stopped, and never used for another space."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from nas.accuracy.checkpoint import load_checkpoint
+from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
+from nas.data import load_dataset
+from nas.errors import CheckpointError
+from nas.files import cache_folder
+from nas.models import Supernet
+from nas.search import supernets
+from nas.search.supernets import (
+    SupernetJob,
+    load_given,
+    read_given,
+    steps_left,
+    train_or_load,
+)
+from nas.search.watch import Silent
+from nas.space import load_space
+
+STEPS = 6
+
+
+@pytest.fixture
+def make_job(space, dataset):
+    def make(steps=STEPS, seed=0, threads=1, **changes):
+        values = {"space": space, "dataset": dataset, **changes}
+        supernet = Supernet(values["space"], "small", 10, seed)
+        settings = SupernetSettings(steps=steps, batch_size=16, seed=seed)
+        return SupernetJob(supernet, values["dataset"], settings, threads)
+
+    return make
+
+
+def weights(job):
+    return {name: tensor.clone() for name, tensor in job.supernet.state_dict().items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_second_run_takes_it_from_the_cache(make_job, listener, monkeypatch):
+    first = make_job()
+    assert steps_left(first, None) == STEPS
+    path = train_or_load(first, Silent())
+    assert path.parent == cache_folder() / "supernets"
+    assert steps_left(first, None) == 0
+    monkeypatch.setattr(SupernetTrainer, "train_step", None)  # must not be reached
+    second = make_job()
+    train_or_load(second, listener)
+    assert_same(weights(first), weights(second))
+    assert listener.said == [f"Supernet from the cache: {path}"]
+    assert listener.stages == []
+
+
+def test_everything_that_makes_it_another_one_has_a_file_of_its_own(make_job, tmp_path):
+    other_data = load_dataset(None, 1, resolutions=(16, 20))
+    other_space = load_space("mobilenetv1")
+    jobs = [
+        make_job(), make_job(steps=7), make_job(seed=1), make_job(threads=2),
+        make_job(dataset=other_data), make_job(space=other_space),
+    ]  # fmt: skip
+    assert len({job.path for job in jobs}) == len(jobs)
+    assert make_job().path == jobs[0].path
+
+
+class Stop(Exception):  # noqa: N818
+    """As a kill would, without the process."""
+
+
+class StopAfter(Silent):
+    def __init__(self, step):
+        self.step = step
+
+    def progress(self, stage, done, total):
+        if done == self.step:
+            raise Stop
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, STEPS - 1])
+def test_training_continues_bit_for_bit(make_job, monkeypatch, listener, stopped_at):
+    undisturbed = make_job(seed=3)
+    path = train_or_load(undisturbed, Silent())
+    expected, saved = weights(undisturbed), load_checkpoint(path)
+    path.unlink()
+    monkeypatch.setattr(supernets, "SAVE_EVERY_S", -1.0)
+    with pytest.raises(Stop):
+        train_or_load(make_job(seed=3), StopAfter(stopped_at + 1))
+    # The step that was under way when it was stopped is not in the file.
+    assert load_checkpoint(path).step == stopped_at
+    again = make_job(seed=3)
+    assert steps_left(again, None) == STEPS - stopped_at
+    train_or_load(again, listener)
+    assert_same(weights(again), expected)
+    assert listener.said == [f"Supernet continued at step {stopped_at} of {STEPS}"]
+    momentum = load_checkpoint(path).momentum
+    assert all(torch.equal(momentum[name], saved.momentum[name]) for name in saved.momentum)
+
+
+def test_a_damaged_file_in_the_cache_is_trained_anew(make_job, listener):
+    job = make_job()
+    path = train_or_load(job, Silent())
+    expected = weights(job)
+    path.write_bytes(path.read_bytes()[:100])
+    again = make_job()
+    assert steps_left(again, None) == STEPS
+    train_or_load(again, listener)
+    assert_same(weights(again), expected)
+    assert listener.said[0].startswith("The cached supernet is not usable and is trained anew: ")
+    assert load_checkpoint(path).step == STEPS
+
+
+def test_a_given_file_is_used(make_job):
+    trained = make_job()
+    path = train_or_load(trained, Silent())
+    fresh = make_job(steps=50, seed=9)
+    load_given(fresh, path)
+    assert_same(weights(fresh), weights(trained))
+    assert steps_left(fresh, str(path)) == 0
+
+
+def refused(job, path):
+    before = weights(job)
+    with pytest.raises(CheckpointError) as caught:
+        load_given(job, path)
+    assert caught.value.exit_code == 2
+    assert_same(weights(job), before)
+    return str(caught.value)
+
+
+def test_a_file_of_another_space_is_refused(make_job):
+    path = train_or_load(make_job(), Silent())
+    assert refused(make_job(space=load_space("mobilenetv1")), path) == (
+        f"the supernet {path} was trained for another search space; got 'tiny'; allowed: "
+        "mobilenetv1; try: leave --supernet out to train one for this run"
+    )
+
+
+def test_a_file_of_a_space_that_was_changed_since_is_refused(make_job, space):
+    path = train_or_load(make_job(), Silent())
+    stem = space.file.stem.model_copy(update={"channels": 16})
+    changed = dataclasses.replace(space, file=space.file.model_copy(update={"stem": stem}))
+    message = refused(make_job(space=changed), path)
+    assert message.startswith(
+        f"the supernet {path} was trained for another definition of the space; got '"
+    )
+
+
+def test_a_new_description_of_a_space_changes_nothing(make_job, space):
+    path = train_or_load(make_job(), Silent())
+    file = space.file.model_copy(update={"description": "the same in other words"})
+    load_given(make_job(space=dataclasses.replace(space, file=file)), path)
+
+
+def test_a_file_for_other_data_is_refused(make_job):
+    path = train_or_load(make_job(), Silent())
+    other = load_dataset(None, 1, resolutions=(16, 20))
+    message = refused(make_job(dataset=other), path)
+    assert message.startswith(f"the supernet {path} was trained for another data set; got 'digits ")
+
+
+@pytest.mark.parametrize("content", [b"", b"no supernet", b"\x10" + b"\0" * 40])
+def test_a_file_that_is_no_supernet_is_refused(make_job, tmp_path, content):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(content)
+    message = refused(make_job(), path)
+    assert message.startswith(f"{path} cannot be read as a supernet: ")
+    assert message.endswith("; try: leave --supernet out to train a new one")
+
+
+def test_a_checkpoint_of_something_else_is_refused(make_job, tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    assert refused(make_job(), path) == (
+        f"{path} is not a supernet of this version; got 'no format'; allowed: nas-supernet-1"
+    )
+
+
+def test_a_file_that_is_not_there_is_refused(make_job, tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        read_given(tmp_path / "missing", make_job().subject)
+    assert str(caught.value) == (
+        f"--supernet names a file; got '{tmp_path / 'missing'}'; allowed: a supernet file"
+    )

@@ -1,0 +1,126 @@
+"""How much work a run does, from settings and data alone or from injected speeds."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nas.models import Supernet
+from nas.search import work as working
+from nas.search.work import (
+    Speeds,
+    default_work,
+    estimate,
+    limited_work,
+    middle_baseline,
+    time_speeds,
+)
+
+SPEEDS = Speeds(supernet_step=0.1, score_image=0.001, finetune_step=0.05, file_image=0.0005)
+
+
+@dataclasses.dataclass
+class Split:
+    labels: np.ndarray
+
+
+@dataclasses.dataclass
+class Images:
+    """As much of a data set as work is computed from."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def images(train, validation, test):
+    return Images(*(Split(np.zeros(n, dtype=np.int64)) for n in (train, validation, test)))
+
+
+PHOTOS = images(40_000, 5_000, 10_000)
+DIGITS = images(1078, 360, 359)
+
+
+def test_own_images_are_trained_on_for_30_epochs(make_settings):
+    settings = make_settings(data="photos", supernet_steps=None, finetune_steps=None)
+    work = default_work(settings, PHOTOS)
+    assert work.supernet_steps * work.batch_size == pytest.approx(30 * 40_000, rel=0.01)
+    assert work.validation_images == 5_000
+
+
+def test_the_digits_have_their_own_numbers(make_settings):
+    work = default_work(make_settings(supernet_steps=None, finetune_steps=None), DIGITS)
+    assert work.supernet_steps == working.DIGITS_SUPERNET_STEPS
+    assert work.finetune_steps == working.DIGITS_FINETUNE_STEPS
+    assert work.recalibration_images <= 1078
+
+
+def test_numbers_that_are_given_are_kept(make_settings):
+    settings = make_settings(supernet_steps=77, finetune_steps=9)
+    for work in (
+        default_work(settings, PHOTOS),
+        limited_work(settings, PHOTOS, SPEEDS, 3600, models=12),
+    ):
+        assert (work.supernet_steps, work.finetune_steps) == (77, 9)
+
+
+@pytest.mark.parametrize("limit_s", [1200.0, 7200.0])
+def test_a_time_limit_is_shared_out(make_settings, limit_s):
+    settings = make_settings(data="photos", trials=64, supernet_steps=None, finetune_steps=None)
+    work = limited_work(settings, PHOTOS, SPEEDS, limit_s, models=12)
+    assert work.supernet_steps * SPEEDS.supernet_step == pytest.approx(0.6 * limit_s, rel=0.01)
+    expected = estimate(work, SPEEDS, PHOTOS, 64, 12, work.supernet_steps)
+    assert expected.supernet == pytest.approx(0.6 * limit_s, rel=0.01)
+    assert expected.scoring <= 0.16 * limit_s
+    assert expected.finalists == pytest.approx(0.2 * limit_s, rel=0.03)
+    assert expected.total <= limit_s
+
+
+def test_more_time_is_never_less_work(make_settings):
+    settings = make_settings(data="photos", supernet_steps=None, finetune_steps=None)
+    works = [
+        dataclasses.astuple(limited_work(settings, PHOTOS, SPEEDS, limit_s, models=12))
+        for limit_s in (60.0, 600.0, 6_000.0, 60_000.0)
+    ]
+    for less, more in zip(works, works[1:], strict=False):
+        assert all(a <= b for a, b in zip(less, more, strict=True))
+    assert works[-1][-1] == 5_000
+
+
+def test_a_limit_that_is_too_short_leaves_the_least_that_makes_sense(make_settings):
+    settings = make_settings(supernet_steps=None, finetune_steps=None)
+    work = limited_work(settings, DIGITS, SPEEDS, 1.0, models=12)
+    assert work.supernet_steps >= 10 and work.finetune_steps >= 5
+    assert 0 < work.recalibration_images <= 1078
+    assert work.validation_images == 360, "few images are all scored, whatever the limit"
+
+
+def test_the_estimate_counts_what_is_left(make_settings):
+    settings = make_settings(supernet_steps=100, finetune_steps=10)
+    work = default_work(settings, DIGITS)
+    whole = estimate(work, SPEEDS, DIGITS, trials=64, models=8, steps_left=100)
+    half = estimate(work, SPEEDS, DIGITS, trials=64, models=8, steps_left=50)
+    assert (whole.supernet, half.supernet) == pytest.approx((10.0, 5.0))
+    assert whole.finalists == half.finalists > 8 * 10 * 0.05
+    assert str(whole).startswith("about ") and "supernet 10 s" in str(whole)
+
+
+def test_timing_leaves_the_supernet_as_it_was(space, dataset):
+    supernet = Supernet(space, "small", 10, seed=0)
+    before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
+    speeds = time_speeds(supernet, dataset, seed=0)
+    assert all(seconds > 0 for seconds in dataclasses.astuple(speeds))
+    assert all(torch.equal(before[n], tensor) for n, tensor in supernet.state_dict().items())
+    assert all(parameter.grad is None for parameter in supernet.parameters())
+
+
+def test_timing_does_not_move_the_random_state(space, dataset):
+    supernet = Supernet(space, "small", 10, seed=0)
+    state = torch.random.get_rng_state()
+    time_speeds(supernet, dataset, seed=0)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_the_typical_network_has_a_middle_width(space):
+    assert dict(middle_baseline(Supernet(space, "small", 10)).choices)["width"] == 1.0
