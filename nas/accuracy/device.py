@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from nas.data import Dataset
-from nas.data.augment import augment, to_batch
+from nas.data.augment import HANDWRITING, PHOTOS, to_batch, vary
 
 
 def training_device() -> torch.device:
@@ -50,9 +50,9 @@ def training_batch(
     images = dataset.train.at(resolution)[indices]
     batch = to_batch(images, dataset.mean, dataset.std, device)
     generator = torch.Generator().manual_seed(seed)
-    batch = augment(batch, generator, flip=dataset.flip, shift=resolution // 8)
+    batch = vary(batch, generator, PHOTOS if dataset.flip else HANDWRITING)
     labels = torch.from_numpy(dataset.train.labels[indices]).to(device)
-    return batch.contiguous(memory_format=torch.channels_last), labels
+    return batch, labels
 
 
 def resize(batch: torch.Tensor, resolution: int) -> torch.Tensor:

@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError("--out names a file", got=str(options.out))
     model, metadata = _model(options)
     write_onnx(options.out, model.network, folded_weights(model), target, metadata)
+    if options.supernet is None:
+        print("nas: the weights are random (no --supernet): good for timing only", file=sys.stderr)
     network = model.network
     if options.json:
         print_json(
@@ -82,7 +84,7 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
         if options.supernet is not None:
             raise OptionError("a reference is not part of a supernet", do="leave --supernet out")
         _, _, network = read_reference(options.reference, options.classes)
-        return _random(build_model(network, options.seed)), {}
+        return build_model(network, options.seed).eval(), {}
     found = read_architectures(options.arch)
     if len(found) != 1:
         raise ArchitectureError(
@@ -91,12 +93,8 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
     space, architecture = found[0]
     if options.supernet is not None:
         return _from_supernet(options, space, architecture)
-    return _random(build_model(space.network(architecture, options.classes), options.seed)), {}
-
-
-def _random(model: Model) -> Model:
-    print("nas: the weights are random (no --supernet): good for timing only", file=sys.stderr)
-    return model.eval()
+    network = space.network(architecture, options.classes)
+    return build_model(network, options.seed).eval(), {}
 
 
 def _from_supernet(

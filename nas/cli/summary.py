@@ -10,9 +10,6 @@ from nas.units import format_bytes, format_count, format_latency_ms
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
 
-WIDE = 90
-ONLY_WIDE = ("MACs",)
-
 
 def print_summary(run: RunFolder) -> None:
     """Print the front of a finished run and how to use the recommended model."""
@@ -22,7 +19,7 @@ def print_summary(run: RunFolder) -> None:
 
     console = Console(highlight=False)
     front, facts = run.read_front(), run.read_run()
-    console.print(_table(front, facts, wide=console.width >= WIDE))
+    console.print(_table(front, facts))
     for line in _lines(run, front, facts):
         console.print(line, markup=False, soft_wrap=True)
     best = next(m for m in front["models"] if m["id"] == front["recommended"])
@@ -43,7 +40,8 @@ def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
         caption="* recommended   - no longer on the front after fine-tuning",
         caption_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0),
+        show_edge=False,
     )
     headings = ("", "model", "test accuracy\n% (95 % interval)", "validation\n%",
                 f"{provenance}\nlatency ms", "upper\nbound ms", "MACs", "size")  # fmt: skip

@@ -1,13 +1,60 @@
-"""Pixels to normalised torch batches, and random shifts and flips of those."""
+"""Pixels to normalised torch batches, and random changes of those that keep their meaning."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from nas.data.dataset import Pixels
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images are varied.
+
+    Attributes:
+        flip: Mirror half of them.
+        shift: Largest shift each way, as a share of the resolution.
+        degrees: Largest rotation and largest shear each way.
+        stretch: Largest change of size, as a share.
+    """
+
+    flip: bool
+    shift: float
+    degrees: float
+    stretch: float
+
+
+PHOTOS = Augmentation(flip=True, shift=1 / 8, degrees=0, stretch=0)
+HANDWRITING = Augmentation(flip=False, shift=1 / 16, degrees=12, stretch=0.12)
+"""Slant and size vary from hand to hand; measured: docs/decisions/0004-supernet-recipe.md."""
+
+
+def vary(batch: torch.Tensor, generator: torch.Generator, how: Augmentation) -> torch.Tensor:
+    """A varied copy of N x C x R x R images; all randomness comes from `generator` (CPU)."""
+    shift = int(batch.shape[-1] * how.shift)
+    batch = augment(batch, generator, flip=how.flip, shift=shift)
+    if how.degrees or how.stretch:
+        batch = _distort(batch, generator, how)
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+def _distort(batch: torch.Tensor, generator: torch.Generator, how: Augmentation) -> torch.Tensor:
+    """Rotate, shear and resize every image about its centre; borders repeat the last pixel."""
+    drawn = torch.rand(3, len(batch), generator=generator) * 2 - 1
+    turn, shear = drawn[:2] * math.radians(how.degrees)
+    size = 1 + drawn[2] * how.stretch
+    maps = torch.zeros(len(batch), 2, 3)
+    maps[:, 0, 0] = maps[:, 1, 1] = turn.cos() * size
+    maps[:, 0, 1] = shear.tan() - turn.sin() * size
+    maps[:, 1, 0] = turn.sin() * size
+    grid = nn.functional.affine_grid(maps.to(batch.device), list(batch.shape), align_corners=False)
+    return nn.functional.grid_sample(batch, grid, padding_mode="border", align_corners=False)
 
 
 def to_batch(

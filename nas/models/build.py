@@ -60,7 +60,16 @@ def _conv_backward(
     wanted: tuple[bool, bool],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     found = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], len(weight),
+        gradient,
+        x,
+        weight,
+        None,
+        [1, 1],
+        [padding] * 2,
+        [1, 1],
+        False,
+        [0, 0],
+        len(weight),
         [*wanted, False],
     )
     return found[0], found[1]

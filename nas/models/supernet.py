@@ -96,14 +96,15 @@ def _skeleton(network: Network) -> Model:
 def covering_networks(space: SearchSpace, plan: str, classes: int) -> list[Network]:
     """Networks whose weights together hold those of every architecture.
 
-    The largest one, and the largest for every single choice: enough where a larger number means
-    larger weights, and variants differ in kernel and expand ratio or in their op.
+    The largest one, and the largest for every single variant and every stage left out: enough where
+    a larger number means larger weights.
     """
     largest = sampling.largest(space, plan, "params")
     genome = sampling.to_genome(space, largest)
     found = {largest.id: largest}
     for dimension in space.dimensions(plan):
-        for choice in dimension.choices if dimension.name.endswith(".variant") else ():
+        unordered = dimension.name.endswith(".variant") or 0 in dimension.choices
+        for choice in dimension.choices if unordered else ():
             other = sampling.from_genome(space, plan, {**genome, dimension.name: choice})
             found[other.id] = other
     return [space.network(architecture, classes) for architecture in found.values()]

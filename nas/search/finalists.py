@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,35 @@ from nas.space.architecture import Architecture
 
 
 def choose_finalists(records: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
-    """The front, thinned by hypervolume contribution, then filled from the fronts behind it.
+    """The front, thinned by hypervolume contribution, then filled where it is thinnest.
 
-    Fine-tuning moves accuracies, so what is close behind the front is worth exporting too.
+    Fine-tuning moves accuracies, and large networks gain more by it: places that are left go to the
+    most accurate trial in the widest gap of the latencies chosen so far, the slow end included.
 
     Returns:
         At most `most` trials, fastest first.
     """
-    left = list(records)
-    chosen: list[TrialRecord] = []
+    costs = trial_costs(records)
+    front = [records[int(i)] for i in np.flatnonzero(non_dominated(costs))]
+    chosen = thin(front, most, reference_point(costs)) if front else []
+    left = [record for record in records if record not in front]
     while left and len(chosen) < most:
-        costs = trial_costs(left)
-        front = [left[i] for i in np.flatnonzero(non_dominated(costs))]
-        left = [record for record in left if record not in front]
-        chosen += thin(front, most - len(chosen), reference_point(trial_costs(records)))
+        found = _fill_widest_gap(chosen, left)
+        chosen.append(found)
+        left.remove(found)
     return sorted(chosen, key=lambda record: record.predicted_ms)
+
+
+def _fill_widest_gap(chosen: list[TrialRecord], left: list[TrialRecord]) -> TrialRecord:
+    """The most accurate of `left` between the two neighbours that are furthest apart (ratio)."""
+    slowest = max(record.predicted_ms for record in [*chosen, *left])
+    edges = sorted({record.predicted_ms for record in chosen} | {slowest})
+    gaps = sorted(pairwise(edges), key=lambda gap: gap[1] / gap[0], reverse=True)
+    for low, high in gaps:
+        inside = [record for record in left if low < record.predicted_ms <= high]
+        if inside:
+            return max(inside, key=lambda record: (record.accuracy, -record.predicted_ms))
+    return max(left, key=lambda record: record.accuracy)
 
 
 def trial_costs(records: Sequence[TrialRecord]) -> np.ndarray:

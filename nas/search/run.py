@@ -39,6 +39,7 @@ from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord
 from nas.search.supernets import (
     SupernetJob,
+    check_cache,
     checkpoint_subject,
     load_given,
     read_given,
@@ -115,7 +116,9 @@ def _gather(settings: SearchSettings, watcher: Watcher) -> Inputs:
     found, advice = check_budget(predictor, settings.budget_ms, settings.seed)
     if advice:
         watcher.say(advice)
-    if settings.supernet is not None:
+    if settings.supernet is None:
+        check_cache()
+    else:
         read_given(Path(settings.supernet), checkpoint_subject(space, plan, index))
     threads = settings.threads or os.cpu_count() or 1
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from nas.accuracy.checkpoint import Checkpoint, check_belongs, load_checkpoint, 
 from nas.accuracy.device import deterministic
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset, DatasetIndex
+from nas.data.cache import cache_errors
 from nas.errors import CheckpointError
 from nas.files import cache_folder, disk_errors
 from nas.models import Supernet
@@ -22,6 +25,7 @@ from nas.search.watch import Watcher
 from nas.space import SearchSpace
 
 SAVE_EVERY_S = 15.0
+FOLDER = "supernets"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class SupernetJob:
     @property
     def path(self) -> Path:
         """Where the cache keeps it."""
-        return cache_folder() / "supernets" / f"{_digest(self.belongs_to)}.safetensors"
+        return cache_folder() / FOLDER / f"{_digest(self.belongs_to)}.safetensors"
 
 
 def steps_left(job: SupernetJob, given: str | None) -> int:
@@ -114,14 +118,29 @@ def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:
     Returns:
         The file in the cache.
     """
-    with disk_errors(job.path):
-        job.path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{job.path}.lock"), deterministic():
+    check_cache()
+    with cache_errors(), disk_errors(job.path):
+        lock = FileLock(f"{job.path}.lock").acquire()
+    with lock, deterministic():
         trainer = SupernetTrainer(job.supernet, job.dataset, job.settings)
         _restore(job, trainer, watcher)
         if trainer.step < job.settings.steps:
             _train(job, trainer, watcher)
     return job.path
+
+
+def check_cache() -> None:
+    """Make the folder that supernets are kept in.
+
+    Raises:
+        DataError: It cannot be written.
+        DiskFullError: No space is left.
+    """
+    folder = cache_folder() / FOLDER
+    with cache_errors(), disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _restore(job: SupernetJob, trainer: SupernetTrainer, watcher: Watcher) -> None:
@@ -158,7 +177,8 @@ def _train(job: SupernetJob, trainer: SupernetTrainer, watcher: Watcher) -> None
 def _save(job: SupernetJob, trainer: SupernetTrainer) -> None:
     weights = dict(trainer.supernet.weights.items())
     checkpoint = Checkpoint(weights, trainer.momentum(), trainer.step, job.belongs_to)
-    save_checkpoint(job.path, checkpoint)
+    with cache_errors():
+        save_checkpoint(job.path, checkpoint)
 
 
 def _digest(content: object) -> str:

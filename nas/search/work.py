@@ -147,10 +147,10 @@ def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
     images = min(512, len(dataset.validation.labels))
     evaluator = SupernetEvaluator(supernet, dataset, 128, images)
     steps = iter(range(1_000_000))
-    step_s = _seconds(lambda: trainer.backward(next(steps)), repeats=3)
+    step_s = _seconds(lambda: trainer.backward(next(steps)), repeats=5)
     supernet.zero_grad(set_to_none=True)
-    score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=1)
-    finetune_s = _seconds(lambda: _finetune_step(supernet, dataset, middle), repeats=2)
+    score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=3)
+    finetune_s = _seconds(lambda: _finetune_step(supernet, dataset, middle), repeats=3)
     supernet.zero_grad(set_to_none=True)
     macs = supernet.space.network(middle, supernet.classes).cost.macs
     return Speeds(step_s, score_s / (images + 192), finetune_s, _file_image_s(macs))
@@ -181,9 +181,11 @@ def _file_image_s(macs: int) -> float:
 
 
 def _seconds(action: Callable[[], object], repeats: int) -> float:
-    """Mean duration after one run that is not counted."""
+    """Median duration after one run that is not counted."""
     action()
-    start = time.perf_counter()
+    times = []
     for _ in range(repeats):
+        start = time.perf_counter()
         action()
-    return (time.perf_counter() - start) / repeats
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))

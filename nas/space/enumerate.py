@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from nas.space.architecture import Network
 from nas.space.blocks import Block
 from nas.space.sample import Genome, from_genome
-from nas.space.space import SearchSpace
+from nas.space.schema import Choice
+from nas.space.space import Dimension, SearchSpace
 
 
 def distinct_blocks(
@@ -15,10 +17,11 @@ def distinct_blocks(
 ) -> list[Block]:
     """All blocks that networks of these resolutions can have, in a stable order.
 
-    A block depends on resolution, width, its stage, whether it is the stage's first, and its own
-    choices, not on those of other blocks. So it is enough to give all blocks the same choices,
-    at full depth, for every combination of a block's choices. (With a first block that is
-    skipped without a trace, the others take its place: its neighbours are of the same size.)
+    A block depends on resolution, width, its stage, whether it is the stage's first, which stages
+    are left out, and its own choices, not on those of other blocks. So it is enough to give all
+    blocks the same choices, at full depth, for every combination of a block's choices. (With a
+    first block that is skipped without a trace, the others take its place: its neighbours are of
+    the same size.)
     """
     found: dict[Block, None] = {}
     for network in _covering(space, plan, resolutions, classes[0]):
@@ -33,28 +36,28 @@ def distinct_blocks(
 def _covering(
     space: SearchSpace, plan: str, resolutions: Iterable[int], classes: int
 ) -> Iterator[Network]:
+    """Networks that hold every block: all blocks alike, all stages full or left out."""
     dimensions = space.choice_dimensions
     per_block = [d for d in dimensions if ".block" in d.name]
-    names = sorted({d.name.rpartition(".")[2] for d in per_block})
-    longest = {n: max(len(d.choices) for d in per_block if d.name.endswith(n)) for n in names}
-    full = {d.name: max(d.choices) for d in dimensions if d.name.endswith(".depth")}
+    options: dict[str, Sequence[Choice]] = {}
+    for name in sorted({_kind(d) for d in per_block}):
+        longest = max(len(d.choices) for d in per_block if _kind(d) == name)
+        options[name] = range(longest)
+    for d in dimensions:
+        if d.name == "width":
+            options[d.name] = d.choices
+        elif d.name.endswith(".depth"):
+            options[d.name] = [max(d.choices)] + [0] * (0 in d.choices)
     for resolution in resolutions:
-        for width in space.file.width:
-            for picked in _combinations(longest):
-                genome: Genome = {"resolution": resolution, "width": width, **full}
-                for d in per_block:
-                    index = picked[d.name.rpartition(".")[2]]
-                    genome[d.name] = d.choices[index % len(d.choices)]
-                if len(space.file.width) == 1:
-                    del genome["width"]
-                yield space.network(from_genome(space, plan, genome), classes)
+        for picked in itertools.product(*options.values()):
+            chosen = dict(zip(options, picked, strict=True))
+            genome: Genome = {"resolution": resolution}
+            genome |= {d.name: chosen[d.name] for d in dimensions if d.name in chosen}
+            for d in per_block:
+                genome[d.name] = d.choices[int(chosen[_kind(d)]) % len(d.choices)]
+            yield space.network(from_genome(space, plan, genome), classes)
 
 
-def _combinations(longest: dict[str, int]) -> Iterator[dict[str, int]]:
-    if not longest:
-        yield {}
-        return
-    (name, count), *rest = longest.items()
-    for index in range(count):
-        for others in _combinations(dict(rest)):
-            yield {name: index, **others}
+def _kind(dimension: Dimension) -> str:
+    """`kernel`, `expand` or `variant`."""
+    return dimension.name.rpartition(".")[2]

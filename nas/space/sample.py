@@ -74,19 +74,26 @@ def largest(space: SearchSpace, plan: str, cost: str = "macs") -> Architecture:
 
 
 def _extreme(space: SearchSpace, plan: str, cost: str, pick: Callable[..., Choice]) -> Architecture:
-    """Coordinate search; exact because MACs and params are monotone in every choice."""
+    """Each number at its end, which is exact: costs grow with every number but a depth of 0.
+
+    Variants have no order, and a stage that is left out takes its stride along: there all choices
+    are compared, with the others at their ends.
+    """
     genome: Genome = {}
+    compared = []
     for d in space.dimensions(plan):
-        numbers = all(isinstance(choice, int | float) for choice in d.choices)
-        genome[d.name] = pick(d.choices) if numbers else d.choices[0]
+        if d.name.endswith(".variant") or 0 in d.choices:
+            compared.append(d)
+            genome[d.name] = d.choices[-1]
+        else:
+            genome[d.name] = pick(d.choices)
 
     def measure(name: str, choice: Choice) -> int:
         network = space.network(from_genome(space, plan, {**genome, name: choice}))
         return int(getattr(network.cost, cost))
 
-    for d in space.dimensions(plan):
-        if d.name.endswith(".variant"):
-            genome[d.name] = pick(d.choices, key=lambda choice, n=d.name: measure(n, choice))
+    for d in compared * 2:
+        genome[d.name] = pick(d.choices, key=lambda choice, n=d.name: measure(n, choice))
     return from_genome(space, plan, genome)
 
 

@@ -40,7 +40,8 @@ Ratio = Annotated[int | float, Field(gt=0, le=64), BeforeValidator(_check_number
 Expand = Annotated[int | float, Field(ge=1, le=64), BeforeValidator(_check_number)]
 # One value, or a list of choices; mistakes are reported against the form that was meant.
 Depths = Annotated[
-    Annotated[Positive, Tag("one")] | Annotated[list[Positive], Field(min_length=1), Tag("list")],
+    Annotated[Positive, Tag("one")]
+    | Annotated[list[Annotated[int, Field(ge=0, le=1000)]], Field(min_length=1), Tag("list")],
     Discriminator(_form),
 ]
 Kernels = Annotated[
@@ -89,7 +90,7 @@ class Variant(Section):
 class Defaults(Section):
     """The choices of the hand-made network that baselines are scaled from."""
 
-    depth: Positive | None = None
+    depth: Annotated[int, Field(ge=0)] | None = None
     kernel: Odd | None = None
     expand: Expand | None = None
     variant: str | None = None
@@ -98,7 +99,8 @@ class Defaults(Section):
 class Stage(Section):
     """A run of blocks with the same number of channels; the first one carries the stride.
 
-    A list is a choice; `kernel`, `expand` and `variants` are chosen for every block by itself.
+    A list is a choice; `kernel`, `expand` and `variants` are chosen for every block by itself. A
+    depth of 0 leaves the stage out, its stride too.
     """
 
     op: OpName = "inverted_residual"
@@ -121,6 +123,8 @@ class Stage(Section):
     def _consistent(self) -> Stage:
         if self.op == "depthwise_separable" and (self.se or self.expand != 1):
             raise ValueError("a depthwise_separable stage has no expand ratio and no se")
+        if max(self.options("depth")) == 0:
+            raise ValueError("a stage has a depth above 0 to choose")
         if self.skips and len(self.options("depth")) > 1:
             raise ValueError("a stage with a skip variant has one depth: skips already vary it")
         if self.variants and (isinstance(self.kernel, list) or isinstance(self.expand, list)):
@@ -205,6 +209,13 @@ class SpaceFile(Section):
     @classmethod
     def _distinct(cls, value: list[float]) -> list[float]:
         return _check_distinct(value)
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> SpaceFile:
+        skips = any(stage.skips for stage in self.stages)
+        if skips and any(0 in stage.options("depth") for stage in self.stages):
+            raise ValueError("a space with skip variants has no depth 0: skips already do that")
+        return self
 
     @model_validator(mode="after")
     def _plans_fit(self) -> SpaceFile:

@@ -55,7 +55,7 @@ def test_the_front_fits_into_80_columns(finished, capsys, monkeypatch):
     for model in front["models"]:
         [line] = [text for text in lines if f" {model['id']} " in text]
         accuracy, latency = model["accuracy"]["value"], model["latency_ms"]["jetson-nano"]
-        assert f" {accuracy:.1%} (" in line and f" {latency['upper']:.3g}" in line
+        assert f" {100 * accuracy:.1f} (" in line and f" {latency['upper']:.3g} " in line
         assert line.startswith("* ") == (model["id"] == front["recommended"])
         assert len(line) <= 80 and "\u2026" not in line
 
@@ -65,7 +65,8 @@ def test_the_summary_says_what_was_searched_and_how_much_to_trust_it(finished, c
     print_summary(RunFolder(finished))
     text = capsys.readouterr().out
     front = json.loads((finished / "front.json").read_text())
-    assert "tiny on jetson-nano, budget 2.7ms (estimated latency)" in text
+    assert "tiny on jetson-nano, budget 2.7ms" in text
+    assert "estimated" in text
     assert "Searched 8 architectures on " in text and "images of digits (10 classes); " in text
     assert "proposals were over the budget and repaired before they cost anything." in text
     assert f"Recommended: {front['recommended']}, the fastest within 0.5 points" in text

@@ -1,0 +1,58 @@
+"""`nas dashboard` hands a run's storage to the Optuna dashboard."""
+
+import optuna
+import optuna_dashboard
+import pytest
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What would have been served, without a server."""
+    calls = []
+    monkeypatch.setattr(optuna_dashboard, "run_server", lambda *a, **k: calls.append((a, k)))
+    return calls
+
+
+def test_it_serves_the_runs_trials(nas, finished, served):
+    before = (finished / "study.journal").read_bytes()
+    answer = nas("dashboard", finished, "--port", "8123")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.startswith("http://127.0.0.1:8123/dashboard/studies/0 ")
+    [((storage,), options)] = served
+    assert options == {"host": "127.0.0.1", "port": 8123}
+    [summary] = optuna.get_all_study_summaries(storage)
+    assert summary.n_trials == 8
+    study = optuna.load_study(storage=storage, study_name=summary.study_name)
+    assert study.metric_names == ["validation accuracy", "latency_ms jetson-nano"]
+    assert (finished / "study.journal").read_bytes() == before
+
+
+@pytest.mark.parametrize(("host", "warned"), [("localhost", False), ("::1", False),
+                                              ("0.0.0.0", True), ("board", True)])  # fmt: skip
+def test_it_warns_when_others_can_reach_it(nas, finished, served, host, warned):
+    answer = nas("dashboard", finished, "--host", host)
+    assert answer.code == 0
+    assert answer.err == (
+        f"nas: {host} is reachable from other machines, and the dashboard has no password\n"
+        if warned
+        else ""
+    )
+
+
+def test_a_port_that_is_taken_is_one_line(nas, finished, monkeypatch):
+    def taken(*args, **kwargs):
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr(optuna_dashboard, "run_server", taken)
+    answer = nas("dashboard", finished)
+    assert answer.code == 2
+    assert answer.err == (
+        "nas: port 8080 on 127.0.0.1 cannot be used: Address already in use; try: --port 8081\n"
+    )
+
+
+def test_a_run_without_trials_has_nothing_to_show(refused, tmp_path):
+    assert refused("dashboard", tmp_path) == (
+        f"{tmp_path} has no trials to show yet; allowed: a run folder whose search has begun; "
+        "try: nas search, and nas dashboard once the supernet is trained"
+    )

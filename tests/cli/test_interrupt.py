@@ -1,0 +1,96 @@
+"""Ctrl-C stops cleanly with exit 130, says how to resume, and loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nas.search.study import read_trials
+
+LIMIT_S = 120
+
+
+def start(options, folder):
+    """`nas` in a process of its own that hears Ctrl-C, however the tests were started."""
+    command = [sys.executable, "-c", "import sys; from nas.cli.main import main; sys.exit(main())"]
+    return subprocess.Popen(
+        [*command, *options],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_until(condition, process):
+    end = time.monotonic() + LIMIT_S
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def interrupt(process):
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130, err
+    assert out == "" and "Traceback" not in err
+    return err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_during_training_and_during_the_search(tiny, tmp_path):
+    run, cache = tmp_path / "run", tmp_path / "user-cache"
+    options = [
+        "search", "--device", "jetson-nano", "--budget", "2.7ms", "--space", tiny, "--trials", "40",
+        "--finalists", "1", "--supernet-steps", "80", "--finetune-steps", "1", "--threads", "1",
+        "--out", str(run),
+    ]  # fmt: skip
+    advice = (
+        f"Stopped. What is finished is in {run}; the same command with --resume goes on from "
+        "there.\nnas: stopped\n"
+    )
+    process = start(options, tmp_path)
+    lock = cache / "supernets"  # made when training begins
+    wait_until(lambda: lock.is_dir() and "start" in log_of(run), process)
+    assert interrupt(process).endswith(advice)
+    process = start([*options, "--resume"], tmp_path)
+    wait_until(lambda: trials_in(run) >= 3, process)
+    assert interrupt(process).endswith(advice)
+    before = read_trials(run / "study.journal")
+    assert 3 <= len(before) < 40 and not (run / "front.json").exists()
+    process = start([*options, "--resume", "--json"], tmp_path)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, err
+    assert json.loads(out) == json.loads((run / "front.json").read_text())
+    assert read_trials(run / "study.journal")[: len(before)] == before
+
+
+def log_of(run):
+    path = run / "log.jsonl"
+    return path.read_text() if path.exists() else ""
+
+
+def trials_in(run):
+    """Scored ones, from the lines of the storage."""
+    journal = run / "study.journal"
+    text = journal.read_text() if journal.exists() else ""
+    return text.count('"values":[')
+
+
+def test_ctrl_c_before_anything_was_written_leaves_nothing(nas, quick, tmp_path, monkeypatch):
+    from nas.search import run
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "time_speeds", stop)
+    answer = nas(*quick, "--out", tmp_path / "run")
+    assert (answer.code, answer.out, answer.err) == (130, "", "nas: stopped\n")
+    assert not (tmp_path / "run").exists()
