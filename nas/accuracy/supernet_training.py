@@ -117,7 +117,7 @@ class SupernetTrainer:
         if target is not None:
             loss = share * nn.functional.cross_entropy(logits, target) + (1 - share) * loss
         loss.backward()  # type: ignore[no-untyped-call]
-        return logits.detach()
+        return torch.as_tensor(logits.detach())
 
     def _drawn(self, seed: int) -> list[Architecture]:
         rng = np.random.default_rng(seed)

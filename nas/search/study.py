@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +67,7 @@ def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study
     Raises:
         RunFolderError: The storage cannot be read.
     """
-    with disk_errors(journal):
+    with changing(journal):
         journal.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(journal)
         storage = _storage(journal)
@@ -81,6 +84,31 @@ def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
     return study
+
+
+@contextlib.contextmanager
+def changing(journal: Path) -> Iterator[None]:
+    """A change of the storage: Ctrl-C waits for its end, and a refused write is one line.
+
+    The storage's lock breaks when it is interrupted while it is taken or given back.
+
+    Raises:
+        DiskFullError: No space is left.
+        RunFolderError: The storage cannot be written for another reason.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with disk_errors(journal):
+            yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        with disk_errors(journal):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 def mend_journal(journal: Path) -> None:

@@ -9,12 +9,11 @@ import numpy as np
 from optuna.study import Study
 
 from nas.accuracy.score import Evaluator
-from nas.files import disk_errors
 from nas.latency.predict import Prediction, Predictor
 from nas.search.candidates import Range, repair
 from nas.search.sampler import ExhaustedError, RepairingSampler, distributions, make_proposer
 from nas.search.settings import SearchSettings
-from nas.search.study import TrialRecord, open_study, trial_records, write_trial
+from nas.search.study import TrialRecord, changing, open_study, trial_records, write_trial
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
@@ -69,10 +68,11 @@ def _one_trial(hunt: Hunt, study: Study, journal: Path, refused: list[int]) -> s
     """Ask, score, tell; returns the architecture's id."""
     space, plan = hunt.predictor.space, hunt.predictor.plan
     try:
-        with disk_errors(journal):
+        with changing(journal):
             trial = study.ask(distributions(space, plan))
     except ExhaustedError:
-        _fail_running(study)
+        with changing(journal):
+            _fail_running(study)
         raise
     architecture = sampling.from_genome(space, plan, trial.params)
     prediction = hunt.predictor.architecture(architecture)
@@ -88,7 +88,7 @@ def _one_trial(hunt: Hunt, study: Study, journal: Path, refused: list[int]) -> s
         "refused": refused[0],
         "origin": _origin(hunt, architecture),
     }
-    with disk_errors(journal):
+    with changing(journal):
         write_trial(study, trial, attributes)
         study.tell(trial, [score.value, prediction.predicted_ms])
     return architecture.id

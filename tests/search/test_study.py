@@ -1,14 +1,19 @@
 """Trials survive a round trip, a killed writer, and a lock that nobody holds."""
 
+import errno
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from optuna.trial import Trial, TrialState
 from optuna_dashboard import get_note
 
-from nas.errors import RunFolderError
+from nas.errors import DiskFullError, RunFolderError
 from nas.search.sampler import distributions, quiet_optuna
 from nas.search.study import (
     STUDY_NAME,
     TrialRecord,
+    changing,
     mend_journal,
     open_study,
     read_trials,
@@ -148,6 +153,33 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunFolderError, match="cannot be written: "):
         open_study(tmp_path / "file" / "study.journal", None, "tiny")
+
+
+def test_ctrl_c_waits_for_the_end_of_a_change(journal):
+    done = []
+    with pytest.raises(KeyboardInterrupt), changing(journal):
+        signal.raise_signal(signal.SIGINT)
+        done.append("the change")
+    assert done == ["the change"]
+    with pytest.raises(KeyboardInterrupt):  # as it was before
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_comes_before_the_error_that_it_may_have_caused(journal):
+    with pytest.raises(KeyboardInterrupt), changing(journal):
+        signal.raise_signal(signal.SIGINT)
+        raise OSError(errno.ENOENT, "the lock is gone")
+
+
+def test_a_full_disk_is_said_from_any_thread(journal):
+    def write():
+        with pytest.raises(DiskFullError, match=r"study\.journal could not be written"):
+            with changing(journal):
+                raise OSError(errno.ENOSPC, "full")
+        return True
+
+    with ThreadPoolExecutor(1) as pool:
+        assert write() and pool.submit(write).result()
 
 
 def test_the_study_has_one_name():
