@@ -176,9 +176,18 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
         *latencies,
         f"- {attributes['params']:,} parameters, {attributes['macs']:,} MACs",
         "",
-        ", ".join(f"{name} {choice}" for name, choice in choices.items()),
+        *_choice_lines(choices),
     ]
     save_note(trial, "\n".join(lines))
+
+
+def _choice_lines(choices: Mapping[str, Any]) -> list[str]:
+    """A list item for each stage: `stage2: depth 2, block1.kernel 3, ...`."""
+    grouped: dict[str, list[str]] = {}
+    for name, choice in choices.items():
+        place, dot, rest = name.partition(".")
+        grouped.setdefault(place, []).append(f"{rest} {choice}" if dot else str(choice))
+    return [f"- {place}: {', '.join(parts)}" for place, parts in grouped.items()]
 
 
 def _storage(journal: Path) -> JournalStorage:
