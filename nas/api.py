@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.settings import read_settings
-from nas.threads import wait_passively
+from nas.threads import spin_briefly
 
 if TYPE_CHECKING:
     from nas.search.watch import Watcher
@@ -83,7 +83,7 @@ def find_models(
     wanted = read_settings(config, overrides)
     run = RunFolder(Path(out) if out is not None else wanted.default_folder())
     if check_state(run, wanted, resume) != "finished":
-        wait_passively()
+        spin_briefly()
         from nas.search.run import run_search
 
         run_search(wanted, run.path, resume=resume, watcher=watcher)

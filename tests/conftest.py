@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from nas.threads import wait_passively
+from nas.threads import spin_briefly
 
 # Shared machines stall: how long an example takes says nothing, so there is no deadline.
 settings.register_profile("nas", deadline=None)
 settings.load_profile("nas")
 
-wait_passively()  # before any test loads torch
+spin_briefly()  # before any test loads torch
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from typing import NoReturn
 from nas.cli import dashboard, devices, export, predict, profile, report, sample, search, spaces
 from nas.errors import NasError, OptionError
 from nas.files import map_disk_error
-from nas.threads import wait_passively
+from nas.threads import spin_briefly
 
 DESCRIPTION = """\
 Find the models that are fast enough on your board: a Pareto front of accuracy against latency,
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 on success, 2 on bad input, 1 on failure, 130 when interrupted.
     """
-    wait_passively()
+    spin_briefly()
     try:
         options = build_parser().parse_args(arguments)
         return int(options.run(options))

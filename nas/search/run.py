@@ -86,7 +86,7 @@ def run_search(
         # Another process may have begun or finished it meanwhile.
         if check_state(run, settings, resume) == "finished":
             return run
-        _work(run, _gather(settings, watcher), watcher)
+        _work(run, _gather(run, settings, watcher), watcher)
     return run
 
 
@@ -104,8 +104,9 @@ class Inputs:
     threads: int
 
 
-def _gather(settings: SearchSettings, watcher: Watcher) -> Inputs:
+def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Inputs:
     """Read and check all inputs; the first thing said is whether the budget binds."""
+    begun = run.read_run() if run.run_file.exists() else {}
     space = load_space(settings.space)
     table = load_table(settings.device)
     path = None if settings.data is None else Path(settings.data)
@@ -120,7 +121,7 @@ def _gather(settings: SearchSettings, watcher: Watcher) -> Inputs:
         check_cache()
     else:
         read_given(Path(settings.supernet), checkpoint_subject(space, plan, index))
-    threads = settings.threads or os.cpu_count() or 1
+    threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
     return Inputs(settings, space, plan, table, dataset, predictor, found, threads)
 
