@@ -45,7 +45,7 @@ def time_file(path: Path, threads: int, runs: int) -> float:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     shape = session.get_inputs()[0].shape
     feed = {session.get_inputs()[0].name: np.random.rand(*shape).astype(np.float32)}
-    for _ in range(30):
+    for _ in range(20):
         session.run(None, feed)
     times = []
     for _ in range(runs):
@@ -53,6 +53,15 @@ def time_file(path: Path, threads: int, runs: int) -> float:
         session.run(None, feed)
         times.append(time.perf_counter() - start)
     return 1e3 * statistics.median(times)
+
+
+def time_files(files: list[Path], options: argparse.Namespace) -> np.ndarray:
+    """Lower quartile of several rounds in random order: disturbances only ever slow a round."""
+    rounds = np.zeros((options.rounds, len(files)))
+    for times in rounds:
+        for i in random.sample(range(len(files)), len(files)):
+            times[i] = time_file(files[i], options.threads, options.runs)
+    return np.quantile(rounds, 0.25, axis=0)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -97,7 +106,8 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=150)
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -124,12 +134,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict:
         source.write_text(json.dumps(architecture))
         command("export", "--arch", str(source), "--out", str(file))
         files.append(file)
-    timings = []
-    for _ in range(2):
-        order = random.sample(range(len(files)), len(files))
-        found = {i: time_file(files[i], options.threads, options.runs) for i in order}
-        timings.append(np.array([found[i] for i in range(len(files))]))
-    measured, again = timings
+    measured, again = (time_files(files, options) for _ in range(2))
     predicted = np.array([answer["predicted_ms"] for answer in answers])
     upper = np.array([answer["upper_ms"] for answer in answers])
     macs, params, blocks = costs(architectures)

@@ -1,4 +1,4 @@
-"""Timing: warm-up, repeated runs, rounds in random order, medians."""
+"""Timing: warm-up, repeated runs, rounds in random order, quantiles."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Effort:
         min_time_ns: Timed runs go on until they took this long together.
     """
 
-    rounds: int = 5
+    rounds: int = 9
     warmup_runs: int = 8
     min_runs: int = 15
-    min_time_ns: int = 6_000_000
+    min_time_ns: int = 5_000_000
 
 
 def time_runs(
@@ -45,8 +45,16 @@ def time_runs(
     return float(np.median(times)) * 1e-6, len(times)
 
 
-def median_and_spread(values: list[float]) -> tuple[float, float]:
-    """Median and median absolute deviation of one item's rounds."""
-    array = np.array(values)
-    median = float(np.median(array))
-    return median, float(np.median(np.abs(array - median)))
+def quiet_latency(rounds_ms: np.ndarray) -> np.ndarray:
+    """Latency while nothing else disturbs, from `... x R` medians of R rounds: the lower quartile.
+
+    Disturbances (another tenant on the core's other thread, a lower clock) only ever slow a round
+    down, and last for a good part of a second: a whole round's median can be off by half. The
+    lower quartile stands as long as a quarter of the rounds were quiet.
+    """
+    return np.asarray(np.quantile(rounds_ms, 0.25, axis=-1))
+
+
+def spread(rounds_ms: np.ndarray) -> float:
+    """Median absolute deviation of one item's rounds, ms."""
+    return float(np.median(np.abs(rounds_ms - np.median(rounds_ms))))

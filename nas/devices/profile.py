@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from nas.devices.machine import describe_machine, describe_processor
-from nas.devices.measure import Effort, median_and_spread, time_runs
+from nas.devices.measure import Effort, quiet_latency, spread, time_runs
 from nas.devices.runtimes import Runtime
 from nas.errors import InputError, MeasurementError, OptionError, TableError
 from nas.export.graph import build_graph, random_weights
@@ -168,7 +168,7 @@ def calibrate(
         counts: Numbers of blocks, shape `N`.
         rounds: Measured latencies, ms, shape `N x rounds`.
     """
-    measured = np.median(rounds, axis=1)
+    measured = quiet_latency(rounds)
     fit = slice(0, FIT_MODELS)
     constant, factor, per_block = fit_calibration(totals[fit], counts[fit], measured[fit])
     values: dict[str, Any] = {
@@ -191,8 +191,8 @@ def calibrate(
     held_out = slice(FIT_MODELS + BOUND_MODELS, None)
     compared = agreement(predicted[held_out], measured[held_out])
     halves = (
-        np.median(rounds[:, ::2], axis=1),
-        np.median(rounds[:, 1 % rounds.shape[1] :: 2], axis=1),
+        quiet_latency(rounds[:, ::2]),
+        quiet_latency(rounds[:, 1 % rounds.shape[1] :: 2]),
     )
     certificate = WholeModels(
         models=compared.models,
@@ -267,8 +267,8 @@ def _check_name(name: str) -> None:
 
 
 def _row(times: list[tuple[float, int]]) -> Row:
-    median, spread = median_and_spread([ms for ms, _ in times])
-    return Row(median, spread, sum(runs for _, runs in times))
+    rounds = np.array([ms for ms, _ in times])
+    return Row(float(quiet_latency(rounds)), spread(rounds), sum(runs for _, runs in times))
 
 
 def _existing(folder: Path, runtime: Runtime) -> LatencyTable | None:
@@ -329,8 +329,8 @@ def _device(
         provenance=Provenance(
             kind="measured",
             date=datetime.date.today(),
-            method=f"median of {effort.rounds} rounds in random order, each the median of at least "
-            f"{effort.min_runs} runs",
+            method=f"lower quartile of {effort.rounds} rounds in random order, each the median of "
+            f"at least {effort.min_runs} runs",
             machine=describe_machine(),
         ),
         rows=rows,

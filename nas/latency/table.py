@@ -142,7 +142,7 @@ class DeviceFile(Section):
 
 @dataclass(frozen=True)
 class Row:
-    """A measured block: median latency, median absolute deviation, number of timed runs."""
+    """A measured block: latency, median absolute deviation of its rounds, number of timed runs."""
 
     latency_ms: float
     spread_ms: float
