@@ -14,18 +14,22 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 
+from nas.devices.calibrate import (
+    BOUND_MODELS,
+    CERTIFICATE_MODELS,
+    FIT_MODELS,
+    PRECISION,
+    calibrate,
+)
 from nas.devices.machine import describe_machine, describe_processor
 from nas.devices.measure import Effort, quiet_latency, spread, time_runs
 from nas.devices.runtimes import Runtime
 from nas.errors import InputError, MeasurementError, OptionError, TableError
 from nas.export.graph import build_graph, random_weights
 from nas.files import disk_errors, write_text
-from nas.latency.metrics import agreement, conformal_upper
-from nas.latency.predict import apply_calibration
 from nas.latency.table import (
     NAME_PATTERN,
     Calibration,
@@ -34,7 +38,6 @@ from nas.latency.table import (
     LatencyTable,
     Provenance,
     Row,
-    WholeModels,
     read_table,
     write_table,
 )
@@ -44,9 +47,7 @@ from nas.space.enumerate import distinct_blocks
 from nas.space.sample import sample
 from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
-FIT_MODELS, BOUND_MODELS, CERTIFICATE_MODELS = 12, 50, 30
 CLASSES = (2, 10, 100, 1000)
-PRECISION: Final = "fp32"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,14 @@ def profile(
     totals = [sum(rows[key].latency_ms for key in model.keys()) for model in models]
     counts = [len(model.blocks) for model in models]
     rounds = np.array([[ms for ms, _ in times[f"model {i}"]] for i in range(len(models))])
-    calibration = calibrate(settings, np.array(totals), np.array(counts), rounds)
+    calibration = calibrate(
+        settings.space.name,
+        settings.plan,
+        settings.resolutions,
+        np.array(totals),
+        np.array(counts),
+        rounds,
+    )
     old = existing.device if existing else None
     table = LatencyTable(_device(settings, runtime, old, len(rows), calibration), rows, folder)
     write_table(table)
@@ -155,80 +163,6 @@ def draw_models(settings: ProfileSettings) -> list[Network]:
     fit = [networks[i] for i in sorted(spanning)]
     rest = [network for i, network in enumerate(networks) if i not in spanning]
     return fit + [rest[i] for i in rng.permutation(len(rest))]
-
-
-def calibrate(
-    settings: ProfileSettings, totals: np.ndarray, counts: np.ndarray, rounds: np.ndarray
-) -> Calibration:
-    """Fit, bound and certificate from block sums and measured whole models.
-
-    Args:
-        settings: What was profiled.
-        totals: Sums of blocks, ms, shape `N` in the order of `draw_models`.
-        counts: Numbers of blocks, shape `N`.
-        rounds: Measured latencies, ms, shape `N x rounds`.
-    """
-    measured = quiet_latency(rounds)
-    fit = slice(0, FIT_MODELS)
-    constant, factor, per_block = fit_calibration(totals[fit], counts[fit], measured[fit])
-    values: dict[str, Any] = {
-        "space": settings.space.name,
-        "plan": settings.plan,
-        "resolutions": sorted(settings.resolutions),
-        "precision": PRECISION,
-        "constant_ms": _rounded(constant),
-        "sum_factor": _rounded(factor),
-        "per_block_ms": _rounded(per_block),
-        "fit_models": FIT_MODELS,
-        "bound_models": BOUND_MODELS,
-    }
-    draft = Calibration(**values, lower_factor=1.0, upper_factor=1.0, certificate=_NO_CERTIFICATE)
-    predicted = np.array(
-        [apply_calibration(draft, float(t), int(c)) for t, c in zip(totals, counts, strict=True)]
-    )
-    ratios = (measured / predicted)[FIT_MODELS : FIT_MODELS + BOUND_MODELS]
-    upper, lower = max(1.0, conformal_upper(ratios)), min(1.0, 1 / conformal_upper(1 / ratios))
-    held_out = slice(FIT_MODELS + BOUND_MODELS, None)
-    compared = agreement(predicted[held_out], measured[held_out])
-    halves = (
-        quiet_latency(rounds[:, ::2]),
-        quiet_latency(rounds[:, 1 % rounds.shape[1] :: 2]),
-    )
-    certificate = WholeModels(
-        models=compared.models,
-        mape=_rounded(compared.mape),
-        within_5=_rounded(compared.within_5),
-        within_10=_rounded(compared.within_10),
-        rank_correlation=_rounded(compared.rank_correlation),
-        coverage=float((measured[held_out] <= predicted[held_out] * upper).mean()),
-        repeat_difference=_rounded(float(np.abs(halves[0] / halves[1] - 1).mean())),
-        points=[[_rounded(float(p)), _rounded(float(m))]
-                for p, m in zip(predicted[held_out], measured[held_out], strict=True)],
-    )  # fmt: skip
-    return Calibration(
-        **values,
-        lower_factor=_rounded(lower),
-        upper_factor=_rounded(upper),
-        certificate=certificate,
-    )
-
-
-def fit_calibration(
-    totals: np.ndarray, counts: np.ndarray, measured: np.ndarray
-) -> tuple[float, float, float]:
-    """Constant, factor on the sum, and cost per block, by least squares on relative errors.
-
-    A block measured by itself pays for a call of the runtime and for reordering its input and
-    output, which it does not pay inside a network: the cost per block comes out negative. Where
-    noise would turn the sum's factor round, the sum is only scaled.
-    """
-    features = np.stack([np.ones_like(totals), totals, counts.astype(float)], axis=1)
-    weighted = features / measured[:, None]
-    solution, *_ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
-    if solution[1] <= 0:
-        shares = totals / measured
-        return 0.0, float(shares.sum() / (shares**2).sum()), 0.0
-    return float(solution[0]), float(solution[1]), float(solution[2])
 
 
 def _measure(
@@ -376,15 +310,6 @@ def _fingerprint(settings: ProfileSettings, runtime: Runtime) -> str:
         "machine": describe_machine(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-_NO_CERTIFICATE = WholeModels(
-    models=1, mape=0, within_5=0, within_10=0, rank_correlation=0, coverage=0, repeat_difference=0
-)
 
 
 def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from nas.errors import TableError
 from nas.latency.roofline import estimate_block_ms
 from nas.latency.table import Calibration, LatencyTable
@@ -66,7 +68,8 @@ class Predictor:
             return self._estimated(seen)
         total = sum(latency for latency, _, _ in seen)
         calibration = self._calibration(network.resolution)
-        predicted = apply_calibration(calibration, total, len(seen))
+        terms = calibration.constant_ms, calibration.sum_factor, calibration.per_block_ms
+        predicted = float(calibrated_ms(terms, np.array(total), np.array(len(seen))))
         return Prediction(
             predicted,
             predicted * calibration.lower_factor,
@@ -126,14 +129,19 @@ class Predictor:
         return command
 
 
-def apply_calibration(calibration: Calibration, sum_ms: float, blocks: int) -> float:
-    """Whole-model latency in milliseconds; never below a tenth of the sum."""
-    latency_ms = (
-        calibration.constant_ms
-        + calibration.sum_factor * sum_ms
-        + calibration.per_block_ms * blocks
-    )
-    return max(latency_ms, 0.1 * sum_ms)
+def calibrated_ms(
+    terms: tuple[float, float, float], sums_ms: np.ndarray, blocks: np.ndarray
+) -> np.ndarray:
+    """Whole-model latencies in milliseconds; never below a tenth of the sums.
+
+    Args:
+        terms: Constant in ms, factor on the sum, ms per block.
+        sums_ms: Sums of the blocks' latencies, shape `N`.
+        blocks: Numbers of blocks, shape `N`.
+    """
+    constant_ms, factor, per_block_ms = terms
+    latency_ms = constant_ms + factor * sums_ms + per_block_ms * blocks
+    return np.maximum(latency_ms, 0.1 * sums_ms)
 
 
 def interpolate_classes(table: LatencyTable, key: BlockKey) -> float | None:

@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 
 from nas.devices import profile as profiling
-from nas.devices.measure import Effort
-from nas.devices.profile import (
+from nas.devices.calibrate import (
     BOUND_MODELS,
     CERTIFICATE_MODELS,
     FIT_MODELS,
-    ProfileSettings,
     calibrate,
-    check_resolutions,
-    draw_models,
     fit_calibration,
-    profile,
 )
+from nas.devices.measure import Effort
+from nas.devices.profile import ProfileSettings, check_resolutions, draw_models, profile
 from nas.devices.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from nas.documents import parse_yaml
 from nas.errors import InputError, MeasurementError, OptionError, SpaceError, TableError
@@ -340,7 +337,7 @@ def test_noise_that_would_turn_the_factor_round_only_scales():
 
 
 def test_a_perfect_machine_has_a_perfect_certificate():
-    found = calibrate(settings(), *measured_models(0))
+    found = calibrate("tiny", "small", (8, 16), *measured_models(0))
     assert (found.sum_factor, found.per_block_ms) == (0.9, -0.02)
     assert (found.lower_factor, found.upper_factor) == (pytest.approx(1), pytest.approx(1))
     certificate = found.certificate
@@ -352,15 +349,15 @@ def test_a_perfect_machine_has_a_perfect_certificate():
 
 def test_the_interval_and_the_certificate_come_from_models_that_were_not_fitted_on():
     totals, counts, rounds = measured_models(1, noise=0.03)
-    found = calibrate(settings(), totals, counts, rounds)
+    found = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
     rounds[FIT_MODELS] *= 2  # one of the bound's fifty: the 98 % bound is their largest ratio
-    worse = calibrate(settings(), totals, counts, rounds)
+    worse = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
     assert worse.sum_factor == found.sum_factor
     assert worse.certificate.points == found.certificate.points
     assert worse.upper_factor > 1.8 > found.upper_factor > 1 > found.lower_factor
     assert worse.certificate.coverage == 1
     rounds[-1] *= 2  # one of the certificate's thirty
-    last = calibrate(settings(), totals, counts, rounds)
+    last = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
     assert last.upper_factor == worse.upper_factor
     assert last.certificate.mape > worse.certificate.mape
     assert last.certificate.points[:-1] == worse.certificate.points[:-1]
@@ -369,9 +366,8 @@ def test_the_interval_and_the_certificate_come_from_models_that_were_not_fitted_
 def test_rounds_that_differ_are_shown():
     totals, counts, rounds = measured_models(2)
     rounds[:, 1::2] *= 1.25
-    assert calibrate(settings(), totals, counts, rounds).certificate.repeat_difference == (
-        pytest.approx(0.2)
-    )
+    found = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
+    assert found.certificate.repeat_difference == pytest.approx(0.2)
 
 
 def test_resolutions_default_to_those_of_the_plan():

@@ -1,10 +1,11 @@
 """Latency of networks: sums, calibration, intervals, interpolation, and what is missing."""
 
+import numpy as np
 import pytest
 
 from nas.documents import parse_yaml
 from nas.errors import SpaceError, TableError
-from nas.latency.predict import Predictor, apply_calibration, interpolate_classes
+from nas.latency.predict import Predictor, calibrated_ms, interpolate_classes
 from nas.latency.table import Row, load_table
 from nas.space import load_space
 from nas.space.blocks import BlockKey, make_block
@@ -72,9 +73,9 @@ def test_a_predictor_answers_the_same_again(predictor):
     assert again.architecture(architecture()) == again.architecture(architecture())
 
 
-def test_a_calibration_never_gives_less_than_a_tenth_of_the_sum(make_table, tmp_path):
-    (calibration,) = make_table(tmp_path).device.calibrations
-    assert apply_calibration(calibration, 10.0, 9000) == 1.0
+def test_a_calibration_never_gives_less_than_a_tenth_of_the_sum():
+    found = calibrated_ms((0.5, 0.9, -0.001), np.array([10.0, 10.0]), np.array([9000, 10]))
+    assert found.tolist() == [1.0, pytest.approx(9.49)]
 
 
 def refusal(predictor, found):
