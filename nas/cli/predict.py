@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         print(
             f"{answer['id']}  {format_latency_ms(answer['predicted_ms'])}  "
             f"[{format_latency_ms(answer['lower_ms'])}, {format_latency_ms(answer['upper_ms'])}]  "
-            f"{answer['provenance']} on {answer['device']}{note}"
+            f"{answer['provenance']} table of {answer['device']}{note}"
         )
     return 0
 

@@ -217,7 +217,7 @@ def test_predict_for_people_says_estimated(nas, tmp_path):
     (tmp_path / "arch.json").write_text(named_sample(nas))
     answer = nas("predict", "--device", "raspberry-pi-4", "--arch", tmp_path / "arch.json")
     assert answer.code == 0
-    assert answer.out.count(" estimated on raspberry-pi-4-xnnpack-4") == 2
+    assert answer.out.count(" estimated table of raspberry-pi-4-xnnpack-4") == 2
 
 
 def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, monkeypatch):
@@ -230,7 +230,7 @@ def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, m
     assert (found["provenance"], found["interpolated"]) == ("measured", False)
     [found] = nas(*command, "--json", "--classes", "5").json()
     assert found["interpolated"]
-    assert "measured on tiny-onnxruntime, classes interpolated" in nas(
+    assert "measured table of tiny-onnxruntime, classes interpolated" in nas(
         *command, "--classes", "5"
     ).out  # fmt: skip
 

@@ -43,6 +43,22 @@ stages:
      activation: relu}
   - {channels: 24, depth: 2, variants: *all, activation: relu6}
 """
+# A stage that is left out takes its stride along, and the next one gets another input.
+DROPS = """\
+schema: 1
+name: drops
+description: stages that can be left out
+width: [0.5, 1.0]
+plans:
+  small: {resolutions: [16], stem_stride: 1, strides: [1, 1, 1]}
+  large: {resolutions: [64], stem_stride: 2, strides: [2, 2, 2]}
+stem: {channels: 16, activation: relu}
+stages:
+  - {channels: 24, depth: [0, 1], kernel: [3, 5], expand: 3, activation: relu}
+  - {channels: 40, depth: [0, 2], kernel: [3, 5], expand: 3, activation: relu}
+  - {channels: 64, depth: 1, kernel: 3, expand: [2, 3], activation: hardswish}
+head: {channels: 64, activation: relu}
+"""
 
 
 def space_of(text: str) -> SearchSpace:
@@ -61,6 +77,6 @@ def skips() -> SearchSpace:
     return space_of(SKIPS)
 
 
-@pytest.fixture(scope="session", params=["elastic", "skips"])
+@pytest.fixture(scope="session", params=["elastic", "skips", "drops"])
 def small_space(request: pytest.FixtureRequest) -> SearchSpace:
-    return space_of({"elastic": ELASTIC, "skips": SKIPS}[request.param])
+    return space_of({"elastic": ELASTIC, "skips": SKIPS, "drops": DROPS}[request.param])
