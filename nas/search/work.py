@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,10 +17,12 @@ from nas.accuracy.device import training_batch
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset
+from nas.export.graph import GraphTarget, random_weights
+from nas.export.onnx_file import CHUNK, run_onnx, write_onnx
 from nas.models import Supernet
 from nas.search.settings import SearchSettings
 from nas.space import sample as sampling
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Network
 from nas.units import format_duration_s
 
 BATCH_SIZE = 32
@@ -152,8 +156,9 @@ def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
     score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=3)
     finetune_s = _seconds(lambda: _finetune_step(supernet, dataset, middle), repeats=3)
     supernet.zero_grad(set_to_none=True)
-    macs = supernet.space.network(middle, supernet.classes).cost.macs
-    return Speeds(step_s, score_s / (images + 192), finetune_s, _file_image_s(macs))
+    score_image_s = score_s / (images + 192)
+    file_image_s = _file_image_s(supernet.space.network(middle, supernet.classes))
+    return Speeds(step_s, score_image_s, finetune_s, file_image_s + score_image_s)
 
 
 def middle_baseline(supernet: Supernet) -> Architecture:
@@ -175,9 +180,14 @@ def _finetune_step(supernet: Supernet, dataset: Dataset, architecture: Architect
             loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _file_image_s(macs: int) -> float:
-    """One image through an exported file, torch's forward beside it: about 15 GMAC/s a core."""
-    return 4e-4 + 2 * macs / 15e9
+def _file_image_s(network: Network) -> float:
+    """One image through an exported file, as many at a time as there are threads."""
+    pixels = np.zeros((CHUNK, network.resolution, network.resolution, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "speed.onnx"
+        write_onnx(path, network, random_weights(seed=0), GraphTarget())
+        chunk_s = _seconds(lambda: run_onnx(path, pixels, (0.5,) * 3, (0.25,) * 3), repeats=3)
+    return chunk_s / CHUNK / torch.get_num_threads()
 
 
 def _seconds(action: Callable[[], object], repeats: int) -> float:
