@@ -69,7 +69,7 @@ def test_the_unchanged_file_is_good(tmp_path):
         ("depth: [1, 2]", "depth: 1.5", "line 11: stages.1.depth: input should be a valid integer"),
         ("depth: [1, 2]", "depth: [1, x]", "line 11: stages.1.depth.1: input should be a valid"),
         ("depth: [1, 2]", "depth: [0]", "line 10: stages.1: a stage has a depth above 0 to choose"),
-        ("depth: [1, 2]", "depth: [-1, 2]", "line 11: stages.1.depth.0: input should be greater than"),
+        ("depth: [1, 2]", "depth: [-1, 2]", "line 11: stages.1.depth.0: input should be greater"),
         ("channels: 64", "channels: '64'", "line 17: head.channels: input should be a valid"),
         ("activation: hardswish", "activation: gelu", "line 14: stages.1.activation: input should"),
         ("stem_stride: 1", "stem_stride: 3", "line 6: plans.small.stem_stride: input should be 1"),
