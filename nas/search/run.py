@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import os
 import platform
 import shutil
@@ -170,6 +172,7 @@ def _fix_work(
     """The work written into `run.yaml`, or now fixed and written there."""
     if run.run_file.exists():
         content = run.read_run()
+        _check_unchanged(run, content, inputs)
         if content["data"]["fingerprint"] != dataset.fingerprint:
             raise RunFolderError(
                 f"the data changed since {run.path} was begun",
@@ -203,6 +206,34 @@ def _write_manifest(run: RunFolder, dataset: Dataset) -> None:
         write_json(path, manifest(dataset))
 
 
+def _input_digests(inputs: Inputs) -> dict[str, str]:
+    """Hashes of the space and of the table: a run goes on only with what it was begun with."""
+    space = json.dumps(inputs.space.file.model_dump(mode="json", by_alias=True), sort_keys=True)
+    files = sorted(inputs.table.folder.glob("*.yaml")) + sorted(inputs.table.folder.glob("*.csv"))
+    table = b"".join(file.read_bytes() for file in files)
+    return {
+        "search space": hashlib.sha256(space.encode()).hexdigest()[:16],
+        "latency table": hashlib.sha256(table).hexdigest()[:16],
+    }
+
+
+def _check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
+    """Refuse to continue a run whose space or table was edited.
+
+    Raises:
+        RunFolderError: One of them is not what the run was begun with.
+    """
+    for what, digest in _input_digests(inputs).items():
+        begun = content.get("inputs", {}).get(what)
+        if begun != digest:
+            raise RunFolderError(
+                f"the {what} changed since {run.path} was begun",
+                got=digest,
+                allowed=str(begun),
+                do=f"restore the {what}, or --out OTHER_FOLDER",
+            )
+
+
 def _run_content(inputs: Inputs, dataset: Dataset, work: Work) -> dict[str, Any]:
     settings, table = inputs.settings, inputs.table
     return {
@@ -223,6 +254,7 @@ def _run_content(inputs: Inputs, dataset: Dataset, work: Work) -> dict[str, Any]
             "classes": len(dataset.classes),
             **{split.name: len(split.labels) for split in dataset.splits()},
         },
+        "inputs": _input_digests(inputs),
         "work": asdict(work),
         "latency_range_ms": [inputs.range.fastest_ms, inputs.range.slowest_ms],
         "threads": inputs.threads,
