@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,7 @@ def find_models(
         NasError: Something failed.
     """
     overrides = {"device": device, "budget": budget, **settings}
+    overrides = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in overrides.items()}
     wanted = read_settings(config, overrides)
     run = RunFolder(Path(out) if out is not None else wanted.default_folder())
     if check_state(run, wanted, resume) != "finished":

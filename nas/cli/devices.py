@@ -79,7 +79,9 @@ def _print(facts: list[dict[str, Any]]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("device", "runtime", "provenance", "certificate", "age"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("provenance", "age"))
+        table.add_column(
+            heading, overflow="fold", no_wrap=heading in ("device", "provenance", "age")
+        )
     for fact in facts:
         name = fact["name"] + "".join(f"\n({alias})" for alias in fact["aliases"])
         threads = f", {fact['threads']} threads" if (fact["threads"] or 1) > 1 else ""

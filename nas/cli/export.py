@@ -92,6 +92,8 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
         )
     space, architecture = found[0]
     if options.supernet is not None:
+        if options.classes is not None:
+            raise OptionError("a supernet knows its classes", do="leave --classes out")
         return _from_supernet(options, space, architecture)
     network = space.network(architecture, options.classes)
     return build_model(network, options.seed).eval(), {}

@@ -1,0 +1,24 @@
+"""A run goes on only with the space and the table that it was begun with."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nas.errors import RunFolderError
+from nas.search.run import _check_unchanged, _input_digests
+from nas.search.run_folder import RunFolder
+from nas.space import load_space
+
+
+def test_an_edited_space_or_table_is_refused(tmp_path):
+    (tmp_path / "device.yaml").write_text("name: board")
+    table = SimpleNamespace(folder=tmp_path)
+    inputs = SimpleNamespace(space=load_space("mobilenetv2"), table=table)
+    content = {"inputs": _input_digests(inputs)}
+    _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
+    (tmp_path / "device.yaml").write_text("name: boards")
+    with pytest.raises(RunFolderError, match="the latency table changed since .*run was begun"):
+        _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
+    inputs.space = load_space("mobilenetv1")
+    with pytest.raises(RunFolderError, match="the search space changed .*; try: restore the"):
+        _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
