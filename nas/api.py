@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.search.run_folder import RunFolder, check_state
+from nas.search.run_folder import RunFolder, check_finished, check_state
 from nas.search.settings import read_settings
 from nas.threads import spin_briefly
 
@@ -103,6 +103,7 @@ def open_run(folder: str | Path) -> Result:
         RunFolderError: The run is not finished, or there is none.
     """
     run = RunFolder(Path(folder))
+    check_finished(run)
     front = run.read_front()
     models = tuple(_model(run, entry) for entry in front["models"])
     recommended = next(model for model in models if model.id == front["recommended"])

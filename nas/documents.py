@@ -33,7 +33,9 @@ def read_yaml(path: Path, model: type[Model], error: type[InputError]) -> Model:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         reason = cause.strerror if isinstance(cause, OSError) else "it is not UTF-8 text"
-        raise error(f"{path} cannot be read: {reason}") from cause
+        raise error(
+            f"{path} cannot be read: {reason}", do="the path of a file that this user may read"
+        ) from cause
     return parse_yaml(text, model, error, str(path))
 
 

@@ -170,4 +170,6 @@ def test_files_that_cannot_be_read(tmp_path):
     ]:
         with pytest.raises(SpaceError) as caught:
             read_yaml(path, Cat, SpaceError)
-        assert str(caught.value) == f"{path} cannot be read: {reason}"
+        assert str(caught.value) == (
+            f"{path} cannot be read: {reason}; try: the path of a file that this user may read"
+        )

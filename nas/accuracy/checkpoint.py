@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,27 +62,44 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: It cannot be read or is no checkpoint of a supernet.
     """
+    parts: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "momentum": {}}
+    with _opened(path) as file:
+        step, belongs_to = _head(file.metadata())
+        for name in file.keys():
+            kind, _, rest = name.partition("/")
+            parts[kind][rest] = file.get_tensor(name)
+    return Checkpoint(parts["weight"], parts["momentum"], step, belongs_to)
+
+
+def read_step(path: Path) -> tuple[int, dict[str, Any]]:
+    """How far a checkpoint is and what it belongs to, without its weights.
+
+    Raises:
+        CheckpointError: It cannot be read or is no checkpoint of a supernet.
+    """
+    with _opened(path) as file:
+        return _head(file.metadata())
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            found = (file.metadata() or {}).get("format", "no format")
+            if found != FORMAT:
                 raise CheckpointError(
-                    f"{path} is not a supernet of this version",
-                    got=metadata.get("format", "no format"),
-                    allowed=FORMAT,
+                    f"{path} is not a supernet of this version", got=found, allowed=FORMAT
                 )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as cause:
         raise CheckpointError(
             f"{path} cannot be read as a supernet: {cause}",
             do="leave --supernet out to train a new one",
         ) from cause
-    parts: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "momentum": {}}
-    for name, tensor in tensors.items():
-        kind, _, rest = name.partition("/")
-        parts[kind][rest] = tensor
-    belongs_to = json.loads(metadata["belongs_to"])
-    return Checkpoint(parts["weight"], parts["momentum"], int(metadata["step"]), belongs_to)
+
+
+def _head(metadata: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    return int(metadata["step"]), json.loads(metadata["belongs_to"])
 
 
 def check_belongs(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any]) -> None:
@@ -93,11 +111,15 @@ def check_belongs(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any
     for name, wanted in expected.items():
         found = checkpoint.belongs_to.get(name)
         if found != wanted:
+            # The data's own name is in it: where that is the same, the split differs.
+            same_data = name == "data_set" and str(found).split()[:-1] == str(wanted).split()[:-1]
             raise CheckpointError(
-                f"the supernet {path} was trained for another {name.replace('_', ' ')}",
+                f"the supernet {path} was trained for another {name.replace('_', ' ')}"
+                + (" or another split of it" if same_data else ""),
                 got=str(found),
                 allowed=str(wanted),
-                do="leave --supernet out to train one for this run",
+                do=("the --seed it was trained with, or " if same_data else "")
+                + "leave --supernet out to train one for this run",
             )
 
 

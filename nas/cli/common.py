@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,26 +29,25 @@ def command_parser(commands: Any, name: str, summary: str, example: str) -> argp
     return parser
 
 
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"a whole number above zero is needed, got {text!r}")
-    return value
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A type of option: a whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"a whole number from {low} to {high} is needed, got {text!r}"
+            )
+        return value
+
+    return parse
 
 
-def not_negative(text: str) -> int:
-    """A whole number, zero or above."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"a whole number from 0 on is needed, got {text!r}")
-    return value
+positive = whole(1, 10_000_000)
+seed = whole(0, 2**31 - 1)
 
 
 def print_json(value: Any) -> int:
@@ -66,15 +66,26 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         "--reference", metavar="SPACE/NAME", help="published network, as nas spaces show lists them"
     )
     parser.add_argument(
-        "--classes", type=positive, help="number of classes (default: 10 small plan, 1000 large)"
+        "--space", metavar="FILE", help="space file of --arch, where its name is not known here"
+    )
+    parser.add_argument(
+        "--classes",
+        type=whole(1, 100_000),
+        help="number of classes (default: 10 small plan, 1000 large)",
     )
 
 
-def read_architectures(path: str) -> list[tuple[SearchSpace, Architecture]]:
+def read_architectures(
+    path: str, space: str | None = None
+) -> list[tuple[SearchSpace, Architecture]]:
     """One architecture object, or a list of them, from a file.
 
+    Args:
+        path: The file; `-` for standard input.
+        space: File of the search space that they belong to, where its name is not known.
+
     Raises:
-        ArchitectureError: Unreadable, not JSON, or not architectures.
+        ArchitectureError: Unreadable, not JSON, empty, or not architectures.
     """
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
@@ -87,11 +98,16 @@ def read_architectures(path: str) -> list[tuple[SearchSpace, Architecture]]:
         raise ArchitectureError(
             f"{path} is not JSON: {cause}", do="nas sample -n 1 --json > arch.json"
         ) from cause
-    return [_architecture(item) for item in (content if isinstance(content, list) else [content])]
+    items = content if isinstance(content, list) else [content]
+    if not items:
+        raise ArchitectureError(
+            f"{path} holds no architecture", got="[]", do="nas sample -n 1 --json > arch.json"
+        )
+    return [_architecture(item, space) for item in items]
 
 
-def _architecture(value: Any) -> tuple[SearchSpace, Architecture]:
-    from nas.space import load_space
+def _architecture(value: Any, space_file: str | None) -> tuple[SearchSpace, Architecture]:
+    from nas.space import load_space, space_names
 
     if not isinstance(value, dict) or not isinstance(value.get("space"), str):
         raise ArchitectureError(
@@ -99,7 +115,16 @@ def _architecture(value: Any) -> tuple[SearchSpace, Architecture]:
             got=type(value).__name__,
             allowed="{schema, space, plan, resolution, choices, id}",
         )
-    space = load_space(value["space"])
+    known = space_names()
+    if space_file is None and value["space"] not in known:
+        raise ArchitectureError(
+            "no search space has the name in this architecture",
+            got=value["space"],
+            allowed=", ".join(sorted(known)),
+            do="--space FILE (a run keeps its own as space.yaml)",
+        )
+    # Only a name is taken from the object: a path in it is nobody's business.
+    space = load_space(space_file or value["space"])
     return space, space.from_json(value)
 
 

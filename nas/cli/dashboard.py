@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,6 @@ def port(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    import warnings
-
     from nas.search.run_folder import RunFolder
 
     journal = RunFolder(Path(options.folder)).journal
@@ -52,18 +51,23 @@ def run(options: argparse.Namespace) -> int:
             "password",
             file=sys.stderr,
         )
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
     from optuna_dashboard import run_server
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+    from nas.search.study import open_storage, read_trials
+
+    read_trials(journal)  # a damaged journal is better found here than on the page
+    storage = open_storage(journal)
     print(
         f"http://{options.host}:{options.port}/dashboard/studies/0  (Ctrl-C stops it)", flush=True
     )
     try:
         run_server(storage, host=options.host, port=options.port)
+    except socket.gaierror as cause:
+        raise OptionError(
+            "--host is an address of this machine",
+            got=options.host,
+            allowed="127.0.0.1, or 0.0.0.0 for all",
+        ) from cause
     except OSError as cause:
         raise OptionError(
             f"port {options.port} on {options.host} cannot be used: {cause.strerror}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.common import (
     add_network_options,
     command_parser,
-    not_negative,
     print_json,
     read_architectures,
     read_reference,
+    seed,
 )
 from nas.errors import ArchitectureError, OptionError
 
 if TYPE_CHECKING:
     from nas.models.build import Model
     from nas.space import Architecture, SearchSpace
+
+RANDOM = {"nas.weights": "random: good for timing only"}
 
 
 def add_parser(commands: Any) -> None:
@@ -39,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "--supernet", type=Path, help="take the weights from a trained supernet (default: random)"
     )
     parser.add_argument("--data", type=Path, help="the supernet's images (default: digits)")
-    parser.add_argument("--seed", type=not_negative, default=0, help="(%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     parser.set_defaults(run=run)
 
@@ -84,8 +87,9 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
         if options.supernet is not None:
             raise OptionError("a reference is not part of a supernet", do="leave --supernet out")
         _, _, network = read_reference(options.reference, options.classes)
-        return build_model(network, options.seed).eval(), {}
-    found = read_architectures(options.arch)
+        metadata = {"nas.reference": options.reference, **RANDOM}
+        return build_model(network, options.seed).eval(), metadata
+    found = read_architectures(options.arch, options.space)
     if len(found) != 1:
         raise ArchitectureError(
             "nas export takes one architecture", got=f"{len(found)} in the file"
@@ -96,7 +100,8 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
             raise OptionError("a supernet knows its classes", do="leave --classes out")
         return _from_supernet(options, space, architecture)
     network = space.network(architecture, options.classes)
-    return build_model(network, options.seed).eval(), {}
+    metadata = {"nas.architecture": json.dumps(architecture.to_json()), **RANDOM}
+    return build_model(network, options.seed).eval(), metadata
 
 
 def _from_supernet(

@@ -6,10 +6,11 @@ import argparse
 import difflib
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nas.cli import dashboard, devices, export, predict, profile, report, sample, search, spaces
 from nas.errors import NasError, OptionError
@@ -17,17 +18,24 @@ from nas.files import map_disk_error
 from nas.threads import spin_briefly
 
 DESCRIPTION = """\
-Find the models that are fast enough on your board: a Pareto front of accuracy against latency,
-as checked ONNX files.
+Find the models that are fast enough on your board: a Pareto front of accuracy
+against latency, as checked ONNX files.
 
-  nas search --device jetson-nano --budget 20ms                 the embedded digits, 5 minutes
-  nas search --device jetson-nano --budget 20ms --data photos/  your own images
+  nas search --device jetson-nano --budget 20ms
+      on the embedded digits, about 5 minutes
+  nas search --device jetson-nano --budget 20ms --data photos/
+      on your own images
 """
 COMMANDS = (search, profile, predict, export, sample, devices, spaces, report, dashboard)
 
 
 class Parser(argparse.ArgumentParser):
     """Refuses bad input in one line, as everything else does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # `--budget -3ms` is a value out of range, not an option that nobody knows.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage.

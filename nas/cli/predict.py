@@ -72,7 +72,7 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Pre
         return [(name, Predictor(table, space, plan, network.classes).network(network))]
     predictors: dict[tuple[str, str], Predictor] = {}
     answers = []
-    for space, architecture in read_architectures(options.arch):
+    for space, architecture in read_architectures(options.arch, options.space):
         key = space.name, architecture.plan
         classes = options.classes or DEFAULT_CLASSES[architecture.plan]
         predictor = predictors.setdefault(key, Predictor(table, space, architecture.plan, classes))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, not_negative, positive
+from nas.cli.common import command_parser, positive, seed, whole
 from nas.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ def add_parser(commands: Any) -> None:
         help="input size in pixels; repeat for several (default: all of the plan)",
     )  # fmt: skip
     parser.add_argument(
-        "--classes", type=positive, action="append", default=[],
+        "--classes", type=whole(1, 100_000), action="append", default=[],
         help="number of classes to measure beside 2, 10, 100, 1000 (others are interpolated)",
     )  # fmt: skip
-    parser.add_argument("--threads", type=positive, default=1, help="(%(default)s)")
+    parser.add_argument(
+        "--threads", type=whole(1, 1024), default=1, help="threads of the runtime (%(default)s)"
+    )
     parser.add_argument("--alias", action="append", default=[], help="short name of the device")
-    parser.add_argument("--seed", type=not_negative, default=0, help="(%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument(
         "--out", type=Path, help="folder to write NAME/ into (default: the user's data folder)"
     )
@@ -69,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
         aliases=tuple(options.alias),
     )
     out = options.out or data_folder() / "latency_tables"
+    for name in (options.device, *options.alias):
+        _check_free(name, out)
     runtime = OnnxRuntimeCpu(options.threads)
     try:
         with TerminalWatcher() as watcher:
@@ -80,6 +84,29 @@ def run(options: argparse.Namespace) -> int:
         raise
     _print(table, space.name, plan)
     return 0
+
+
+def _check_free(name: str, out: Path) -> None:
+    """Refuse a name that would hide a table measured on another machine.
+
+    Raises:
+        OptionError: It would. An estimate may be replaced by a measurement.
+    """
+    from nas.errors import TableError
+    from nas.latency.table import load_table
+
+    try:
+        table = load_table(name)
+    except (OptionError, TableError):
+        return
+    if table.folder.parent.resolve() == out.resolve() or table.provenance == "estimated":
+        return
+    raise OptionError(
+        "a device's name or alias is not that of another measured table",
+        got=f"{name}, {table.name} in {table.folder} ({table.device.hardware})",
+        allowed="a name that nas devices does not list",
+        do="--device my-device",
+    )
 
 
 def _print(table: LatencyTable, space: str, plan: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nas.cli.common import command_parser, not_negative, positive, print_json
+from nas.cli.common import command_parser, positive, print_json, seed
 
 
 def add_parser(commands: Any) -> None:
@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--space", default="mobilenetv3", help="search space (%(default)s)")
     parser.add_argument("--plan", help="input plan (default: the space's first)")
     parser.add_argument("-n", type=positive, default=1, help="how many (%(default)s)")
-    parser.add_argument("--seed", type=not_negative, default=0, help="(%(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print architecture objects")
     parser.set_defaults(run=run)
 
@@ -35,10 +35,9 @@ def run(options: argparse.Namespace) -> int:
     space = load_space(options.space)
     plan = options.plan or space.plans[0]
     rng = np.random.default_rng(options.seed)
-    drawn = [sample(space, plan, rng) for _ in range(options.n)]
+    drawn = (sample(space, plan, rng) for _ in range(options.n))
     if options.json:
-        print_json([architecture.to_json() for architecture in drawn])
-        return 0
+        return print_json([architecture.to_json() for architecture in drawn])
     for architecture in drawn:
         cost = space.network(architecture).cost
         print(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, not_negative, positive, print_json
+from nas.cli.common import command_parser, positive, print_json, seed
 
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
@@ -36,7 +37,7 @@ def add_parser(commands: Any) -> None:
     add("--trials", type=positive, help="distinct architectures to score (64)")
     add("--finalists", type=positive, help="models to fine-tune and export, at most (8)")
     add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
-    add("--seed", type=not_negative, help="of everything random (0)")
+    add("--seed", type=seed, help="of everything random (0)")
     add("--sampler", choices=["nsga2", "random"], help="what proposes architectures (nsga2)")
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     add("--supernet-steps", type=positive, help="training steps of the supernet")
@@ -58,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
     if state == "finished":
-        print(f"This run is finished: {folder.path}", file=sys.stderr)
+        _say_finished(folder, settings)
+        shutil.rmtree(folder.work, ignore_errors=True)  # left by a kill in the last moment
     else:
         _search(folder, settings, options.resume)
     if not folder.report.exists():
@@ -72,6 +74,24 @@ def run(options: argparse.Namespace) -> int:
 
         print_summary(folder)
     return 0
+
+
+def _say_finished(folder: RunFolder, settings: SearchSettings) -> None:
+    """Nothing is done again: say since when, and what is not as it was then."""
+    from nas.search.inputs import changed_inputs
+
+    content = folder.read_run()
+    unseen = "" if settings.data is None else "; the data are not read again"
+    print(
+        f"This run is finished (begun {content['started']}{unseen}): {folder.path}",
+        file=sys.stderr,
+    )
+    for what in changed_inputs(content):
+        print(
+            f"nas: the {what} changed since then, these are the results of before; "
+            "try: --out OTHER_FOLDER for a new run",
+            file=sys.stderr,
+        )
 
 
 def _search(folder: RunFolder, settings: SearchSettings, resume: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from nas.units import format_bytes, format_count, format_latency_ms
@@ -74,18 +76,23 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     best = next(m for m in front["models"] if m["id"] == front["recommended"])
     lines = [
         f"Searched {searched.get('trials', '?')} architectures on {data['train']} training images "
-        f"of {data['name']} ({data['classes']} classes); {searched.get('refused', '?')} proposals "
-        "were over the budget and repaired before they cost anything.",
+        f"of {data['name']} ({data['classes']} classes). Proposals over the budget, repaired "
+        f"before they cost anything: {searched.get('refused', '?')}.",
         f"Accuracies are the exported files', on {data['test']} test and {data['validation']} "
         "validation images.",
         f"Recommended: {front['recommended']}, the fastest within 0.5 points of the best "
         f"validation accuracy: {run.path / best['files']['onnx']}",
-        f"Report: {run.report}   Dashboard: nas dashboard {run.path}",
+        f"Report: {run.report}   Dashboard: nas dashboard {shlex.quote(str(run.path))}",
     ]
+    hardware = facts["device"].get("hardware", "unknown hardware")
+    if facts["device"]["provenance"] == "measured":
+        lines.append(
+            f"Latencies are predicted from blocks measured on {hardware}.{_elsewhere(facts)}"
+        )
     if facts["device"]["provenance"] == "estimated":
         lines.append(
-            f"The latency table of {facts['device']['name']} is estimated from published "
-            "measurements: measure on your board before you rely on it."
+            f"Latencies of {hardware} are estimated from published measurements of whole "
+            "networks: measure on your board before you rely on it."
         )
     if facts["device"]["precision"] != "fp32":
         lines.append(
@@ -93,3 +100,17 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
             "on a CPU."
         )
     return lines
+
+
+def _elsewhere(facts: dict[str, Any]) -> str:
+    """What to do where a processor like this one, but not this one, was measured."""
+    from nas.devices.machine import describe_processor
+
+    device = facts["device"]
+    here = describe_processor()
+    if device.get("architecture") != platform.machine() or device.get("hardware") == here:
+        return ""
+    return (
+        f" This machine is another one ({here}): measure it with nas profile --device my-device "
+        f"--space {shlex.quote(str(facts['settings']['space']))} --plan {facts['plan']}"
+    )

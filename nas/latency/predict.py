@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.errors import TableError
 from nas.latency.roofline import estimate_block_ms
-from nas.latency.table import Calibration, LatencyTable
+from nas.latency.table import Calibration, LatencyTable, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.space import SearchSpace
@@ -119,7 +119,8 @@ class Predictor:
         return found
 
     def _profile_command(self, resolution: int, block: Block | None = None) -> str:
-        command = f"nas profile --device {self.table.name} --space {self.space.name}"
+        device = profile_option(self.table.name, self.table.folder)
+        command = f"nas profile {device} --space {self.space.name}"
         command += f" --plan {self.plan}"
         found = self.table.calibration(self.space.name, self.plan, self.table.device.precision)
         if found is not None and resolution not in found.resolutions:

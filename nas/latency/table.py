@@ -13,6 +13,7 @@ import datetime
 import io
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from pydantic import Field, model_validator
 
 from nas.documents import Section, read_yaml
 from nas.errors import OptionError, SpaceError, TableError
-from nas.files import search_folders, write_text
+from nas.files import data_folder, search_folders, shipped_folder, write_text
 from nas.latency.roofline import BYTES, Roofline
 from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
 
@@ -213,6 +214,18 @@ def load_table(device: str) -> LatencyTable:
     return read_table(aliases[device])
 
 
+def profile_option(name: str, folder: Path) -> str:
+    """The options with which `nas profile` measures a table on this machine, or anew.
+
+    A table that came with `nas` was measured elsewhere: one measured here needs a name of its own.
+    """
+    if folder.parent.resolve() == (shipped_folder() / KIND).resolve():
+        return "--device my-device"
+    if folder.parent.resolve() == (data_folder() / KIND).resolve():
+        return f"--device {name}"
+    return f"--device {name} --out {shlex.quote(str(folder.parent))}"
+
+
 def read_table(folder: Path) -> LatencyTable:
     """Read and check a table's folder.
 
@@ -226,14 +239,14 @@ def read_table(folder: Path) -> LatencyTable:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
-        raise TableError(f"{path} cannot be read: {cause}", do=_again(device)) from cause
+        raise TableError(f"{path} cannot be read: {cause}", do=_again(device, path)) from cause
     rows = _parse_rows(text, path, device)
     if len(rows) != device.rows:
         raise TableError(
             f"{path} is cut off or misses rows",
             got=f"{len(rows)} rows",
             allowed=f"the {device.rows} rows that device.yaml counts",
-            do=_again(device),
+            do=_again(device, path),
         )
     return LatencyTable(device, rows, folder)
 
@@ -293,7 +306,7 @@ def _read_device(folder: Path) -> DeviceFile:
 
 def _parse_rows(text: str, path: Path, device: DeviceFile) -> dict[BlockKey, Row]:
     if not text.endswith("\n"):
-        raise TableError(f"{path} is cut off: its last line has no end", do=_again(device))
+        raise TableError(f"{path} is cut off: its last line has no end", do=_again(device, path))
     lines = csv.reader(io.StringIO(text))
     header = next(lines, [])
     if tuple(header) != COLUMNS:
@@ -301,26 +314,29 @@ def _parse_rows(text: str, path: Path, device: DeviceFile) -> dict[BlockKey, Row
             f"{path} line 1: the columns are fixed",
             got=",".join(header),
             allowed=",".join(COLUMNS),
-            do=_again(device),
+            do=_again(device, path),
         )
     rows: dict[BlockKey, Row] = {}
     try:
         for fields in lines:
-            where = f"{path} line {lines.line_num}"
-            key, row = _parse_row(fields, where, device)
+            key, row = _parse_row(fields, lines.line_num, path, device)
             if key in rows:
+                where = f"{path} line {lines.line_num}"
                 raise TableError(f"{where}: a block key is listed twice", got=str(key))
             rows[key] = row
     except csv.Error as cause:
         where = f"{path} line {lines.line_num}"
-        raise TableError(f"{where} is not valid CSV: {cause}", do=_again(device)) from cause
+        raise TableError(f"{where} is not valid CSV: {cause}", do=_again(device, path)) from cause
     return rows
 
 
-def _parse_row(fields: list[str], where: str, device: DeviceFile) -> tuple[BlockKey, Row]:
+def _parse_row(
+    fields: list[str], line: int, path: Path, device: DeviceFile
+) -> tuple[BlockKey, Row]:
+    where = f"{path} line {line}"
     if len(fields) != len(COLUMNS):
         raise TableError(
-            f"{where}: a row has {len(COLUMNS)} columns", got=len(fields), do=_again(device)
+            f"{where}: a row has {len(COLUMNS)} columns", got=len(fields), do=_again(device, path)
         )
     schema, op, precision, batch, height, width, inputs, outputs, params, *numbers = fields
     if schema != str(KEY_SCHEMA):
@@ -345,7 +361,7 @@ def _parse_row(fields: list[str], where: str, device: DeviceFile) -> tuple[Block
         raise TableError(
             f"{where}: latency_ms must be a finite number above zero",
             got=numbers[0],
-            do=_again(device),
+            do=_again(device, path),
         )
     if not math.isfinite(spread_ms) or spread_ms < 0:
         raise TableError(
@@ -354,9 +370,9 @@ def _parse_row(fields: list[str], where: str, device: DeviceFile) -> tuple[Block
     return key, Row(latency_ms, spread_ms, samples)
 
 
-def _again(device: DeviceFile) -> str:
+def _again(device: DeviceFile, path: Path) -> str:
     spaces = [f"--space {c.space} --plan {c.plan}" for c in device.calibrations[:1]]
-    return " ".join(["nas profile", f"--device {device.name}", *spaces])
+    return " ".join(["nas profile", profile_option(device.name, path.parent), *spaces])
 
 
 def _row_order(key: BlockKey) -> tuple[object, ...]:

@@ -24,7 +24,7 @@ from nas.report.values import (
     TrialPoint,
 )
 from nas.search.finalists import reference_point, trial_costs
-from nas.search.run_folder import RunFolder
+from nas.search.run_folder import RunFolder, check_finished
 from nas.search.study import TrialRecord, read_trials
 from nas.space import SearchSpace, load_space
 from nas.units import format_latency_ms
@@ -40,14 +40,7 @@ def load_report(folder: Path) -> ReportData:
         RunFolderError: There is no finished run, or one of its files cannot be read.
     """
     run = RunFolder(folder)
-    if run.state != "finished":
-        raise RunFolderError(
-            f"{folder} holds no finished run",
-            got=run.state,
-            allowed="a folder whose nas search has ended",
-            do="nas search with the same settings, --resume and "
-            f"--out {folder}; nas dashboard {folder} while it runs",
-        )
+    check_finished(run)
     try:
         return _load(run)
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
@@ -60,7 +53,7 @@ def load_report(folder: Path) -> ReportData:
 def _load(run: RunFolder) -> ReportData:
     content, front = run.read_run(), run.read_front()
     facts = _facts(run, content)
-    drawing = _Drawing(facts, *_find_sources(content, facts))
+    drawing = _Drawing(facts, *_find_sources(run, content, facts))
     records = read_trials(run.journal)
     finalists = tuple(
         _model(entry, rank, drawing, recommended=entry["id"] == front["recommended"])
@@ -70,8 +63,6 @@ def _load(run: RunFolder) -> ReportData:
         _model(entry, rank, drawing, finalists=finalists)
         for rank, entry in enumerate(_fastest_first(run.read_baselines(), facts.device), 1)
     )
-    if not any(model.recommended for model in finalists):
-        raise ValueError(f"recommends {front['recommended']}, which is none of its models")
     costs = trial_costs(records)
     return ReportData(
         facts=facts,
@@ -96,12 +87,12 @@ class _Drawing:
 
 
 def _find_sources(
-    content: Mapping[str, Any], facts: RunFacts
+    run: RunFolder, content: Mapping[str, Any], facts: RunFacts
 ) -> tuple[SearchSpace | None, LatencyTable | None, tuple[str, ...]]:
     space, table = None, None
     notes = []
     try:
-        space = load_space(content["settings"]["space"])
+        space = load_space(run.space if run.space.exists() else content["settings"]["space"])
     except InputError as error:
         notes.append(f"The architectures are not drawn: {error}")
     try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import os
 import platform
 import shutil
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from nas.accuracy.device import training_device
 from nas.accuracy.finetune import FinetuneSettings
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings
-from nas.data import Dataset, decode, manifest, scan
+from nas.data import Dataset, Progress, decode, manifest, scan
 from nas.errors import RunFolderError
 from nas.export.graph import GraphTarget
 from nas.files import write_json
@@ -29,12 +28,14 @@ from nas.models import Supernet
 from nas.search.candidates import Range, check_budget
 from nas.search.finalists import Workshop, choose_finalists, make_models
 from nas.search.front import (
+    WITHIN,
     add_test_accuracy,
     mark_dominated,
     model_entry,
     publish_model,
     recommend,
 )
+from nas.search.inputs import input_digests
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.sampler import quiet_optuna
 from nas.search.settings import SearchSettings
@@ -44,6 +45,7 @@ from nas.search.supernets import (
     check_cache,
     checkpoint_subject,
     load_given,
+    longest_finished,
     read_given,
     steps_left,
     train_or_load,
@@ -55,6 +57,9 @@ from nas.space import SearchSpace, load_space
 from nas.space.architecture import Architecture
 
 SMALL_IMAGES = 80
+SLOW_S = 2.0
+ENOUGH = 0.8
+"""Share of the steps that fit into a time limit from which a cached supernet is used."""
 PACKAGES = ("nas", "torch", "onnx", "onnxruntime", "optuna", "numpy")
 
 
@@ -112,7 +117,7 @@ def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Input
     space = load_space(settings.space)
     table = load_table(settings.device)
     path = None if settings.data is None else Path(settings.data)
-    index = scan(path, settings.seed, progress=watcher.progress)
+    index = scan(path, settings.seed, progress=_if_slow(watcher.progress))
     plan = settings.plan or choose_plan(space, index.source_size)
     space.plan(plan)
     predictor = Predictor(table, space, plan, len(index.classes))
@@ -124,8 +129,30 @@ def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Input
     else:
         read_given(Path(settings.supernet), checkpoint_subject(space, plan, index))
     threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
+    _warn_of_few_images(len(index.validation.labels), watcher)
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
     return Inputs(settings, space, plan, table, dataset, predictor, found, threads)
+
+
+def _if_slow(progress: Progress) -> Progress:
+    """Nothing in the first seconds, so that what is said after a short stage comes first."""
+    start = time.monotonic()
+
+    def later(stage: str, done: int, total: int) -> None:
+        if time.monotonic() - start > SLOW_S:
+            progress(stage, done, total)
+
+    return later
+
+
+def _warn_of_few_images(validation: int, watcher: Watcher) -> None:
+    """Say when single images decide which model is recommended."""
+    if validation * WITHIN < 1:
+        watcher.say(
+            f"Only {validation} validation images: one of them is {1 / validation:.1%} of "
+            f"accuracy, and models are chosen by differences of {WITHIN:.1%}. "
+            f"{round(1 / WITHIN)} or more make the choice sound."
+        )
 
 
 def choose_plan(space: SearchSpace, source_size: int) -> str:
@@ -180,41 +207,46 @@ def _fix_work(
                 allowed=content["data"]["fingerprint"][:12],
                 do="restore the data, or --out OTHER_FOLDER",
             )
-        _write_manifest(run, dataset)
+        _write_sources(run, inputs, dataset)
         return Work(**content["work"])
     settings = inputs.settings
     speeds = time_speeds(supernet, dataset, settings.seed)
     models = settings.finalists + len(inputs.space.file.width)
     limit_s = settings.time_limit_s
-    work = (
-        default_work(settings, dataset)
-        if limit_s is None
-        else limited_work(settings, dataset, speeds, limit_s, models)
-    )
+    if limit_s is None:
+        work = default_work(settings, dataset)
+    else:
+        work = limited_work(settings, dataset, speeds, limit_s, models)
+        if settings.supernet_steps is None:
+            work = _with_cached_supernet(_supernet_job(inputs, supernet, dataset, work), work)
     job = _supernet_job(inputs, supernet, dataset, work)
     left = steps_left(job, settings.supernet)
     watcher.say(f"This takes {estimate(work, speeds, dataset, settings.trials, models, left)}")
     run.write_run(_run_content(inputs, dataset, work))
-    _write_manifest(run, dataset)
+    _write_sources(run, inputs, dataset)
     return work
 
 
-def _write_manifest(run: RunFolder, dataset: Dataset) -> None:
-    """Which image is in which split, unless it is already known."""
+def _with_cached_supernet(job: SupernetJob, work: Work) -> Work:
+    """`work` with the steps of a finished supernet, where one was trained about as long.
+
+    The steps that fit into a time limit differ a little with every timing: without this, no two
+    runs with a limit would share a supernet.
+    """
+    steps = longest_finished(job)
+    if steps is None or steps < ENOUGH * work.supernet_steps:
+        return work
+    return replace(work, supernet_steps=steps)
+
+
+def _write_sources(run: RunFolder, inputs: Inputs, dataset: Dataset) -> None:
+    """The space, and which image is in which split, unless a stopped run wrote them."""
     path = run.path / "data.json"
     if not path.exists():
         write_json(path, manifest(dataset))
-
-
-def _input_digests(inputs: Inputs) -> dict[str, str]:
-    """Hashes of the space and of the table: a run goes on only with what it was begun with."""
-    space = json.dumps(inputs.space.file.model_dump(mode="json", by_alias=True), sort_keys=True)
-    files = sorted(inputs.table.folder.glob("*.yaml")) + sorted(inputs.table.folder.glob("*.csv"))
-    table = b"".join(file.read_bytes() for file in files)
-    return {
-        "search space": hashlib.sha256(space.encode()).hexdigest()[:16],
-        "latency table": hashlib.sha256(table).hexdigest()[:16],
-    }
+    if not run.space.exists():
+        file = inputs.space.file
+        run.write_space(file.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def _check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
@@ -223,7 +255,7 @@ def _check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) ->
     Raises:
         RunFolderError: One of them is not what the run was begun with.
     """
-    for what, digest in _input_digests(inputs).items():
+    for what, digest in input_digests(inputs.space, inputs.table).items():
         begun = content.get("inputs", {}).get(what)
         if begun != digest:
             raise RunFolderError(
@@ -246,6 +278,8 @@ def _run_content(inputs: Inputs, dataset: Dataset, work: Work) -> dict[str, Any]
             "name": table.name,
             "provenance": table.provenance,
             "precision": table.device.precision,
+            "hardware": table.device.hardware,
+            "architecture": table.device.provenance.machine.get("architecture"),
             "folder": str(table.folder),
         },
         "data": {
@@ -254,7 +288,7 @@ def _run_content(inputs: Inputs, dataset: Dataset, work: Work) -> dict[str, Any]
             "classes": len(dataset.classes),
             **{split.name: len(split.labels) for split in dataset.splits()},
         },
-        "inputs": _input_digests(inputs),
+        "inputs": input_digests(inputs.space, inputs.table),
         "work": asdict(work),
         "latency_range_ms": [inputs.range.fastest_ms, inputs.range.slowest_ms],
         "threads": inputs.threads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class RunFolder:
     def run_file(self) -> Path:
         """Resolved settings, versions, what was fixed before the work began."""
         return self.path / "run.yaml"
+
+    @property
+    def space(self) -> Path:
+        """The search space as it was when the run was begun."""
+        return self.path / "space.yaml"
 
     @property
     def journal(self) -> Path:
@@ -91,12 +97,22 @@ class RunFolder:
 
     def write_run(self, content: dict[str, Any]) -> None:
         """Write `run.yaml` whole or not at all."""
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        write_text(self.run_file, text)
+        write_text(self.run_file, _to_yaml(content))
+
+    def write_space(self, content: dict[str, Any]) -> None:
+        """Write `space.yaml`: with it the run's architectures can be read anywhere."""
+        write_text(self.space, _to_yaml(content))
 
     def read_front(self) -> dict[str, Any]:
-        """Content of `front.json`."""
-        return self._read_json(self.front)
+        """Content of `front.json`; its recommended model is one of its models.
+
+        Raises:
+            RunFolderError: It cannot be read.
+        """
+        content = self._read_json(self.front)
+        if content.get("recommended") not in [model.get("id") for model in content["models"]]:
+            raise self._broken(self.front, "it recommends none of its models")
+        return content
 
     def read_baselines(self) -> list[dict[str, Any]]:
         """Models of `baselines.json`."""
@@ -168,14 +184,52 @@ class RunFolder:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as cause:
-            raise RunFolderError(f"{path} cannot be read: {cause}", do="run the search") from cause
+            raise self._broken(path, str(cause)) from cause
+        models = content.get("models") if isinstance(content, dict) else None
+        if not isinstance(models, list) or not all(isinstance(model, dict) for model in models):
+            raise self._broken(path, "it has no list of models")
         return dict(content)
+
+    def _broken(self, path: Path, reason: str) -> RunFolderError:
+        return RunFolderError(
+            f"{path} cannot be read: {reason}",
+            do=f"delete {shlex.quote(str(self.front))}, then the same search with --resume makes "
+            "it anew",
+        )
 
     def _not_a_run(self, reason: str) -> RunFolderError:
         return RunFolderError(
             f"{self.run_file} cannot be read as a run: {reason}",
             allowed="a folder that nas search made",
         )
+
+
+def check_finished(run: RunFolder) -> None:
+    """Refuse a folder to read from that has no result.
+
+    Raises:
+        RunFolderError: There is no run in it, or it is not finished.
+    """
+    if not run.run_file.is_file():
+        raise RunFolderError(
+            f"{run.path} is not the folder of a run" if run.path.exists()
+            else f"{run.path} does not exist",
+            allowed="a folder that nas search made, which has a run.yaml",
+            do="ls runs",
+        )  # fmt: skip
+    if not run.front.is_file():
+        folder = shlex.quote(str(run.path))
+        raise RunFolderError(
+            f"{run.path} holds no finished run",
+            got=run.state,
+            allowed="a folder whose nas search has ended",
+            do=f"nas search with the same settings, --resume and --out {folder}; "
+            f"nas dashboard {folder} while it runs",
+        )
+
+
+def _to_yaml(content: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def check_state(run: RunFolder, settings: SearchSettings, resume: bool) -> State:

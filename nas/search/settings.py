@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -113,8 +114,12 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
                 do="nas search --device jetson-nano --budget 20ms (nas devices lists devices)",
             )
     settings = validate(values, SearchSettings, OptionError, "settings")
-    _ = settings.budget_ms, settings.time_limit_s
-    return settings
+    _ = settings.time_limit_s
+    # One way to write what means the same: the run's folder and --resume go by it.
+    written = {"budget": f"{settings.budget_ms:.12g}ms"}
+    if settings.data is not None:
+        written["data"] = os.path.normpath(settings.data)
+    return settings.model_copy(update=written)
 
 
 class PartialSettings(SearchSettings):

@@ -70,14 +70,14 @@ def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study
     with changing(journal):
         journal.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(journal)
-        storage = _storage(journal)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=STUDY_NAME,
-            sampler=sampler,
-            directions=["maximize", "minimize"],
-            load_if_exists=True,
-        )
+        with reading(journal):
+            study = optuna.create_study(
+                storage=open_storage(journal),
+                study_name=STUDY_NAME,
+                sampler=sampler,
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["validation accuracy", f"latency_ms {device}"])
@@ -130,11 +130,28 @@ def read_trials(journal: Path) -> list[TrialRecord]:
     """
     if not journal.is_file():
         return []
+    with reading(journal):
+        return trial_records(
+            optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
+        )
+
+
+@contextlib.contextmanager
+def reading(journal: Path) -> Iterator[None]:
+    """Whatever the storage trips over in a damaged journal is one line.
+
+    Raises:
+        RunFolderError: The journal is damaged.
+    """
     try:
-        study = optuna.load_study(storage=_storage(journal), study_name=STUDY_NAME)
-    except (KeyError, ValueError) as cause:
-        raise RunFolderError(f"{journal} cannot be read as a study: {cause}") from cause
-    return trial_records(study)
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, AssertionError) as cause:
+        reason = " ".join(f"{type(cause).__name__} {cause}".split())
+        raise RunFolderError(
+            f"{journal} cannot be read as a study: {reason}",
+            allowed="a journal that nas search wrote",
+            do="--out OTHER_FOLDER for a new run",
+        ) from cause
 
 
 def trial_records(study: Study) -> list[TrialRecord]:
@@ -190,7 +207,8 @@ def _choice_lines(choices: Mapping[str, Any]) -> list[str]:
     return [f"- {place}: {', '.join(parts)}" for place, parts in grouped.items()]
 
 
-def _storage(journal: Path) -> JournalStorage:
+def open_storage(journal: Path) -> JournalStorage:
+    """The Optuna storage in a journal file; reading it begins here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return JournalStorage(JournalFileBackend(str(journal)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -13,7 +14,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from nas.accuracy.checkpoint import Checkpoint, check_belongs, load_checkpoint, save_checkpoint
+from nas.accuracy.checkpoint import (
+    Checkpoint,
+    check_belongs,
+    load_checkpoint,
+    read_step,
+    save_checkpoint,
+)
 from nas.accuracy.device import deterministic
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset, DatasetIndex
@@ -60,14 +67,28 @@ def steps_left(job: SupernetJob, given: str | None) -> int:
     """How many steps of training are still to be done."""
     if given is not None:
         return 0
-    try:
-        return (
-            job.settings.steps - load_checkpoint(job.path).step
-            if job.path.exists()
-            else (job.settings.steps)
-        )
-    except CheckpointError:
-        return job.settings.steps
+    done = 0
+    if job.path.exists():
+        with contextlib.suppress(CheckpointError):
+            done, _ = read_step(job.path)
+    return job.settings.steps - done
+
+
+def longest_finished(job: SupernetJob) -> int | None:
+    """Steps of the longest-trained finished supernet in the cache that differs in nothing else."""
+    wanted = _but_steps(job.belongs_to)
+    found = []
+    for path in job.path.parent.glob("*.safetensors"):
+        with contextlib.suppress(CheckpointError):
+            step, belongs_to = read_step(path)
+            if _but_steps(belongs_to) == wanted and belongs_to["settings"]["steps"] == step:
+                found.append(step)
+    return max(found, default=None)
+
+
+def _but_steps(belongs_to: dict[str, Any]) -> dict[str, Any]:
+    settings = {name: v for name, v in belongs_to["settings"].items() if name != "steps"}
+    return {**belongs_to, "settings": settings}
 
 
 def checkpoint_subject(

@@ -73,7 +73,8 @@ def test_unknown_space(refused, command):
 def test_missing_file_of_a_space(refused, tmp_path):
     path = tmp_path / "missing.yaml"
     assert refused("sample", "--space", path) == (
-        f"{path} cannot be read: No such file or directory"
+        f"{path} cannot be read: No such file or directory; try: the path of a file that this "
+        "user may read"
     )
 
 
@@ -83,18 +84,43 @@ SEARCH = ["search", "--device", "jetson-nano", "--budget", "20ms"]
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ([*SEARCH, "--trials", "0"], "argument --trials: a whole number above zero is needed, got '0'"),
-        ([*SEARCH, "--trials", "many"], "argument --trials: a whole number above zero is needed, got 'many'"),
-        ([*SEARCH, "--finalists", "-1"], "argument --finalists: a whole number above zero is needed, got '-1'"),
-        ([*SEARCH, "--supernet-steps", "1.5"], "argument --supernet-steps: a whole number above zero is needed, got '1.5'"),
-        ([*SEARCH, "--seed", "-1"], "argument --seed: a whole number from 0 on is needed, got '-1'"),
-        ([*SEARCH, "--seed", "x"], "argument --seed: a whole number from 0 on is needed, got 'x'"),
-        (["sample", "-n", "0"], "argument -n: a whole number above zero is needed, got '0'"),
-        (["predict", "--device", "jetson-nano", "--reference", "a/b", "--classes", "0"], "argument --classes: a whole number above zero is needed, got '0'"),
+        ([*SEARCH, "--trials", "0"], "argument --trials: a whole number from 1 to 10000000 is needed, got '0'"),
+        ([*SEARCH, "--trials", "many"], "argument --trials: a whole number from 1 to 10000000 is needed, got 'many'"),
+        ([*SEARCH, "--finalists", "-1"], "argument --finalists: a whole number from 1 to 10000000 is needed, got '-1'"),
+        ([*SEARCH, "--supernet-steps", "1.5"], "argument --supernet-steps: a whole number from 1 to 10000000 is needed, got '1.5'"),
+        ([*SEARCH, "--seed", "-1"], "argument --seed: a whole number from 0 to 2147483647 is needed, got '-1'"),
+        ([*SEARCH, "--seed", str(10**30)], f"argument --seed: a whole number from 0 to 2147483647 is needed, got '{10**30}'"),
+        (["export", "--reference", "a/b", "--out", "x.onnx", "--classes", str(10**9)], "argument --classes: a whole number from 1 to 100000 is needed, got '1000000000'"),
+        ([*SEARCH, "--seed", "x"], "argument --seed: a whole number from 0 to 2147483647 is needed, got 'x'"),
+        (["sample", "-n", "0"], "argument -n: a whole number from 1 to 10000000 is needed, got '0'"),
+        (["predict", "--device", "jetson-nano", "--reference", "a/b", "--classes", "0"], "argument --classes: a whole number from 1 to 100000 is needed, got '0'"),
     ],
 )  # fmt: skip
 def test_option_values_that_are_no_such_numbers(refused, command, message):
     assert refused(*command) == f"{message}; try: nas {command[0]} --help"
+
+
+def test_a_budget_below_zero_is_a_value_and_not_an_option(refused):
+    assert refused("search", "--device", "jetson-nano", "--budget", "-3ms").startswith(
+        "a latency budget is above zero; got '-3ms'; allowed: "
+    )
+
+
+@pytest.mark.parametrize("options", [["--device", "x86"], ["--device", "mine", "--alias", "x86"]])
+def test_a_profile_takes_no_name_of_another_machines_table(refused, options):
+    message = refused("profile", *options)
+    assert message.startswith(
+        "a device's name or alias is not that of another measured table; got 'x86, "
+        "epyc-zen4-onnxruntime-1 in "
+    )
+    assert message.endswith("; try: --device my-device")
+
+
+def test_a_block_that_a_shipped_table_lacks_is_measured_under_another_name(refused):
+    message = refused("search", "--device", "x86", "--budget", "1ms", "--space", "mobilenetv1")
+    assert message.endswith(
+        "; try: nas profile --device my-device --space mobilenetv1 --plan small"
+    )
 
 
 @pytest.mark.parametrize(("option", "choices"), [("--plan", "small large"),
@@ -109,7 +135,6 @@ def test_option_values_that_are_no_choice(refused, option, choices):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--seed", "2147483648", "settings: seed: input should be less than or equal to 2147483647; got 2147483648"),
         ("--trials", "1000001", "settings: trials: input should be less than or equal to 1000000; got 1000001"),
         ("--threads", "2000", "settings: threads: input should be less than or equal to 1024; got 2000"),
         ("--config", "slow", "no configuration has this name; got 'slow'; allowed: "),
@@ -270,7 +295,12 @@ def refused_table(refused, table, tiny):
     return run
 
 
-AGAIN = "try: nas profile --device tiny-onnxruntime --space tiny --plan small"
+def again(table, space="tiny"):
+    """The advice: the table lies in no folder of look-up, so its place is named."""
+    return (
+        f"try: nas profile --device tiny-onnxruntime --out {table.parent} --space {space} "
+        "--plan small"
+    )
 
 
 def test_a_table_with_a_missing_block(refused, table, tiny):
@@ -282,7 +312,7 @@ def test_a_table_with_a_missing_block(refused, table, tiny):
     assert message.startswith(
         "the table of tiny-onnxruntime lacks a block of tiny; got 'depthwise_separable "
     )
-    assert message.endswith(f" fp32 batch 1'; {AGAIN}")
+    assert message.endswith(f" fp32 batch 1'; {again(table)}")
 
 
 def test_a_table_that_was_not_measured_for_the_number_of_classes(refused, table, tiny, make_images):
@@ -293,13 +323,13 @@ def test_a_table_that_was_not_measured_for_the_number_of_classes(refused, table,
     assert message.startswith(
         "the table of tiny-onnxruntime lacks a block of tiny; got 'classifier"
     )
-    assert message.endswith(f"{AGAIN} --classes 2")
+    assert message.endswith(f"{again(table)} --classes 2")
 
 
 def test_a_table_that_is_not_calibrated_for_the_space(refused, table):
     message = refused("search", "--device", table, "--space", "mobilenetv1", "--budget", "1ms")
     assert message.startswith("the table of tiny-onnxruntime ")
-    assert "try: nas profile --device tiny-onnxruntime --space mobilenetv1 --plan small" in message
+    assert again(table, "mobilenetv1") in message
 
 
 def test_a_table_with_a_duplicate_key(refused_table, table):
@@ -318,7 +348,7 @@ def test_a_table_with_a_latency_that_is_none(refused_table, table, value):
     lines[3] = re.sub(r",[0-9.]+,1e-05,100", f",{value},1e-05,100", lines[3])
     path.write_text("".join(lines))
     assert refused_table() == (
-        f"{path} line 4: latency_ms must be a finite number above zero; got {value!r}; {AGAIN}"
+        f"{path} line 4: latency_ms must be a finite number above zero; got {value!r}; {again(table)}"
     )
 
 
@@ -338,11 +368,11 @@ def test_a_truncated_table(refused_table, table):
     path = table / "blocks.csv"
     whole = path.read_text()
     path.write_text(whole[:-30])
-    assert refused_table() == f"{path} is cut off: its last line has no end; {AGAIN}"
+    assert refused_table() == f"{path} is cut off: its last line has no end; {again(table)}"
     path.write_text("".join(whole.splitlines(keepends=True)[:-5]))
     assert refused_table() == (
         f"{path} is cut off or misses rows; got '37 rows'; allowed: the 42 rows that device.yaml "
-        f"counts; {AGAIN}"
+        f"counts; {again(table)}"
     )
     path.write_text("")
     assert refused_table().startswith(f"{path} is cut off")
@@ -358,7 +388,7 @@ def test_a_table_without_rows(refused_table, table):
     (table / "blocks.csv").unlink()
     message = refused_table()
     assert message.startswith(f"{table}/blocks.csv cannot be read: ")
-    assert message.endswith(AGAIN)
+    assert message.endswith(again(table))
 
 
 # Images
@@ -591,7 +621,12 @@ def test_export_with_a_checkpoint_of_another_space(refused, nas, checkpoint, tmp
 
 def test_a_checkpoint_for_another_split_of_the_data(refused, quick, checkpoint):
     message = refused(*quick, "--supernet", checkpoint, "--seed", "1")
-    assert message.startswith(f"the supernet {checkpoint} was trained for another data set; got '")
+    assert message.startswith(
+        f"the supernet {checkpoint} was trained for another data set or another split of it; got '"
+    )
+    assert message.endswith(
+        "; try: the --seed it was trained with, or leave --supernet out to train one for this run"
+    )
 
 
 def test_a_truncated_checkpoint(refused, quick, checkpoint):
@@ -612,7 +647,7 @@ def test_a_truncated_checkpoint(refused, quick, checkpoint):
         ({"resolution": 33}, "plan small of mobilenetv1 has no such resolution; got 33; allowed: "),
         ({"resolution": "32"}, "choices is an object and resolution a whole number"),
         ({"plan": "huge"}, "search space mobilenetv1 has no such input plan; got 'huge'; allowed: "),
-        ({"space": "mobilenetv9"}, "no search space has this name; got 'mobilenetv9'; allowed: "),
+        ({"space": "mobilenetv9"}, "no search space has the name in this architecture; got 'mobilenetv9'; allowed: "),
         ({"schema": 2}, "schema version; got '2'; allowed: 1"),
         ({"choices": {"width": 9}}, "width of mobilenetv1 is one of its choices; got 9; allowed: "),
         ({"choices": {}}, "an architecture of mobilenetv1 needs every active choice; got 'none for width'; allowed: "),
@@ -631,6 +666,7 @@ def test_architectures(refused, nas, tmp_path, change, message):
     ("text", "message"),
     [
         ("", " is not JSON: "),
+        ("[]", " holds no architecture; got '[]'; try: nas sample -n 1 --json > arch.json"),
         ("{", " is not JSON: "),
         ("7", "an architecture is one object of `nas sample --json`; got 'int'; allowed: {schema"),
         ("[[]]", "an architecture is one object of `nas sample --json`; got 'list'; allowed: "),

@@ -235,6 +235,33 @@ def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, m
     ).out  # fmt: skip
 
 
+def test_predict_and_export_take_a_space_that_has_no_known_name(nas, tiny, tmp_path, monkeypatch):
+    arch, file = tmp_path / "arch.json", tmp_path / "m.onnx"
+    arch.write_text(nas("sample", "--space", tiny, "--json").out)
+    answer = nas("predict", "--device", "jetson-nano", "--arch", arch)
+    assert answer.code == 2
+    assert answer.err.endswith("; try: --space FILE (a run keeps its own as space.yaml)\n")
+    command = ("--arch", arch, "--space", tiny)
+    [found] = nas("predict", "--device", "jetson-nano", *command, "--json").json()
+    assert found["id"] == json.loads(arch.read_text())[0]["id"]
+    assert nas("export", *command, "--out", file).code == 0
+    other = ("--arch", arch, "--space", "mobilenetv1")
+    assert nas("predict", "--device", "jetson-nano", *other).err.startswith(
+        "nas: an architecture belongs to one space; got 'tiny'"
+    )
+
+
+def test_random_weights_are_named_in_the_file(nas, arch, tmp_path):
+    file = tmp_path / "m.onnx"
+    nas("export", "--arch", arch, "--out", file)
+    metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert metadata["nas.weights"] == "random: good for timing only"
+    assert json.loads(metadata["nas.architecture"]) == json.loads(arch.read_text())[0]
+    nas("export", "--reference", "mobilenetv2/mobilenet_v2", "--out", file)
+    metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
+    assert metadata["nas.reference"] == "mobilenetv2/mobilenet_v2"
+
+
 def test_predict_a_reference(nas):
     name = "mobilenetv3/mobilenet_v3_large"
     [found] = nas("predict", "--device", "jetson-nano", "--reference", name, "--json").json()

@@ -51,6 +51,24 @@ def test_a_port_that_is_taken_is_one_line(nas, finished, monkeypatch):
     )
 
 
+def test_a_host_that_is_none_is_one_line(nas, finished):
+    answer = nas("dashboard", finished, "--host", "no.such.host.invalid")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1] == (
+        "nas: --host is an address of this machine; got 'no.such.host.invalid'; "
+        "allowed: 127.0.0.1, or 0.0.0.0 for all"
+    )
+
+
+def test_a_damaged_journal_is_one_line(nas, served, tmp_path):
+    (tmp_path / "study.journal").write_text("garbage\n")
+    answer = nas("dashboard", tmp_path)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(
+        f"nas: {tmp_path}/study.journal cannot be read as a study: KeyError "
+    )
+
+
 def test_a_run_without_trials_has_nothing_to_show(refused, tmp_path):
     assert refused("dashboard", tmp_path) == (
         f"{tmp_path} has no trials to show yet; allowed: a run folder whose search has begun; "

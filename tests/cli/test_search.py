@@ -1,6 +1,7 @@
 """`nas search` on the terminal: what is printed, and what the same command does again."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +13,19 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def assert_said_finished(answer, folder):
+    """In one line, with the time when it was begun."""
+    begun = RunFolder(Path(folder)).read_run()["started"] if Path(folder).exists() else ""
+    assert answer.err.startswith(f"This run is finished (begun {begun}")
+    assert answer.err.endswith(f"): {folder}\n") and answer.err.count("\n") == 1
+
+
 @pytest.mark.parametrize("options", [[], ["--resume"]])
 def test_the_same_command_prints_the_finished_run(nas, quick, finished, options):
     before = contents(finished)
     answer = nas(*quick, "--out", finished, *options)
     assert answer.code == 0
-    assert answer.err == f"This run is finished: {finished}\n"
+    assert_said_finished(answer, finished)
     front = json.loads((finished / "front.json").read_text())
     assert all(model["id"] in answer.out for model in front["models"])
     assert contents(finished) == before
@@ -44,7 +52,60 @@ def test_a_search_prints_its_front_as_json_alone_and_lands_in_its_default_folder
         "supernet", "search", "finalists",
     ]  # fmt: skip
     again = nas(*quick, "--trials", "4")
-    assert again.err == f"This run is finished: {folder.relative_to(tmp_path / 'work')}\n"
+    assert_said_finished(again, folder.relative_to(tmp_path / "work"))
+
+
+def test_a_finished_run_says_what_changed_since(nas, quick, tiny, tmp_path):
+    space = tmp_path / "own.yaml"
+    space.write_text(Path(tiny).read_text())
+    quick[quick.index(tiny)] = str(space)
+    command = [*quick, "--trials", "4", "--out", tmp_path / "run"]
+    assert nas(*command).code == 0
+    space.write_text(space.read_text().replace("width: [0.5, 1.0]", "width: [0.75, 1.0]"))
+    answer = nas(*command)
+    assert answer.code == 0
+    assert answer.err.splitlines()[1:] == [
+        "nas: the search space changed since then, these are the results of before; "
+        "try: --out OTHER_FOLDER for a new run"
+    ]
+    space.unlink()
+    assert "nas: the search space or latency table changed since then" in nas(*command).err
+
+
+def test_what_a_kill_left_in_the_last_moment_is_removed(nas, quick, tmp_path):
+    command = [*quick, "--trials", "4", "--out", tmp_path / "run"]
+    assert nas(*command).code == 0
+    (tmp_path / "run" / "work").mkdir()
+    assert nas(*command).code == 0
+    assert not (tmp_path / "run" / "work").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"models": [], "recommended": "x"}'])
+def test_a_broken_front_is_made_anew_as_the_message_says(nas, quick, tmp_path, content):
+    command = [*quick, "--trials", "4", "--out", tmp_path / "run"]
+    assert nas(*command).code == 0
+    front = tmp_path / "run" / "front.json"
+    before = front.read_bytes()
+    front.write_text(content)
+    answer = nas(*command)
+    assert answer.code == 2
+    assert answer.err.endswith(
+        f"; try: delete {front}, then the same search with --resume makes it anew\n"
+    )
+    front.unlink()
+    assert nas(*command, "--resume").code == 0
+    assert front.read_bytes() == before
+
+
+def test_own_data_begins_with_the_advice_on_the_budget_and_few_images(nas, quick, make_images):
+    data = make_images({"cat": 40, "dog": 40})
+    quick[quick.index("2.7ms")] = "1s"
+    first, second, *_ = nas(*quick, "--data", data).err.splitlines()
+    assert first.startswith("The budget of 1000 ms binds nothing: ")
+    assert second == (
+        "Only 12 validation images: one of them is 8.3% of accuracy, and models are chosen by "
+        "differences of 0.5%. 200 or more make the choice sound."
+    )
 
 
 def test_the_front_fits_into_80_columns(finished, capsys, monkeypatch):
@@ -67,10 +128,13 @@ def test_the_summary_says_what_was_searched_and_how_much_to_trust_it(finished, c
     front = json.loads((finished / "front.json").read_text())
     assert "tiny on jetson-nano, budget 2.7ms" in text
     assert "estimated" in text
-    assert "Searched 8 architectures on " in text and "images of digits (10 classes); " in text
-    assert "proposals were over the budget and repaired before they cost anything." in text
+    assert "Searched 8 architectures on " in text and "images of digits (10 classes). " in text
+    assert "Proposals over the budget, repaired before they cost anything: " in text
     assert f"Recommended: {front['recommended']}, the fastest within 0.5 points" in text
-    assert "is estimated from published measurements: measure on your board" in text
+    assert (
+        "Latencies of NVIDIA Jetson Nano (Maxwell, 128 CUDA cores, 4 GB) are estimated from "
+        "published measurements of whole networks: measure on your board"
+    ) in text
     assert "Latencies are for fp16; accuracies were measured in fp32 on a CPU." in text
     assert f"nas dashboard {finished}" in text and "report.html" in text
     assert "Run it on a photo (python classify.py photo.jpg):" in text

@@ -41,9 +41,9 @@ def architecture(**choices):
 
 
 @pytest.fixture
-def predictor(make_table, tmp_path):
+def predictor(make_table, tables):
     def make(rows=None, classes=10, space=SPACE, plan="small", **changes):
-        table = make_table(tmp_path / "nuc-onnxruntime", rows or tiny_rows(), **changes)
+        table = make_table(tables / "nuc-onnxruntime", rows or tiny_rows(), **changes)
         return Predictor(table, space, plan, classes)
 
     return make

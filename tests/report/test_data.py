@@ -18,6 +18,7 @@ from nas.report.data import load_report
 from nas.search.front import WITHIN
 from nas.search.run_folder import RunFolder
 from nas.search.study import read_trials
+from nas.space import load_space
 
 Edit = Callable[[Path, Callable[[Any], None]], None]
 NewRun = Callable[..., RunFolder]
@@ -133,6 +134,16 @@ def test_a_space_that_is_gone_leaves_out_the_drawings(run: RunFolder) -> None:
     assert data.notes[0].startswith("The architectures are not drawn: spaces/gone.yaml cannot")
 
 
+def test_the_runs_own_space_draws_where_the_file_is_gone(run: RunFolder) -> None:
+    content = run.read_run()
+    file = load_space("mobilenetv3").file
+    run.write_space(file.model_dump(mode="json", by_alias=True, exclude_none=True))
+    content["settings"]["space"] = "spaces/gone.yaml"
+    run.write_run(content)
+    data = load_report(run.path)
+    assert data.notes == () and data.recommended.stack
+
+
 def test_a_space_that_changed_is_a_note(run: RunFolder, edit: Edit) -> None:
     edit(run.front, lambda front: front["models"][0]["architecture"].update(id="0" * 12))
     data = load_report(run.path)
@@ -153,7 +164,7 @@ def test_an_unfinished_run_has_no_report(run: RunFolder) -> None:
 
 
 def test_an_absent_run_has_no_report(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="holds no finished run; got 'absent'"):
+    with pytest.raises(RunFolderError, match="nothing does not exist"):
         load_report(tmp_path / "nothing")
 
 
@@ -161,7 +172,10 @@ def test_an_absent_run_has_no_report(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda front: front["models"][0].pop("params"), "cannot be read as a run: KeyError"),
-        (lambda front: front.update(recommended="x"), "recommends x, which is none of its models"),
+        (
+            lambda front: front.update(recommended="x"),
+            "recommends none of its models; try: delete .*front.json",
+        ),
         (lambda front: front.update(models=[]), "none of its models"),
     ],
 )

@@ -163,7 +163,9 @@ def test_a_page_without_table_and_space_is_still_a_page(
 
 
 def test_a_folder_without_a_run_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="holds no finished run"):
+    with pytest.raises(
+        RunFolderError, match="nothing does not exist; allowed: a folder that nas search"
+    ):
         write_report(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 

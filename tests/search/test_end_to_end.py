@@ -1,6 +1,7 @@
 """A whole search of a tiny space: the run folder keeps its contract, twice the same."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import nas
 from nas.errors import RunFolderError
 from nas.search.run import run_search
 from nas.search.study import read_trials
+from nas.search.work import default_work
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 SETTINGS = {
@@ -53,7 +55,7 @@ def test_the_folder_holds_what_it_should_and_nothing_else(result, front):
     names = {path.name for path in result.folder.iterdir()} - {".lock"}
     assert names - {"study.journal.lock"} == {
         "run.yaml", "data.json", "study.journal", "front.json", "baselines.json", "models",
-        "report.html", "log.jsonl",
+        "report.html", "log.jsonl", "space.yaml",
     }  # fmt: skip
     ids = {model["id"] for model in front["models"]}
     files = {path.name for path in (result.folder / "models").iterdir()}
@@ -220,6 +222,13 @@ def test_a_finished_run_is_returned_as_it_is(result, resume):
     assert contents(result.folder) == before
 
 
+def test_the_runs_own_space_reads_its_architectures(result, front, space):
+    kept = nas.load_space(result.folder / "space.yaml")
+    assert kept.file == space.file
+    for model in front["models"]:
+        assert kept.from_json(model["architecture"]).id == model["id"]
+
+
 def test_other_settings_do_not_touch_a_finished_run(result):
     before = contents(result.folder)
     with pytest.raises(RunFolderError, match="seed 5 there, 6 now"):
@@ -236,6 +245,22 @@ def test_the_same_seed_gives_the_same_result(result, tmp_path):
         assert other.read_bytes() == model.file.read_bytes()
     trials = [read_trials(r.folder / "study.journal") for r in (result, again)]
     assert trials[0] == trials[1]
+
+
+def test_a_time_limit_takes_the_supernet_that_was_trained_about_as_long(
+    make_settings, tmp_path, listener, monkeypatch
+):
+    def fixed(settings, *rest):
+        return replace(default_work(settings, *rest[:1]), supernet_steps=7, finetune_steps=2)
+
+    monkeypatch.setattr("nas.search.run.limited_work", fixed)
+    trained = make_settings(trials=4, supernet_steps=6)
+    run_search(trained, tmp_path / "first")
+    limited = make_settings(trials=4, supernet_steps=None, time_limit="1h")
+    run = run_search(limited, tmp_path / "second", watcher=listener)
+    assert run.read_run()["work"]["supernet_steps"] == 6
+    assert "supernet" not in listener.stages
+    assert any(text.startswith("Supernet from the cache") for text in listener.said)
 
 
 def test_a_supernet_of_another_run_is_used(result, tmp_path, make_settings, listener):

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from nas.errors import RunFolderError
-from nas.search.run import _check_unchanged, _input_digests
+from nas.search.inputs import input_digests
+from nas.search.run import _check_unchanged
 from nas.search.run_folder import RunFolder
 from nas.space import load_space
 
@@ -14,7 +15,7 @@ def test_an_edited_space_or_table_is_refused(tmp_path):
     (tmp_path / "device.yaml").write_text("name: board")
     table = SimpleNamespace(folder=tmp_path)
     inputs = SimpleNamespace(space=load_space("mobilenetv2"), table=table)
-    content = {"inputs": _input_digests(inputs)}
+    content = {"inputs": input_digests(inputs.space, table)}
     _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
     (tmp_path / "device.yaml").write_text("name: boards")
     with pytest.raises(RunFolderError, match="the latency table changed since .*run was begun"):

@@ -178,5 +178,7 @@ def test_a_line_after_a_cut_off_one_is_whole(run):
 
 
 def test_a_missing_front_says_what_to_do(run):
-    with pytest.raises(RunFolderError, match=r"front\.json cannot be read: .*; try: run the sea"):
+    with pytest.raises(
+        RunFolderError, match=r"front\.json cannot be read: .*; try: delete .*--resume"
+    ):
         run.read_front()

@@ -169,12 +169,25 @@ def test_the_digest_is_the_same_however_a_setting_was_given():
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"budget": "0.02s"}, {"budget": "20ms"}),
+        ({"budget": " 20 ms"}, {"budget": "20000us"}),
+        ({"data": "photos/"}, {"data": "photos"}),
+        ({"data": "./a/../photos"}, {"data": "photos"}),
+    ],
+)
+def test_the_digest_is_the_same_for_what_means_the_same(one, other):
+    assert read_settings(None, {**GIVEN, **one}) == read_settings(None, {**GIVEN, **other})
+
+
+@pytest.mark.parametrize(
     ("device", "budget", "start"),
     [
         ("jetson-nano", "20ms", "jetson-nano-20ms"),
-        ("jetson-nano", " 1.5 s ", "jetson-nano-1.5s"),
-        ("tables/my-board", "800us", "my-board-800us"),
-        ("tables/my-board/", "800us", "my-board-800us"),
+        ("jetson-nano", " 1.5 s ", "jetson-nano-1500ms"),
+        ("tables/my-board", "800us", "my-board-0.8ms"),
+        ("tables/my-board/", "800us", "my-board-0.8ms"),
     ],
 )
 def test_the_default_folder_names_device_and_budget(device, budget, start):

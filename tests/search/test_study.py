@@ -144,9 +144,10 @@ def test_reading_while_another_process_writes_a_line(space, journal):
 
 def test_a_journal_without_the_study_is_refused(journal):
     journal.parent.mkdir()
-    journal.write_bytes(b"")
-    with pytest.raises(RunFolderError, match=r"study\.journal cannot be read as a study: "):
-        read_trials(journal)
+    for content in (b"", b"garbage\n", b"[]\n", b'{"op_code": 77}\n', b"\xff\xfe\n"):
+        journal.write_bytes(content)
+        with pytest.raises(RunFolderError, match=r"study\.journal cannot be read as a study: "):
+            read_trials(journal)
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from nas.search import supernets
 from nas.search.supernets import (
     SupernetJob,
     load_given,
+    longest_finished,
     read_given,
     steps_left,
     train_or_load,
@@ -57,6 +58,22 @@ def test_the_second_run_takes_it_from_the_cache(make_job, listener, monkeypatch)
     assert_same(weights(first), weights(second))
     assert listener.said == [f"Supernet from the cache: {path}"]
     assert listener.stages == []
+
+
+def test_a_longer_trained_one_is_found_where_nothing_else_differs(make_job):
+    assert longest_finished(make_job()) is None
+    for job in (make_job(steps=3), make_job(steps=4), make_job(steps=9, seed=1)):
+        train_or_load(job, Silent())
+    (cache_folder() / "supernets" / "broken.safetensors").write_bytes(b"no supernet")
+    assert longest_finished(make_job()) == 4
+    assert longest_finished(make_job(threads=2)) is None
+
+
+def test_an_unfinished_one_is_not_offered(make_job, monkeypatch):
+    monkeypatch.setattr(supernets, "SAVE_EVERY_S", -1.0)
+    with pytest.raises(Stop):
+        train_or_load(make_job(), StopAfter(4))
+    assert longest_finished(make_job()) is None
 
 
 def test_everything_that_makes_it_another_one_has_a_file_of_its_own(make_job, tmp_path):
@@ -162,7 +179,9 @@ def test_a_file_for_other_data_is_refused(make_job):
     path = train_or_load(make_job(), Silent())
     other = load_dataset(None, 1, resolutions=(16, 20))
     message = refused(make_job(dataset=other), path)
-    assert message.startswith(f"the supernet {path} was trained for another data set; got 'digits ")
+    assert message.startswith(
+        f"the supernet {path} was trained for another data set or another split of it; got 'digits "
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no supernet", b"\x10" + b"\0" * 40])

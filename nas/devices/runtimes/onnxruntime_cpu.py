@@ -44,5 +44,5 @@ def cpu_session(model: bytes | str, threads: int) -> onnxruntime.InferenceSessio
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as cause:  # noqa: BLE001  (onnxruntime's exceptions share no base class)
+    except Exception as cause:  # onnxruntime's exceptions share no base class
         raise MeasurementError(f"onnxruntime refuses the model: {cause}") from cause
