@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> None:
         commands,
         "export",
         "write an architecture as a static batch-1 ONNX file",
-        "nas sample -n 1 --json > arch.json && nas export --arch arch.json --out model.onnx",
+        "nas sample --json > arch.json && nas export --arch arch.json --out model.onnx",
     )
     add_network_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
