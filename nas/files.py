@@ -62,7 +62,7 @@ def map_disk_error(error: OSError, path: Path) -> DiskFullError | RunFolderError
     return RunFolderError(
         f"{path} cannot be written: {error.strerror or error}",
         allowed="a folder that this user may write",
-        do="--out OTHER_FOLDER",
+        do="another --out",
     )
 
 

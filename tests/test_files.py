@@ -128,7 +128,7 @@ def test_a_place_that_is_a_file_cannot_be_written(tmp_path):
         write_text(tmp_path / "taken" / "file.txt", "x")
     assert str(caught.value) == (
         f"{tmp_path / 'taken' / 'file.txt'} cannot be written: File exists; "
-        "allowed: a folder that this user may write; try: --out OTHER_FOLDER"
+        "allowed: a folder that this user may write; try: another --out"
     )
     assert caught.value.exit_code == 2
 

@@ -94,7 +94,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except (SafetensorError, OSError) as cause:
         raise CheckpointError(
             f"{path} cannot be read as a supernet: {cause}",
-            do="leave --supernet out to train a new one",
+            do="leave --supernet out, or give another file",
         ) from cause
 
 
@@ -119,7 +119,7 @@ def check_belongs(path: Path, checkpoint: Checkpoint, expected: Mapping[str, Any
                 got=str(found),
                 allowed=str(wanted),
                 do=("the --seed it was trained with, or " if same_data else "")
-                + "leave --supernet out to train one for this run",
+                + "leave --supernet out, or give one that was trained for this",
             )
 
 

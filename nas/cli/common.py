@@ -60,7 +60,9 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Ways to name a network: an architecture object, or a published reference."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--arch", metavar="FILE", help="architecture object of nas sample --json ('-': stdin)"
+        "--arch",
+        metavar="FILE",
+        help="from nas sample --json ('-': stdin), or a run's models/<id>.json",
     )
     which.add_argument(
         "--reference", metavar="SPACE/NAME", help="published network, as nas spaces show lists them"
@@ -99,6 +101,8 @@ def read_architectures(
             f"{path} is not JSON: {cause}", do="nas sample -n 1 --json > arch.json"
         ) from cause
     items = content if isinstance(content, list) else [content]
+    if isinstance(content, dict) and isinstance(content.get("models"), list):
+        items = content["models"]  # front.json
     if not items:
         raise ArchitectureError(
             f"{path} holds no architecture", got="[]", do="nas sample -n 1 --json > arch.json"
@@ -109,11 +113,14 @@ def read_architectures(
 def _architecture(value: Any, space_file: str | None) -> tuple[SearchSpace, Architecture]:
     from nas.space import load_space, space_names
 
+    if isinstance(value, dict) and isinstance(value.get("architecture"), dict):
+        value = value["architecture"]  # a model's entry in front.json, or models/<id>.json
     if not isinstance(value, dict) or not isinstance(value.get("space"), str):
         raise ArchitectureError(
             "an architecture is one object of `nas sample --json`",
             got=type(value).__name__,
-            allowed="{schema, space, plan, resolution, choices, id}",
+            allowed="{schema, space, plan, resolution, choices, id}, or a run's front.json or "
+            "models/<id>.json",
         )
     known = space_names()
     if space_file is None and value["space"] not in known:
@@ -128,7 +135,9 @@ def _architecture(value: Any, space_file: str | None) -> tuple[SearchSpace, Arch
     return space, space.from_json(value)
 
 
-def read_reference(text: str, classes: int | None) -> tuple[SearchSpace, str, Network]:
+def read_reference(
+    text: str, classes: int | None, space_file: str | None = None
+) -> tuple[SearchSpace, str, Network]:
     """A space, the name of a reference in it, and the network.
 
     Raises:
@@ -136,12 +145,15 @@ def read_reference(text: str, classes: int | None) -> tuple[SearchSpace, str, Ne
     """
     from nas.space import load_space
 
+    if space_file is not None:
+        raise OptionError("--space goes with --arch", got="--reference", do="leave --space out")
     space_name, slash, name = text.rpartition("/")
     if not slash:
         raise OptionError(
             "--reference names a space and a network in it",
             got=text,
             allowed="SPACE/NAME such as mobilenetv3/mobilenet_v3_large",
+            do="nas spaces show SPACE",
         )
     space = load_space(space_name)
     return space, name, space.reference(name, classes)

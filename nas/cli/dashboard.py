@@ -36,9 +36,11 @@ def port(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    from nas.search.run_folder import RunFolder
+    from nas.search.run_folder import RunFolder, check_run
 
-    journal = RunFolder(Path(options.folder)).journal
+    run_folder = RunFolder(Path(options.folder))
+    check_run(run_folder)
+    journal = run_folder.journal
     if not journal.is_file():
         raise RunFolderError(
             f"{options.folder} has no trials to show yet",

@@ -59,7 +59,11 @@ def run(options: argparse.Namespace) -> int:
         export = load_table(options.device).device.export
         target = GraphTarget(export.opset, export.ir_version, export.hardswish)
     if options.out.is_dir():
-        raise OptionError("--out names a file", got=str(options.out))
+        raise OptionError(
+            "--out names a file", got=str(options.out), allowed="a file", do="--out model.onnx"
+        )
+    if options.data is not None and options.supernet is None:
+        raise OptionError("--data goes with --supernet", got="no --supernet", do="add --supernet")
     model, metadata = _model(options)
     write_onnx(options.out, model.network, folded_weights(model), target, metadata)
     if options.supernet is None:
@@ -86,13 +90,15 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
     if options.reference is not None:
         if options.supernet is not None:
             raise OptionError("a reference is not part of a supernet", do="leave --supernet out")
-        _, _, network = read_reference(options.reference, options.classes)
+        _, _, network = read_reference(options.reference, options.classes, options.space)
         metadata = {"nas.reference": options.reference, **RANDOM}
         return build_model(network, options.seed).eval(), metadata
     found = read_architectures(options.arch, options.space)
     if len(found) != 1:
         raise ArchitectureError(
-            "nas export takes one architecture", got=f"{len(found)} in the file"
+            "nas export takes one architecture",
+            got=f"{len(found)} in the file",
+            do="a file with one, such as a run's models/<id>.json",
         )
     space, architecture = found[0]
     if options.supernet is not None:

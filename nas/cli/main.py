@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from nas.cli import dashboard, devices, export, predict, profile, report, sample, search, spaces
 from nas.errors import NasError, OptionError
@@ -26,6 +26,7 @@ against latency, as checked ONNX files.
   nas search --device jetson-nano --budget 20ms --data photos/
       on your own images
 """
+UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP, errno.ENOTDIR)
 COMMANDS = (search, profile, predict, export, sample, devices, spaces, report, dashboard)
 
 
@@ -43,17 +44,28 @@ class Parser(argparse.ArgumentParser):
         Raises:
             OptionError: Always.
         """
-        raise OptionError(message + self._suggestion(message), do=f"{self.prog} --help")
+        parser = self._of_command(message)
+        raise OptionError(message + parser._suggestion(message), do=f"{parser.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Remember what came, to say afterwards which command it was for."""
+        self._given = list(args or ())
+        return super().parse_known_args(args, namespace)
+
+    def _of_command(self, message: str) -> Parser:
+        """What is left over is reported by the first parser, but was meant for a command's."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and "unrecognized" in message:
+                for given in self._given:
+                    if given in action.choices:
+                        return cast(Parser, action.choices[given])
+        return self
 
     def _suggestion(self, message: str) -> str:
         if not message.startswith("unrecognized arguments: "):
             return ""
         given = message.split()[2].partition("=")[0]
         known = [option for action in self._actions for option in action.option_strings]
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for parser in action.choices.values():
-                    known += [o for a in parser._actions for o in a.option_strings]
         close = difflib.get_close_matches(given, known, n=1)
         return f" (did you mean {close[0]}?)" if close else ""
 
@@ -94,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     spin_briefly()
     try:
-        options = build_parser().parse_args(arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        _refuse_empty(given)
+        options = build_parser().parse_args(given)
         return int(options.run(options))
     except NasError as error:
         print(f"nas: {error}", file=sys.stderr)
@@ -107,11 +121,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mapped = map_disk_error(error, Path(error.filename or "a file"))
             print(f"nas: {mapped}", file=sys.stderr)
             return mapped.exit_code
+        if error.errno in UNUSABLE and error.filename is not None:
+            print(
+                f"nas: {_short(error.filename)} cannot be used: {error.strerror}", file=sys.stderr
+            )
+            return 2
         if not isinstance(error, BrokenPipeError):
             raise
         # The reader of our output has gone (as `| head` does): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty value is a shell variable that was not set, and never meant: `--out "$OUT"`.
+
+    Raises:
+        OptionError: There is one.
+    """
+    for before, value in zip(["nas", *arguments], arguments, strict=False):
+        if value == "" or (value.startswith("--") and value.endswith("=")):
+            raise OptionError(
+                "a value is not empty", got=f"{value or before} ''", do="give a value"
+            )
+
+
+def _short(path: object) -> str:
+    text = str(path)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
 if __name__ == "__main__":

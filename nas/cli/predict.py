@@ -66,7 +66,7 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Pre
     from nas.space.space import DEFAULT_CLASSES
 
     if options.reference is not None:
-        space, name, network = read_reference(options.reference, options.classes)
+        space, name, network = read_reference(options.reference, options.classes, options.space)
         # References are written for large images; no plan has their exact strides.
         plan = "large" if "large" in space.plans else space.plans[0]
         return [(name, Predictor(table, space, plan, network.classes).network(network))]

@@ -13,6 +13,7 @@ from nas.errors import OptionError
 
 if TYPE_CHECKING:
     from nas.latency.table import LatencyTable
+    from nas.space import SearchSpace
 
 
 def add_parser(commands: Any) -> None:
@@ -53,11 +54,12 @@ def run(options: argparse.Namespace) -> int:
     from nas.files import data_folder
     from nas.space import load_space
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", options.device):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{,99}", options.device):
         raise OptionError(
             "a device's name is its folder's: hardware-runtime[-threads]",
             got=options.device,
-            allowed="lower-case letters, digits, '.', '_', '-'",
+            allowed="at most 100 lower-case letters, digits, '.', '_', '-'",
+            do="--device my-device",
         )
     space = load_space(options.space)
     plan = options.plan or space.plans[0]
@@ -72,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     )
     out = options.out or data_folder() / "latency_tables"
     for name in (options.device, *options.alias):
-        _check_free(name, out)
+        _check_free(name, out / options.device)
     runtime = OnnxRuntimeCpu(options.threads)
     try:
         with TerminalWatcher() as watcher:
@@ -82,12 +84,12 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from there.", file=sys.stderr)
         raise
-    _print(table, space.name, plan)
+    _print(table, space, plan)
     return 0
 
 
-def _check_free(name: str, out: Path) -> None:
-    """Refuse a name that would hide a table measured on another machine.
+def _check_free(name: str, folder: Path) -> None:
+    """Refuse a name that would hide another measured table than the one in `folder`.
 
     Raises:
         OptionError: It would. An estimate may be replaced by a measurement.
@@ -99,7 +101,7 @@ def _check_free(name: str, out: Path) -> None:
         table = load_table(name)
     except (OptionError, TableError):
         return
-    if table.folder.parent.resolve() == out.resolve() or table.provenance == "estimated":
+    if table.folder.resolve() == folder.resolve() or table.provenance == "estimated":
         return
     raise OptionError(
         "a device's name or alias is not that of another measured table",
@@ -109,8 +111,8 @@ def _check_free(name: str, out: Path) -> None:
     )
 
 
-def _print(table: LatencyTable, space: str, plan: str) -> None:
-    found = table.calibration(space, plan, table.device.precision)
+def _print(table: LatencyTable, space: SearchSpace, plan: str) -> None:
+    found = table.calibration(space.name, plan, table.device.precision)
     assert found is not None
     held = found.certificate
     print(
@@ -120,5 +122,5 @@ def _print(table: LatencyTable, space: str, plan: str) -> None:
         f"correlation {held.rank_correlation:.3f}, {held.coverage:.0%} under the upper bound "
         f"(prediction x {found.upper_factor:.3f}); two measurements differ by "
         f"{held.repeat_difference:.1%}.\n"
-        f"nas search --device {table.name} --space {space} --budget ..."
+        f"nas search --device {table.name} {space.option} --budget ..."
     )

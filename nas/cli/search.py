@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, positive, print_json, seed
+from nas.cli.common import command_parser, positive, print_json, seed, whole
 
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
@@ -34,15 +34,15 @@ def add_parser(commands: Any) -> None:
     add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
     add("--space", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
-    add("--trials", type=positive, help="distinct architectures to score (64)")
-    add("--finalists", type=positive, help="models to fine-tune and export, at most (8)")
+    add("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
+    add("--finalists", type=whole(1, 1000), help="models to fine-tune and export, at most (8)")
     add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
     add("--seed", type=seed, help="of everything random (0)")
     add("--sampler", choices=["nsga2", "random"], help="what proposes architectures (nsga2)")
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     add("--supernet-steps", type=positive, help="training steps of the supernet")
     add("--finetune-steps", type=positive, help="training steps of each finalist")
-    add("--threads", type=positive, help="for training and scoring (default: all cores)")
+    add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
     add("--config", metavar="FILE", help="settings as YAML; options override them")
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, {name: getattr(options, name) for name in SETTINGS})
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
+    if state == "absent" and options.resume:
+        print(f"Nothing to resume in {folder.path}: this run begins there.", file=sys.stderr)
     if state == "finished":
         _say_finished(folder, settings)
         shutil.rmtree(folder.work, ignore_errors=True)  # left by a kill in the last moment
@@ -86,9 +88,17 @@ def _say_finished(folder: RunFolder, settings: SearchSettings) -> None:
         f"This run is finished (begun {content['started']}{unseen}): {folder.path}",
         file=sys.stderr,
     )
+    for model in folder.read_front()["models"]:
+        file = folder.path / str(model["files"]["onnx"])
+        if not file.is_file():
+            print(
+                f"nas: {file} is gone; try: delete {folder.front}, then the same command with "
+                "--resume makes it anew",
+                file=sys.stderr,
+            )
     for what in changed_inputs(content):
         print(
-            f"nas: the {what} changed since then, these are the results of before; "
+            f"nas: {what} since then, these are the results of before; "
             "try: --out OTHER_FOLDER for a new run",
             file=sys.stderr,
         )

@@ -27,6 +27,10 @@ def run(options: argparse.Namespace) -> int:
     from nas.errors import OptionError
     from nas.space import load_space, space_names
 
+    if options.action == "list" and options.name is not None:
+        raise OptionError(
+            "nas spaces list takes no name", got=options.name, do="nas spaces show NAME"
+        )
     if options.action == "list":
         facts = [describe(load_space(name)) for name in sorted(space_names())]
         return print_json(facts) if options.json else _print_list(facts)

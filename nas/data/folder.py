@@ -57,6 +57,7 @@ def _open(path: Path) -> tuple[Path, str]:
             "data are a folder or an archive",
             got=str(path),
             allowed=f"a folder, or a file ending in {', '.join(ARCHIVE_SUFFIXES)}",
+            do="pack the images' folder, or give the folder itself",
         )
     return extract(path), archive_name(path)
 
@@ -136,7 +137,9 @@ def _classes(root: Path, folder: Path, where: str) -> _Classes:
     if not found:
         loose = any(_is_image(entry.name) for entry in folder.iterdir())
         got = "images that are in no class folder" if loose else "no images at all"
-        raise DataError(f"{where} holds one folder per class", got=got, allowed=LAYOUTS)
+        raise DataError(
+            f"{where} holds one folder per class", got=got, allowed=LAYOUTS, do="check --data"
+        )
     for name, items in found.items():
         if not items:
             raise DataError(

@@ -125,13 +125,15 @@ class Predictor:
 
     def _profile_command(self, resolution: int, block: Block | None = None) -> str:
         device = profile_option(self.table.name, self.table.folder)
-        command = f"nas profile {device} --space {self.space.name}"
+        command = f"nas profile {device} {self.space.option}"
         command += f" --plan {self.plan}"
         found = self.table.calibration(self.space.name, self.plan, self.table.device.precision)
         if found is not None and resolution not in found.resolutions:
             command += f" --resolution {resolution}"
         if block is not None and block.op == "classifier":
             command += f" --classes {block.out_channels}"
+        if self.table.name not in device:
+            command += f", then {device} here too"
         return command
 
 

@@ -26,6 +26,7 @@ from nas.documents import Section, read_yaml
 from nas.errors import OptionError, SpaceError, TableError
 from nas.files import data_folder, search_folders, shipped_folder, write_text
 from nas.latency.roofline import BYTES, Roofline
+from nas.space import space_names
 from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
 
 KIND = "latency_tables"
@@ -300,8 +301,12 @@ def _read_device(folder: Path) -> DeviceFile:
         raise TableError(
             f"{folder} is not a latency table: it has no device.yaml", do="nas devices"
         )
-    device = read_yaml(path, DeviceFile, TableError)
-    return device
+    try:
+        return read_yaml(path, DeviceFile, TableError)
+    except TableError as error:
+        raise TableError(
+            str(error), do=f"mend that file, or {_remove(folder)} and profile the device again"
+        ) from error
 
 
 def _parse_rows(text: str, path: Path, device: DeviceFile) -> dict[BlockKey, Row]:
@@ -371,8 +376,16 @@ def _parse_row(
 
 
 def _again(device: DeviceFile, path: Path) -> str:
-    spaces = [f"--space {c.space} --plan {c.plan}" for c in device.calibrations[:1]]
-    return " ".join(["nas profile", profile_option(device.name, path.parent), *spaces])
+    """What to do about a damaged table: profiling does not extend one that cannot be read."""
+    command = f"nas profile {profile_option(device.name, path.parent)}"
+    for found in device.calibrations[:1]:
+        known = found.space in space_names()
+        command += f" --space {found.space if known else f'{found.space}.yaml'} --plan {found.plan}"
+    return f"{_remove(path.parent)}, then {command}"
+
+
+def _remove(folder: Path) -> str:
+    return f"rm -r {shlex.quote(str(folder))}"
 
 
 def _row_order(key: BlockKey) -> tuple[object, ...]:

@@ -72,7 +72,11 @@ def _load(run: RunFolder) -> ReportData:
         finalists=finalists,
         baselines=baselines,
         table=_table_facts(drawing.table, facts),
-        notes=(*drawing.notes, *_changes(front["models"], drawing)),
+        notes=(
+            *drawing.notes,
+            *_changes(front["models"], drawing),
+            *_missing(run, front["models"]),
+        ),
     )
 
 
@@ -236,6 +240,13 @@ def _changes(entries: Sequence[dict[str, Any]], drawing: _Drawing) -> list[str]:
         return [changed]
     before_ms = entries[0]["latency_ms"][facts.device]["predicted"]
     return [changed] if abs(now.predicted_ms - before_ms) > CHANGED * before_ms else []
+
+
+def _missing(run: RunFolder, entries: Sequence[dict[str, Any]]) -> list[str]:
+    """What of the run's files is gone."""
+    files = [run.journal, *(run.path / str(entry["files"]["onnx"]) for entry in entries)]
+    gone = ", ".join(file.name for file in files if not file.is_file())
+    return [f"Gone from the run's folder, so not shown or not usable: {gone}"] if gone else []
 
 
 def _table_facts(table: LatencyTable | None, facts: RunFacts) -> TableFacts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.errors import InputError
@@ -14,24 +14,39 @@ from nas.space import SearchSpace, load_space
 
 def input_digests(space: SearchSpace, table: LatencyTable) -> dict[str, str]:
     """Hashes of the space and of the table: a run goes on only with what it was begun with."""
+    return {"search space": space_digest(space), "latency table": table_digest(table)}
+
+
+def space_digest(space: SearchSpace) -> str:
+    """Of what the file says, not of how it is written."""
     text = json.dumps(space.file.model_dump(mode="json", by_alias=True), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def table_digest(table: LatencyTable) -> str:
+    """Of the table's files."""
     files = sorted(table.folder.glob("*.yaml")) + sorted(table.folder.glob("*.csv"))
-    content = b"".join(file.read_bytes() for file in files)
-    return {
-        "search space": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "latency table": hashlib.sha256(content).hexdigest()[:16],
-    }
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def changed_inputs(run: Mapping[str, Any]) -> list[str]:
-    """Which of space and table are not what a run was begun with, or are gone.
+    """What to say of a space or table that is not what a run was begun with: "the ... changed".
 
     Args:
         run: Content of its `run.yaml`.
     """
     settings, begun = run["settings"], run.get("inputs", {})
+    found = {"search space": _now(space_digest, load_space, settings["space"])}
+    found["latency table"] = _now(table_digest, load_table, settings["device"])
+    return [
+        f"the {what} {'changed' if now else 'is gone or broken'}"
+        for what, now in found.items()
+        if begun.get(what) != now
+    ]
+
+
+def _now(digest: Callable[[Any], str], load: Callable[[str], Any], name: str) -> str | None:
     try:
-        now = input_digests(load_space(settings["space"]), load_table(settings["device"]))
+        return digest(load(name))
     except InputError:
-        return ["search space or latency table"]
-    return [what for what, digest in now.items() if begun.get(what) != digest]
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shlex
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from nas.accuracy.finetune import FinetuneSettings
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings
 from nas.data import Dataset, Progress, decode, manifest, scan
-from nas.errors import RunFolderError
+from nas.errors import OptionError, RunFolderError, SpaceError
 from nas.export.graph import GraphTarget
 from nas.files import write_json
 from nas.latency.predict import Predictor
@@ -58,6 +59,7 @@ from nas.space.architecture import Architecture
 
 SMALL_IMAGES = 80
 SLOW_S = 2.0
+LATE = 1.25
 ENOUGH = 0.8
 """Share of the steps that fit into a time limit from which a cached supernet is used."""
 PACKAGES = ("nas", "torch", "onnx", "onnxruntime", "optuna", "numpy")
@@ -114,7 +116,7 @@ class Inputs:
 def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Inputs:
     """Read and check all inputs; the first thing said is whether the budget binds."""
     begun = run.read_run() if run.run_file.exists() else {}
-    space = load_space(settings.space)
+    space = _space(run, settings, watcher)
     table = load_table(settings.device)
     path = None if settings.data is None else Path(settings.data)
     index = scan(path, settings.seed, progress=_if_slow(watcher.progress))
@@ -132,6 +134,17 @@ def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Input
     _warn_of_few_images(len(index.validation.labels), watcher)
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
     return Inputs(settings, space, plan, table, dataset, predictor, found, threads)
+
+
+def _space(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> SearchSpace:
+    """The space; where its file is gone, the copy of the run that is continued."""
+    try:
+        return load_space(settings.space)
+    except (OptionError, SpaceError):
+        if Path(settings.space).exists() or not run.space.exists():
+            raise
+    watcher.say(f"{settings.space} is gone: the run goes on with its own copy, {run.space}")
+    return load_space(run.space)
 
 
 def _if_slow(progress: Progress) -> Progress:
@@ -218,23 +231,37 @@ def _fix_work(
     else:
         work = limited_work(settings, dataset, speeds, limit_s, models)
         if settings.supernet_steps is None:
-            work = _with_cached_supernet(_supernet_job(inputs, supernet, dataset, work), work)
+            job = _supernet_job(inputs, supernet, dataset, work)
+            work = _with_cached_supernet(job, work, watcher)
     job = _supernet_job(inputs, supernet, dataset, work)
     left = steps_left(job, settings.supernet)
-    watcher.say(f"This takes {estimate(work, speeds, dataset, settings.trials, models, left)}")
+    expected = estimate(work, speeds, dataset, settings.trials, models, left)
+    watcher.say(f"This takes {expected}")
+    if limit_s is not None and expected.total > LATE * limit_s:
+        watcher.say(
+            f"That is more than --time-limit {settings.time_limit}: fewer --trials and --finalists "
+            "take less."
+        )
     run.write_run(_run_content(inputs, dataset, work))
     _write_sources(run, inputs, dataset)
     return work
 
 
-def _with_cached_supernet(job: SupernetJob, work: Work) -> Work:
+def _with_cached_supernet(job: SupernetJob, work: Work, watcher: Watcher) -> Work:
     """`work` with the steps of a finished supernet, where one was trained about as long.
 
     The steps that fit into a time limit differ a little with every timing: without this, no two
     runs with a limit would share a supernet.
     """
-    steps = longest_finished(job)
-    if steps is None or steps < ENOUGH * work.supernet_steps:
+    found = longest_finished(job)
+    if found is None:
+        return work
+    steps, path = found
+    if steps < ENOUGH * work.supernet_steps:
+        watcher.say(
+            f"The cached supernet of {steps} steps is passed over: this limit allows "
+            f"{work.supernet_steps}. --supernet {shlex.quote(str(path))} uses it."
+        )
         return work
     return replace(work, supernet_steps=steps)
 

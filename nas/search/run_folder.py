@@ -201,7 +201,23 @@ class RunFolder:
         return RunFolderError(
             f"{self.run_file} cannot be read as a run: {reason}",
             allowed="a folder that nas search made",
+            do="another --out for a new run",
         )
+
+
+def check_run(run: RunFolder) -> None:
+    """Refuse a folder to read from that is no run's.
+
+    Raises:
+        RunFolderError: There is no run in it.
+    """
+    if not run.run_file.is_file():
+        raise RunFolderError(
+            f"{run.path} is not the folder of a run" if run.path.exists()
+            else f"{run.path} does not exist",
+            allowed="a folder that nas search made, which has a run.yaml",
+            do="the folder that nas search printed, by default one in runs/",
+        )  # fmt: skip
 
 
 def check_finished(run: RunFolder) -> None:
@@ -210,13 +226,7 @@ def check_finished(run: RunFolder) -> None:
     Raises:
         RunFolderError: There is no run in it, or it is not finished.
     """
-    if not run.run_file.is_file():
-        raise RunFolderError(
-            f"{run.path} is not the folder of a run" if run.path.exists()
-            else f"{run.path} does not exist",
-            allowed="a folder that nas search made, which has a run.yaml",
-            do="ls runs",
-        )  # fmt: skip
+    check_run(run)
     if not run.front.is_file():
         folder = shlex.quote(str(run.path))
         raise RunFolderError(

@@ -84,7 +84,7 @@ class SearchSettings(Section):
 
     def default_folder(self) -> Path:
         """`runs/<device>-<budget>-<digest>` in the working folder."""
-        device = Path(self.device).name
+        device = Path(self.device).name[:80]
         budget = "".join(self.budget.split())
         return Path("runs") / f"{device}-{budget}-{self.digest}"
 
@@ -146,6 +146,7 @@ def find_config(name: str) -> Path:
         raise OptionError(
             "no configuration has this name",
             got=name,
-            allowed=", ".join(sorted(known)) or "a path",
+            allowed=", ".join([*sorted(known), "or the path of a file"]),
+            do="check the path",
         )
     return known[stem]

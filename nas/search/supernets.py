@@ -74,15 +74,15 @@ def steps_left(job: SupernetJob, given: str | None) -> int:
     return job.settings.steps - done
 
 
-def longest_finished(job: SupernetJob) -> int | None:
-    """Steps of the longest-trained finished supernet in the cache that differs in nothing else."""
+def longest_finished(job: SupernetJob) -> tuple[int, Path] | None:
+    """Steps and file of the longest-trained finished supernet that differs in nothing else."""
     wanted = _but_steps(job.belongs_to)
     found = []
     for path in job.path.parent.glob("*.safetensors"):
         with contextlib.suppress(CheckpointError):
             step, belongs_to = read_step(path)
             if _but_steps(belongs_to) == wanted and belongs_to["settings"]["steps"] == step:
-                found.append(step)
+                found.append((step, path))
     return max(found, default=None)
 
 
@@ -113,7 +113,12 @@ def read_given(path: Path, subject: dict[str, Any]) -> Checkpoint:
         CheckpointError: It cannot be read, or belongs to another space, plan or data set.
     """
     if not path.is_file():
-        raise CheckpointError("--supernet names a file", got=str(path), allowed="a supernet file")
+        raise CheckpointError(
+            "--supernet names a file",
+            got=str(path),
+            allowed="a supernet file",
+            do="leave --supernet out, or look into the cache folder's supernets/",
+        )
     checkpoint = load_checkpoint(path)
     check_belongs(path, checkpoint, subject)
     return checkpoint

@@ -32,6 +32,7 @@ SUPERNET_EPOCHS = 30
 FINETUNE_EPOCHS = 3
 RECALIBRATION_IMAGES = 1024
 MIN_VALIDATION_IMAGES = 500
+MAX_STEPS = 10_000_000
 SUPERNET_SHARE, SCORING_SHARE, FINALISTS_SHARE = 0.60, 0.15, 0.20
 
 
@@ -101,10 +102,11 @@ def limited_work(
     )
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     finetuning = FINALISTS_SHARE * limit_s / models - checked * speeds.file_image
-    supernet = round(SUPERNET_SHARE * limit_s / speeds.supernet_step)
+    supernet = min(MAX_STEPS, round(SUPERNET_SHARE * limit_s / speeds.supernet_step))
     return Work(
         supernet_steps=settings.supernet_steps or max(10, supernet),
-        finetune_steps=settings.finetune_steps or max(5, round(finetuning / speeds.finetune_step)),
+        finetune_steps=settings.finetune_steps
+        or min(MAX_STEPS, max(5, round(finetuning / speeds.finetune_step))),
         batch_size=BATCH_SIZE,
         recalibration_images=recalibration,
         validation_images=validation,
@@ -148,15 +150,17 @@ def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
     settings = SupernetSettings(steps=1, batch_size=BATCH_SIZE, seed=seed)
     trainer = SupernetTrainer(supernet, dataset, settings)
     middle = middle_baseline(supernet)
-    images = min(512, len(dataset.validation.labels))
-    evaluator = SupernetEvaluator(supernet, dataset, 128, images)
+    # As many images as a trial takes: what a trial costs beside its images is not counted twice.
+    images = min(RECALIBRATION_IMAGES, len(dataset.validation.labels))
+    recalibration = min(RECALIBRATION_IMAGES, len(dataset.train.labels))
+    evaluator = SupernetEvaluator(supernet, dataset, recalibration, images)
     steps = iter(range(1_000_000))
     step_s = _seconds(lambda: trainer.backward(next(steps)), repeats=5)
     supernet.zero_grad(set_to_none=True)
-    score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=3)
+    score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=1)
     finetune_s = _seconds(lambda: _finetune_step(supernet, dataset, middle), repeats=3)
     supernet.zero_grad(set_to_none=True)
-    score_image_s = score_s / (images + 192)
+    score_image_s = score_s / (images + 1.5 * recalibration)
     file_image_s = _file_image_s(supernet.space.network(middle, supernet.classes))
     return Speeds(step_s, score_image_s, finetune_s, file_image_s + score_image_s)
 

@@ -31,7 +31,7 @@ def load_space(name: str | Path) -> SearchSpace:
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")) or "/" in text:
-        return _read(Path(text))
+        return _read(Path(text), Path(text))
     known = space_names()
     if text not in known:
         raise OptionError(
@@ -50,7 +50,7 @@ def load_space(name: str | Path) -> SearchSpace:
     return space
 
 
-def _read(path: Path) -> SearchSpace:
-    space = SearchSpace(read_yaml(path, SpaceFile, SpaceError))
+def _read(path: Path, named: Path | None = None) -> SearchSpace:
+    space = SearchSpace(read_yaml(path, SpaceFile, SpaceError), named)
     space.check()
     return space

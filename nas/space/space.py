@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from nas.errors import ArchitectureError, OptionError
@@ -27,9 +29,20 @@ class Dimension:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A search space as read from its file. Make one with `load_space`."""
+    """A search space as read from its file. Make one with `load_space`.
+
+    Attributes:
+        file: What it says.
+        path: The file, where the space was named by its path: its name alone would not find it.
+    """
 
     file: SpaceFile
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def option(self) -> str:
+        """How commands name it: `--space NAME`, or the path of its file."""
+        return f"--space {shlex.quote(str(self.path or self.name))}"
 
     @property
     def name(self) -> str:

@@ -84,9 +84,9 @@ SEARCH = ["search", "--device", "jetson-nano", "--budget", "20ms"]
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ([*SEARCH, "--trials", "0"], "argument --trials: a whole number from 1 to 10000000 is needed, got '0'"),
-        ([*SEARCH, "--trials", "many"], "argument --trials: a whole number from 1 to 10000000 is needed, got 'many'"),
-        ([*SEARCH, "--finalists", "-1"], "argument --finalists: a whole number from 1 to 10000000 is needed, got '-1'"),
+        ([*SEARCH, "--trials", "0"], "argument --trials: a whole number from 1 to 1000000 is needed, got '0'"),
+        ([*SEARCH, "--trials", "many"], "argument --trials: a whole number from 1 to 1000000 is needed, got 'many'"),
+        ([*SEARCH, "--finalists", "-1"], "argument --finalists: a whole number from 1 to 1000 is needed, got '-1'"),
         ([*SEARCH, "--supernet-steps", "1.5"], "argument --supernet-steps: a whole number from 1 to 10000000 is needed, got '1.5'"),
         ([*SEARCH, "--seed", "-1"], "argument --seed: a whole number from 0 to 2147483647 is needed, got '-1'"),
         ([*SEARCH, "--seed", str(10**30)], f"argument --seed: a whole number from 0 to 2147483647 is needed, got '{10**30}'"),
@@ -98,6 +98,48 @@ SEARCH = ["search", "--device", "jetson-nano", "--budget", "20ms"]
 )  # fmt: skip
 def test_option_values_that_are_no_such_numbers(refused, command, message):
     assert refused(*command) == f"{message}; try: nas {command[0]} --help"
+
+
+@pytest.mark.parametrize(
+    ("command", "got"),
+    [
+        (["search", "--device", "", "--budget", "20ms"], "--device"),
+        (["search", "--device=", "--budget", "20ms"], "--device="),
+        ([*SEARCH, "--out", ""], "--out"),
+        (["report", ""], "report"),
+        (["predict", "--device", "x86", "--arch", ""], "--arch"),
+    ],
+)
+def test_an_empty_value_is_a_variable_that_was_not_set(refused, command, got):
+    assert refused(*command) == f"a value is not empty; got \"{got} ''\"; try: give a value"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["search", "--device", 300 * "d", "--budget", "20ms", "--data", 300 * "p"],
+        [*SEARCH, "--out", 300 * "o"],
+        ["report", 300 * "r"],
+        ["profile", "--device", 300 * "d"],
+    ],
+)
+def test_names_that_no_disk_takes_are_one_line(refused, command):
+    refused(*command)
+
+
+def test_a_suggestion_is_an_option_of_that_command(refused):
+    assert refused("devices", "--foo") == "unrecognized arguments: --foo; try: nas devices --help"
+
+
+def test_options_without_effect_are_refused(refused, tiny, tmp_path):
+    name = ("--reference", "mobilenetv2/mobilenet_v2")
+    assert refused("predict", "--device", "x86", *name, "--space", tiny).startswith(
+        "--space goes with --arch; got '--reference'"
+    )
+    assert refused("export", *name, "--out", tmp_path / "m.onnx", "--data", tmp_path).startswith(
+        "--data goes with --supernet"
+    )
+    assert refused("spaces", "list", "extra").startswith("nas spaces list takes no name")
 
 
 def test_a_budget_below_zero_is_a_value_and_not_an_option(refused):
@@ -116,10 +158,23 @@ def test_a_profile_takes_no_name_of_another_machines_table(refused, options):
     assert message.endswith("; try: --device my-device")
 
 
+@pytest.mark.parametrize(
+    "options", [["--device", "tiny"], ["--device", "other", "--alias", "tiny"]]
+)
+def test_a_profile_takes_no_name_of_another_own_table(refused, table, monkeypatch, options):
+    own = table.parent.rename(table.parent.parent / "latency_tables")
+    monkeypatch.setenv("NAS_DATA_DIR", str(own.parent))
+    assert refused("profile", *options).startswith(
+        "a device's name or alias is not that of another measured table; got 'tiny, "
+        f"tiny-onnxruntime in {own / table.name} ("
+    )
+
+
 def test_a_block_that_a_shipped_table_lacks_is_measured_under_another_name(refused):
     message = refused("search", "--device", "x86", "--budget", "1ms", "--space", "mobilenetv1")
     assert message.endswith(
-        "; try: nas profile --device my-device --space mobilenetv1 --plan small"
+        "; try: nas profile --device my-device --space mobilenetv1 --plan small, then "
+        "--device my-device here too"
     )
 
 
@@ -135,8 +190,8 @@ def test_option_values_that_are_no_choice(refused, option, choices):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--trials", "1000001", "settings: trials: input should be less than or equal to 1000000; got 1000001"),
-        ("--threads", "2000", "settings: threads: input should be less than or equal to 1024; got 2000"),
+        ("--trials", "1000001", "argument --trials: a whole number from 1 to 1000000 is needed, got '1000001'"),
+        ("--threads", "2000", "argument --threads: a whole number from 1 to 1024 is needed, got '2000'"),
         ("--config", "slow", "no configuration has this name; got 'slow'; allowed: "),
         ("--time-limit", "20", "a time limit needs a unit; got '20'; allowed: a positive number followed by h, m, min, s; try: 20m"),
         ("--time-limit", "0m", "a time limit is above zero; got '0m'; allowed: "),
@@ -192,7 +247,6 @@ def test_a_configuration_with_a_mistake(refused, tmp_path):
         ("20m", "a latency budget has an unknown unit"),
         ("nanms", "a latency budget is a number with a unit"),
         ("1e400s", "a latency budget is finite"),
-        ("", "a latency budget is a number with a unit"),
     ],
 )
 def test_budgets(refused, budget, rule):
@@ -272,6 +326,12 @@ def test_a_space_that_is_no_mapping(refused, tmp_path):
 # Latency tables
 
 
+def test_profiling_over_a_damaged_table_says_how_to_begin_again(refused, table, tiny):
+    (table / "blocks.csv").write_bytes(b"\xca\xfe")
+    message = refused("profile", "--device", table.name, "--out", table.parent, "--space", tiny)
+    assert message.endswith(again(table))
+
+
 def edit(path, old, new, count=1):
     text = path.read_text()
     assert old in text
@@ -295,12 +355,16 @@ def refused_table(refused, table, tiny):
     return run
 
 
-def again(table, space="tiny"):
+def measure(table, space):
     """The advice: the table lies in no folder of look-up, so its place is named."""
     return (
-        f"try: nas profile --device tiny-onnxruntime --out {table.parent} --space {space} "
-        "--plan small"
+        f"nas profile --device tiny-onnxruntime --out {table.parent} --space {space} --plan small"
     )
+
+
+def again(table):
+    """The advice on a damaged table: profiling would read it first, so it has to go."""
+    return f"try: rm -r {table}, then {measure(table, 'tiny.yaml')}"
 
 
 def test_a_table_with_a_missing_block(refused, table, tiny):
@@ -312,7 +376,7 @@ def test_a_table_with_a_missing_block(refused, table, tiny):
     assert message.startswith(
         "the table of tiny-onnxruntime lacks a block of tiny; got 'depthwise_separable "
     )
-    assert message.endswith(f" fp32 batch 1'; {again(table)}")
+    assert message.endswith(f" fp32 batch 1'; try: {measure(table, tiny)}")
 
 
 def test_a_table_that_was_not_measured_for_the_number_of_classes(refused, table, tiny, make_images):
@@ -323,13 +387,13 @@ def test_a_table_that_was_not_measured_for_the_number_of_classes(refused, table,
     assert message.startswith(
         "the table of tiny-onnxruntime lacks a block of tiny; got 'classifier"
     )
-    assert message.endswith(f"{again(table)} --classes 2")
+    assert message.endswith(f"; try: {measure(table, tiny)} --classes 2")
 
 
 def test_a_table_that_is_not_calibrated_for_the_space(refused, table):
     message = refused("search", "--device", table, "--space", "mobilenetv1", "--budget", "1ms")
     assert message.startswith("the table of tiny-onnxruntime ")
-    assert again(table, "mobilenetv1") in message
+    assert f"; try: {measure(table, 'mobilenetv1')}" in message
 
 
 def test_a_table_with_a_duplicate_key(refused_table, table):
@@ -354,7 +418,10 @@ def test_a_table_with_a_latency_that_is_none(refused_table, table, value):
 
 def test_a_table_of_another_version(refused_table, table):
     edit(table / "device.yaml", "schema: 1", "schema: 7")
-    assert refused_table() == f"{table}/device.yaml line 1: schema: input should be 1; got 7"
+    assert refused_table() == (
+        f"{table}/device.yaml line 1: schema: input should be 1; got 7; try: mend that file, or "
+        f"rm -r {table} and profile the device again"
+    )
 
 
 def test_rows_of_another_version(refused_table, table):
@@ -402,7 +469,8 @@ def test_an_empty_data_folder(refused, tiny, tmp_path):
     (tmp_path / "photos").mkdir()
     assert search_data(refused, tiny, tmp_path / "photos") == (
         "photos holds one folder per class; got 'no images at all'; allowed: train/<class>/ and "
-        "test/<class>/ (validation/<class>/ if you like), or one folder of <class>/"
+        "test/<class>/ (validation/<class>/ if you like), or one folder of <class>/; "
+        "try: check --data"
     )
 
 
@@ -475,7 +543,7 @@ def test_an_output_folder_that_cannot_be_written(refused, quick, tmp_path, below
         return
     assert message == (
         f"{folder} cannot be written: Not a directory; allowed: a folder that this user may "
-        "write; try: --out OTHER_FOLDER"
+        "write; try: another --out"
     )
 
 
@@ -512,7 +580,9 @@ def test_other_outputs_that_cannot_be_written(refused, tiny, tmp_path, command):
 
 def test_export_into_a_folder(refused, tmp_path):
     command = ["export", "--reference", "mobilenetv3/mobilenet_v3_small", "--out", tmp_path]
-    assert refused(*command) == f"--out names a file; got '{tmp_path}'"
+    assert refused(*command) == (
+        f"--out names a file; got '{tmp_path}'; allowed: a file; try: --out model.onnx"
+    )
 
 
 # Runs and checkpoints
@@ -602,7 +672,7 @@ def checkpoint(tiny, tmp_path):
 def test_a_checkpoint_of_another_space(refused, checkpoint, tmp_path):
     expected = (
         f"the supernet {checkpoint} was trained for another search space; got 'tiny'; allowed: "
-        "{}; try: leave --supernet out to train one for this run"
+        "{}; try: leave --supernet out, or give one that was trained for this"
     )
     command = [*SEARCH, "--supernet", checkpoint, "--out", tmp_path / "run"]
     assert refused(*command) == expected.format("mobilenetv3")
@@ -625,7 +695,7 @@ def test_a_checkpoint_for_another_split_of_the_data(refused, quick, checkpoint):
         f"the supernet {checkpoint} was trained for another data set or another split of it; got '"
     )
     assert message.endswith(
-        "; try: the --seed it was trained with, or leave --supernet out to train one for this run"
+        "; try: the --seed it was trained with, or leave --supernet out, or give one that was trained for this"
     )
 
 
@@ -633,7 +703,7 @@ def test_a_truncated_checkpoint(refused, quick, checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
     message = refused(*quick, "--supernet", checkpoint)
     assert message.startswith(f"{checkpoint} cannot be read as a supernet: ")
-    assert message.endswith("; try: leave --supernet out to train a new one")
+    assert message.endswith("; try: leave --supernet out, or give another file")
 
 
 # Architectures

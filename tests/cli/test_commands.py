@@ -251,6 +251,19 @@ def test_predict_and_export_take_a_space_that_has_no_known_name(nas, tiny, tmp_p
     )
 
 
+def test_a_runs_own_files_name_their_architectures(nas, tiny, finished, tmp_path):
+    front = json.loads((finished / "front.json").read_text())
+    ids = [model["id"] for model in front["models"]]
+    command = ("predict", "--device", "jetson-nano", "--json", "--space", finished / "space.yaml")
+    assert [p["id"] for p in nas(*command, "--arch", finished / "front.json").json()] == ids
+    file = finished / "models" / f"{ids[0]}.json"
+    [found] = nas(*command, "--arch", file).json()
+    told = front["models"][0]["latency_ms"]["jetson-nano"]["predicted"]
+    assert (found["id"], found["predicted_ms"]) == (ids[0], told)
+    export = ("export", "--space", finished / "space.yaml", "--out", tmp_path / "m.onnx")
+    assert nas(*export, "--arch", file).code == 0
+
+
 def test_random_weights_are_named_in_the_file(nas, arch, tmp_path):
     file = tmp_path / "m.onnx"
     nas("export", "--arch", arch, "--out", file)

@@ -62,6 +62,7 @@ def test_a_host_that_is_none_is_one_line(nas, finished):
 
 def test_a_damaged_journal_is_one_line(nas, served, tmp_path):
     (tmp_path / "study.journal").write_text("garbage\n")
+    (tmp_path / "run.yaml").write_text("schema: 1\n")
     answer = nas("dashboard", tmp_path)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(
@@ -70,6 +71,8 @@ def test_a_damaged_journal_is_one_line(nas, served, tmp_path):
 
 
 def test_a_run_without_trials_has_nothing_to_show(refused, tmp_path):
+    assert refused("dashboard", tmp_path).startswith(f"{tmp_path} is not the folder of a run; ")
+    (tmp_path / "run.yaml").write_text("schema: 1\n")
     assert refused("dashboard", tmp_path) == (
         f"{tmp_path} has no trials to show yet; allowed: a run folder whose search has begun; "
         "try: nas search, and nas dashboard once the supernet is trained"

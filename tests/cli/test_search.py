@@ -69,7 +69,41 @@ def test_a_finished_run_says_what_changed_since(nas, quick, tiny, tmp_path):
         "try: --out OTHER_FOLDER for a new run"
     ]
     space.unlink()
-    assert "nas: the search space or latency table changed since then" in nas(*command).err
+    assert "nas: the search space is gone or broken since then" in nas(*command).err
+
+
+def test_a_run_goes_on_with_its_own_copy_of_a_space_that_is_gone(nas, quick, tiny, tmp_path):
+    space = tmp_path / "own.yaml"
+    space.write_text(Path(tiny).read_text())
+    quick[quick.index(tiny)] = str(space)
+    command = [*quick, "--trials", "4", "--out", tmp_path / "run"]
+    assert nas(*command).code == 0
+    front = (tmp_path / "run" / "front.json").read_bytes()
+    (tmp_path / "run" / "front.json").unlink()
+    space.unlink()
+    answer = nas(*command, "--resume")
+    assert answer.code == 0
+    assert f"{space} is gone: the run goes on with its own copy" in answer.err
+    assert (tmp_path / "run" / "front.json").read_bytes() == front
+
+
+def test_a_finished_run_says_which_of_its_models_is_gone(nas, quick, tmp_path):
+    command = [*quick, "--trials", "4", "--out", tmp_path / "run"]
+    assert nas(*command).code == 0
+    gone = next((tmp_path / "run" / "models").glob("*.onnx"))
+    gone.unlink()
+    assert f"nas: {gone} is gone; try: delete {tmp_path}/run/front.json, then" in nas(*command).err
+    assert nas("report", tmp_path / "run").code == 0
+    assert gone.name in (tmp_path / "run" / "report.html").read_text()
+    (tmp_path / "run" / "front.json").unlink()
+    assert nas(*command, "--resume").code == 0
+    assert gone.exists()
+
+
+def test_resuming_what_was_never_begun_is_said(nas, quick, tmp_path):
+    answer = nas(*quick, "--trials", "4", "--out", tmp_path / "run", "--resume")
+    assert answer.code == 0
+    assert answer.err.startswith(f"Nothing to resume in {tmp_path}/run: this run begins there.\n")
 
 
 def test_what_a_kill_left_in_the_last_moment_is_removed(nas, quick, tmp_path):

@@ -146,13 +146,16 @@ def test_neither_folder_nor_archive(tmp_path: Path) -> None:
     file.write_text("a,b")
     assert _error(file) == (
         f"data are a folder or an archive; got {str(file)!r}; allowed: a folder, or a file "
-        "ending in .zip, .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2"
+        "ending in .zip, .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2; try: pack the images' folder, or "
+        "give the folder itself"
     )
 
 
 def test_an_empty_folder(make_folder: MakeFolder, cache: Path) -> None:
     text = _error(make_folder({}))
-    assert text == f"pets holds one folder per class; got 'no images at all'; {LAYOUTS}"
+    assert text == (
+        f"pets holds one folder per class; got 'no images at all'; {LAYOUTS}; try: check --data"
+    )
     assert not cache.exists()
 
 
@@ -160,7 +163,8 @@ def test_images_without_class_folders(make_folder: MakeFolder) -> None:
     root = make_folder({})
     Image.new("RGB", (4, 4)).save(root / "a.png")
     assert _error(root) == (
-        f"pets holds one folder per class; got 'images that are in no class folder'; {LAYOUTS}"
+        f"pets holds one folder per class; got 'images that are in no class folder'; {LAYOUTS}; "
+        "try: check --data"
     )
 
 

@@ -86,6 +86,7 @@ def make_run(folder: Path, plan: RunPlan = RunPlan()) -> RunFolder:  # noqa: B00
     mark_dominated(entries, plan.device)
     for entry in entries:
         entry["accuracy"] = entry["validation_accuracy"]
+        write_json(folder / entry["files"]["onnx"], "stands for the model")
     run.write_baselines(_baselines(predictor, plan, settings.budget_ms, rng))
     recommended = recommend(entries, plan.device)
     write_json(run.front, {"schema": 1, "recommended": recommended, "models": entries})

@@ -97,7 +97,9 @@ def test_a_broken_run_file_is_refused(run, make_settings, content, reason):
     run.run_file.write_text(content)
     message = refused(run, make_settings())
     assert message.startswith(f"{run.run_file} cannot be read as a run: {reason}")
-    assert message.endswith("; allowed: a folder that nas search made")
+    assert message.endswith(
+        "; allowed: a folder that nas search made; try: another --out for a new run"
+    )
 
 
 def test_an_empty_folder_does_not_stay(run):
@@ -153,7 +155,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
         pass
     assert str(caught.value) == (
         f"{run.path} cannot be written: Not a directory; allowed: a folder that this user may "
-        "write; try: --out OTHER_FOLDER"
+        "write; try: another --out"
     )
 
 

@@ -70,7 +70,8 @@ def test_a_search_needs_a_device_and_a_budget(name):
 
 def test_an_unknown_configuration_lists_the_known_ones():
     assert refused("missing") == (
-        f"no configuration has this name; got 'missing'; allowed: {', '.join(SHIPPED)}"
+        f"no configuration has this name; got 'missing'; allowed: {', '.join(SHIPPED)}, or the "
+        "path of a file; try: check the path"
     )
 
 

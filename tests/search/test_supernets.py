@@ -65,7 +65,7 @@ def test_a_longer_trained_one_is_found_where_nothing_else_differs(make_job):
     for job in (make_job(steps=3), make_job(steps=4), make_job(steps=9, seed=1)):
         train_or_load(job, Silent())
     (cache_folder() / "supernets" / "broken.safetensors").write_bytes(b"no supernet")
-    assert longest_finished(make_job()) == 4
+    assert longest_finished(make_job()) == (4, make_job(steps=4).path)
     assert longest_finished(make_job(threads=2)) is None
 
 
@@ -155,7 +155,7 @@ def test_a_file_of_another_space_is_refused(make_job):
     path = train_or_load(make_job(), Silent())
     assert refused(make_job(space=load_space("mobilenetv1")), path) == (
         f"the supernet {path} was trained for another search space; got 'tiny'; allowed: "
-        "mobilenetv1; try: leave --supernet out to train one for this run"
+        "mobilenetv1; try: leave --supernet out, or give one that was trained for this"
     )
 
 
@@ -190,7 +190,7 @@ def test_a_file_that_is_no_supernet_is_refused(make_job, tmp_path, content):
     path.write_bytes(content)
     message = refused(make_job(), path)
     assert message.startswith(f"{path} cannot be read as a supernet: ")
-    assert message.endswith("; try: leave --supernet out to train a new one")
+    assert message.endswith("; try: leave --supernet out, or give another file")
 
 
 def test_a_checkpoint_of_something_else_is_refused(make_job, tmp_path):
@@ -207,5 +207,6 @@ def test_a_file_that_is_not_there_is_refused(make_job, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         read_given(tmp_path / "missing", make_job().subject)
     assert str(caught.value) == (
-        f"--supernet names a file; got '{tmp_path / 'missing'}'; allowed: a supernet file"
+        f"--supernet names a file; got '{tmp_path / 'missing'}'; allowed: a supernet file; "
+        "try: leave --supernet out, or look into the cache folder's supernets/"
     )

@@ -169,7 +169,9 @@ def test_what_is_no_space_file(tmp_path, text, expected):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SpaceError, match=r"no\.yaml cannot be read: No such file or directory$"):
+    with pytest.raises(
+        SpaceError, match=r"no\.yaml cannot be read: No such file or directory; try: the path"
+    ):
         load_space(tmp_path / "no.yaml")
 
 
