@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.common import command_parser, positive, seed, whole
 from nas.errors import OptionError
 
+RUNTIMES = ("onnxruntime", "openvino")
 if TYPE_CHECKING:
     from nas.latency.table import LatencyTable
     from nas.space import SearchSpace
@@ -21,7 +22,7 @@ def add_parser(commands: Any) -> None:
     parser = command_parser(
         commands,
         "profile",
-        "measure this machine with onnxruntime and write its latency table",
+        "measure this machine and write its latency table",
         "nas profile --device my-gateway --space mobilenetv3 --plan small",
     )
     parser.add_argument("--device", required=True, metavar="NAME", help="name for this machine")
@@ -38,6 +39,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--threads", type=whole(1, 1024), default=1, help="threads of the runtime (%(default)s)"
     )
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, default="onnxruntime", help="what runs it (%(default)s)"
+    )
     parser.add_argument("--alias", action="append", default=[], help="short name of the device")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument(
@@ -50,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     """Run it."""
     from nas.cli.progress import TerminalWatcher
     from nas.devices.profile import CLASSES, ProfileSettings, check_resolutions, profile
-    from nas.devices.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+    from nas.devices.runtimes import open_runtime
     from nas.files import data_folder
     from nas.space import load_space
 
@@ -75,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or data_folder() / "latency_tables"
     for name in (options.device, *options.alias):
         _check_free(name, out / options.device)
-    runtime = OnnxRuntimeCpu(options.threads)
+    runtime = open_runtime(options.runtime, options.threads)
     try:
         with TerminalWatcher() as watcher:
             table = profile(

@@ -2,7 +2,7 @@
 
 All distinct blocks and the whole models are timed together, in several rounds of random order, so
 that slow drift of the machine touches both alike. Twelve whole models calibrate the sum of blocks,
-fifty others set the bound, thirty others make the certificate.
+a hundred others set the bound, thirty others make the certificate.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,13 +23,13 @@ from nas.devices.calibrate import (
     FIT_MODELS,
     PRECISION,
     calibrate,
+    rounded,
 )
-from nas.devices.machine import describe_machine, describe_processor
-from nas.devices.measure import Effort, quiet_latency, spread, time_runs
+from nas.devices.machine import describe_conditions, describe_machine, describe_processor
+from nas.devices.measure import Effort, Timing, quiet_latency, spread
 from nas.devices.runtimes import Runtime
+from nas.devices.session import Item, Journal, Measured, Progress, Session
 from nas.errors import InputError, MeasurementError, OptionError, TableError
-from nas.export.graph import build_graph, random_weights
-from nas.files import disk_errors, write_text
 from nas.latency.table import (
     NAME_PATTERN,
     Calibration,
@@ -38,13 +38,14 @@ from nas.latency.table import (
     LatencyTable,
     Provenance,
     Row,
+    SessionFacts,
     read_table,
     write_table,
 )
 from nas.space.architecture import Architecture, Network
-from nas.space.blocks import Block, BlockKey
+from nas.space.blocks import BlockKey
 from nas.space.enumerate import distinct_blocks
-from nas.space.sample import sample
+from nas.space.sample import from_genome, sample, smallest, to_genome
 from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
 CLASSES = (2, 10, 100, 1000)
@@ -73,17 +74,6 @@ class ProfileSettings:
     seed: int = 0
     aliases: tuple[str, ...] = ()
     effort: Effort = field(default_factory=Effort)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing to time: a block by itself or a whole model."""
-
-    id: str
-    blocks: tuple[tuple[str, Block], ...]
-
-
-Progress = Callable[[int, int], None]
 
 
 def profile(
@@ -118,12 +108,15 @@ def profile(
     models = draw_models(settings)
     items = [Item(f"block {block}", (("block", block),)) for block in blocks]
     items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
-    journal = _Journal(out / f".{settings.name}.partial.jsonl", _fingerprint(settings, runtime))
-    times = _measure(items, settings, runtime, journal, progress)
+    journal = Journal(out / f".{settings.name}.partial.jsonl", _fingerprint(settings, runtime))
+    reference = reference_item(settings.space, settings.plan, settings.resolutions)
+    session = Session(runtime, settings.effort, settings.seed, reference, journal)
+    found = session.measure(items, progress)
+    times = found.timings
     rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in blocks}
     totals = [sum(rows[key].latency_ms for key in model.keys()) for model in models]
     counts = [len(model.blocks) for model in models]
-    rounds = np.array([[ms for ms, _ in times[f"model {i}"]] for i in range(len(models))])
+    rounds = np.array([[t.latency_ms for t in times[f"model {i}"]] for i in range(len(models))])
     calibration = calibrate(
         settings.space.name,
         settings.plan,
@@ -133,10 +126,18 @@ def profile(
         rounds,
     )
     old = existing.device if existing else None
-    table = LatencyTable(_device(settings, runtime, old, len(rows), calibration), rows, folder)
+    device = _device(settings, runtime, old, len(rows), calibration, found)
+    table = LatencyTable(device, rows, folder)
     write_table(table)
     journal.remove()
     return read_table(folder)
+
+
+def reference_item(space: SearchSpace, plan: str, resolutions: Iterable[int]) -> Item:
+    """The smallest network: short enough to be timed again and again."""
+    genome = to_genome(space, smallest(space, plan))
+    found = from_genome(space, plan, {**genome, "resolution": min(resolutions)})
+    return Item("reference", space.network(found, DEFAULT_CLASSES[plan]).blocks)
 
 
 def draw_models(settings: ProfileSettings) -> list[Network]:
@@ -165,31 +166,6 @@ def draw_models(settings: ProfileSettings) -> list[Network]:
     return fit + [rest[i] for i in rng.permutation(len(rest))]
 
 
-def _measure(
-    items: list[Item],
-    settings: ProfileSettings,
-    runtime: Runtime,
-    journal: _Journal,
-    progress: Progress,
-) -> dict[str, list[tuple[float, int]]]:
-    """Per item, the median and number of runs of each round."""
-    effort = settings.effort
-    done = journal.read()
-    total = effort.rounds * len(items)
-    weights = random_weights(settings.seed)
-    for round_index in range(effort.rounds):
-        order = np.random.default_rng([settings.seed, round_index]).permutation(len(items))
-        for item in (items[i] for i in order):
-            if (round_index, item.id) not in done:
-                graph = build_graph(item.blocks, weights, runtime.target)
-                run = runtime.load(graph.SerializeToString())
-                result = time_runs(run, effort)
-                done[round_index, item.id] = result
-                journal.append(round_index, item.id, *result)
-            progress(len(done), total)
-    return {item.id: [done[r, item.id] for r in range(effort.rounds)] for item in items}
-
-
 def _check_name(name: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise OptionError(
@@ -200,9 +176,11 @@ def _check_name(name: str) -> None:
         )
 
 
-def _row(times: list[tuple[float, int]]) -> Row:
-    rounds = np.array([ms for ms, _ in times])
-    return Row(float(quiet_latency(rounds)), spread(rounds), sum(runs for _, runs in times))
+def _row(timings: list[Timing]) -> Row:
+    rounds = np.array([timing.latency_ms for timing in timings])
+    p95_ms = float(quiet_latency(np.array([timing.p95_ms for timing in timings])))
+    runs = sum(timing.runs for timing in timings)
+    return Row(float(quiet_latency(rounds)), spread(rounds), p95_ms, runs)
 
 
 def _existing(folder: Path, runtime: Runtime) -> LatencyTable | None:
@@ -243,6 +221,7 @@ def _device(
     old: DeviceFile | None,
     rows: int,
     calibration: Calibration,
+    found: Measured,
 ) -> DeviceFile:
     kept = [
         c for c in (old.calibrations if old else [])
@@ -265,39 +244,16 @@ def _device(
             date=datetime.date.today(),
             method=f"lower quartile of {effort.rounds} rounds in random order, each the median of "
             f"at least {effort.min_runs} runs",
-            machine=describe_machine(),
+            machine={**describe_machine(), **describe_conditions()},
+        ),
+        session=SessionFacts(
+            reference_ms=rounded(found.reference_ms),
+            repeated=found.repeated,
+            disturbed=rounded(found.disturbed),
         ),
         rows=rows,
         calibrations=[*kept, calibration],
     )
-
-
-@dataclass(frozen=True)
-class _Journal:
-    """Finished timings of a profile that is under way, one JSON line each."""
-
-    path: Path
-    fingerprint: str
-
-    def read(self) -> dict[tuple[int, str], tuple[float, int]]:
-        """What an earlier, stopped run with the same settings measured; else start afresh."""
-        lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.exists() else []
-        if not lines or lines[0] != self.fingerprint:
-            write_text(self.path, self.fingerprint + "\n")
-            return {}
-        done = {}
-        for line in lines[1:-1]:  # the last one is empty, or was cut off
-            round_index, item, latency_ms, runs = json.loads(line)
-            done[round_index, item] = (float(latency_ms), int(runs))
-        write_text(self.path, "\n".join(lines[:-1]) + "\n")
-        return done
-
-    def append(self, round_index: int, item: str, latency_ms: float, runs: int) -> None:
-        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([round_index, item, latency_ms, runs]) + "\n")
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
 
 
 def _fingerprint(settings: ProfileSettings, runtime: Runtime) -> str:

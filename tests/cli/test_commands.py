@@ -401,3 +401,43 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
     )
     drawn = package.sample(found, "small", np.random.default_rng(0))
     assert predictor.architecture(drawn).provenance == "measured"
+
+
+@pytest.fixture
+def own_table(table, tiny, tmp_path, monkeypatch):
+    """The measured table among the user's own, and its space where its name is found."""
+    monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path / "own"))
+    monkeypatch.setattr("nas.devices.session.MOST_DISTURBED", 1.0)
+    (tmp_path / "own" / "search_spaces").mkdir(parents=True)
+    (tmp_path / "own" / "search_spaces" / "tiny.yaml").write_text(Path(tiny).read_text())
+    return table
+
+
+def test_validate_says_that_a_made_up_table_does_not_hold(nas, own_table, tmp_path):
+    before = (own_table / "device.yaml").read_bytes()
+    plot = tmp_path / "plot.html"
+    answer = nas("validate", "--device", own_table, "-n", "10", "--seed", "3", "--plot", plot)
+    assert answer.code == 1
+    assert "tiny-onnxruntime, tiny small: DOES NOT HOLD\n" in answer.out
+    assert "10 whole models (seed 3): error " in answer.out
+    assert "this is another processor than the table's" in answer.out
+    assert "nas: the table of tiny-onnxruntime does not hold on this machine; try: " in answer.err
+    assert (own_table / "device.yaml").read_bytes() == before, "made up for another machine"
+    assert "plotly" in plot.read_text()
+
+
+def test_validate_as_json(nas, own_table):
+    answer = nas("validate", "--device", own_table, "-n", "10", "--json")
+    [found] = answer.json()
+    assert answer.code == 1 and found["holds"] is False
+    assert (found["models"], found["same_machine"], found["certificate_updated"]) == (
+        10, False, False,
+    )  # fmt: skip
+
+
+def test_validate_refuses_what_it_cannot_validate(refused, own_table):
+    assert refused("validate", "--device", "jetson-nano").startswith(
+        "the table of jetson-nano-tensorrt has no such calibration; got 'space None, plan None'; "
+        "allowed: none: it is estimated"
+    )
+    assert "allowed: tiny small" in refused("validate", "--device", own_table, "--plan", "large")

@@ -97,17 +97,20 @@ def test_ctrl_c_before_anything_was_written_leaves_nothing(nas, quick, tmp_path,
 
 
 def test_ctrl_c_during_a_profile_goes_on_from_there(nas, tiny, tmp_path, monkeypatch):
-    from nas.devices import profile as profiling
+    from nas.devices import session
+    from nas.devices.measure import Timing
 
-    given, timed = profiling.time_runs, []
+    timed = []
 
-    def stop_at_the_fifth(run, effort):
+    def stop_at_the_tenth(run, effort, clock):
+        """A reference, then an item and a reference, and so on."""
         timed.append(1)
-        if len(timed) == 5:
+        if len(timed) == 10:
             raise KeyboardInterrupt
-        return given(run, profiling.Effort(warmup_runs=0, min_runs=1, min_time_ns=0))
+        return Timing(1.0, 1.0, 1)
 
-    monkeypatch.setattr(profiling, "time_runs", stop_at_the_fifth)
+    monkeypatch.setattr(session, "time_runs", stop_at_the_tenth)
+    monkeypatch.setattr(session, "STRETCH_NS", 0)
     command = ("profile", "--device", "mine", "--space", tiny, "--out", tmp_path / "tables")
     answer = nas(*command)
     assert (answer.code, answer.out) == (130, "")
@@ -115,5 +118,5 @@ def test_ctrl_c_during_a_profile_goes_on_from_there(nas, tiny, tmp_path, monkeyp
     assert not (tmp_path / "tables" / "mine").exists()
     answer = nas(*command)
     assert answer.code == 0
-    assert answer.err.startswith("profile 4/"), "four were kept"
+    assert answer.err.startswith("profile 5/"), "four were kept"
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["mine"]

@@ -3,7 +3,7 @@
 import json
 
 from nas.devices import machine
-from nas.devices.machine import describe_machine, describe_processor
+from nas.devices.machine import describe_conditions, describe_machine, describe_processor
 
 
 def test_this_machine():
@@ -33,3 +33,27 @@ def test_a_system_that_tells_little(monkeypatch):
     monkeypatch.setattr(machine, "_read", lambda path: None)
     assert describe_processor()
     assert "governor" not in describe_machine()
+
+
+def test_the_conditions_of_this_machine():
+    facts = describe_conditions()
+    assert facts["load"] >= 0 and facts["usable_cores"] >= 1
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_the_hottest_zone_and_the_clock(monkeypatch, tmp_path):
+    for number, text in enumerate(["41000\n", "67500\n", "broken"]):
+        (tmp_path / f"thermal_zone{number}").mkdir()
+        (tmp_path / f"thermal_zone{number}" / "temp").write_text(text)
+    monkeypatch.setattr(machine, "THERMAL", tmp_path)
+    assert describe_conditions()["temperature_c"] == 67.5
+
+
+def test_the_power_mode_of_a_jetson(monkeypatch, tmp_path):
+    tool = tmp_path / "nvpmodel"
+    tool.write_text("#!/bin/sh\necho 'NV Fan Mode:quiet'\necho 'NV Power Mode: MAXN'\necho 0\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert describe_conditions()["power_mode"] == "MAXN"
+    tool.write_text("#!/bin/sh\nexit 3\n")
+    assert "power_mode" not in describe_conditions()

@@ -63,7 +63,7 @@ def measured(make_table, tables, tiny):
     def make(left_out=lambda block: False, **calibration):
         blocks = distinct_blocks(tiny, "small", (16, 24), (10,))
         rows = {
-            BlockKey(block): Row(0.5 + 1.7**-i, 0.001, 100)
+            BlockKey(block): Row(0.5 + 1.7**-i, 0.001, 0.0, 100)
             for i, block in enumerate(blocks)
             if not left_out(block)
         }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol
 
+from nas.errors import OptionError
 from nas.export.graph import GraphTarget
 
 
@@ -34,3 +36,25 @@ class Runtime(Protocol):
             MeasurementError: The runtime refuses the model.
         """
         ...
+
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+def open_runtime(name: str, threads: int) -> Runtime:
+    """A runtime of this machine by the name that stands in `device.yaml`.
+
+    Raises:
+        OptionError: There is none of that name here, or it is not installed.
+    """
+    if name == "onnxruntime":
+        from nas.devices.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+
+        return OnnxRuntimeCpu(threads)
+    if name == "openvino":
+        from nas.devices.runtimes.openvino_cpu import OpenVinoCpu
+
+        if find_spec("openvino") is None:
+            raise OptionError("openvino is not installed", do="pip install 'nas[openvino]'")
+        return OpenVinoCpu(threads)
+    raise OptionError("no such runtime can be measured here", got=name, allowed=", ".join(RUNTIMES))

@@ -1,0 +1,200 @@
+"""`nas validate`: does a table still hold? Its predictions against fresh whole models."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from nas.devices.calibrate import certify
+from nas.devices.machine import describe_machine, describe_processor
+from nas.devices.measure import Effort, quiet_latency
+from nas.devices.profile import reference_item
+from nas.devices.runtimes import Runtime
+from nas.devices.session import Item, Journal, Progress, Session
+from nas.errors import OptionError, TableError
+from nas.files import cache_folder
+from nas.latency.metrics import BOUND_COVERAGE
+from nas.latency.predict import Predictor
+from nas.latency.table import Calibration, LatencyTable, WholeModels, write_table
+from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.sample import sample
+from nas.space.space import DEFAULT_CLASSES
+
+UNLIKELY = 0.01
+"""A table is said not to hold when misses as many as these had less than this probability."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a table is worth today.
+
+    Attributes:
+        calibration: Of the space and plan, with the new certificate.
+        over: Models that took longer than their upper bound.
+        outside: Models outside their interval, at either end.
+        same_machine: Whether the table was measured on a processor like this one.
+        version: Of the runtime that was measured now.
+    """
+
+    calibration: Calibration
+    over: int
+    outside: int
+    same_machine: bool
+    version: str
+
+    @property
+    def certificate(self) -> WholeModels:
+        """Predictions against what was measured now."""
+        return self.calibration.certificate
+
+    @property
+    def holds(self) -> bool:
+        """Whether the misses can be chance, if the bounds were as good as they claim."""
+        miss = 1 - BOUND_COVERAGE
+        models = self.certificate.models
+        return (
+            chance_of_at_least(self.over, models, miss) >= UNLIKELY
+            and chance_of_at_least(self.outside, models, 2 * miss) >= UNLIKELY
+        )
+
+
+def validate(
+    table: LatencyTable,
+    space: SearchSpace,
+    plan: str,
+    models: int,
+    seed: int,
+    runtime: Runtime,
+    effort: Effort | None = None,
+    progress: Progress = lambda *_: None,
+) -> Validation:
+    """Time fresh whole models on this machine and compare them with the table's predictions.
+
+    Finished timings are kept in the cache folder: the same call continues a stopped one.
+
+    Raises:
+        TableError: The table is estimated, of another runtime, or not calibrated for the plan.
+        OptionError: The space has too few networks.
+        MeasurementError: The runtime refuses a model, or the machine was never quiet.
+    """
+    calibration = _calibration(table, space, plan, runtime)
+    effort = effort or Effort()
+    classes = DEFAULT_CLASSES[plan]
+    drawn = draw(space, plan, calibration.resolutions, models, seed)
+    predictor = Predictor(table, space, plan, classes)
+    predictions = [predictor.architecture(architecture) for architecture in drawn]
+    items = [Item(f"model {a.id}", space.network(a, classes).blocks) for a in drawn]
+    reference = reference_item(space, plan, calibration.resolutions)
+    journal = _journal(table, space, plan, models, seed, runtime, effort)
+    found = Session(runtime, effort, seed, reference, journal).measure(items, progress)
+    journal.remove()
+    rounds = np.array([[t.latency_ms for t in found.timings[item.id]] for item in items])
+    predicted = np.array([p.predicted_ms for p in predictions])
+    certificate = certify(predicted, rounds, calibration.upper_factor)
+    certificate = certificate.model_copy(update={"validated": datetime.date.today()})
+    ratios = quiet_latency(rounds) / predicted
+    over = int((ratios > calibration.upper_factor).sum())
+    return Validation(
+        calibration.model_copy(update={"certificate": certificate}),
+        over,
+        over + int((ratios < calibration.lower_factor).sum()),
+        table.device.hardware == describe_processor(),
+        runtime.version,
+    )
+
+
+def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTable:
+    """Write the new certificate into the table's folder.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    new = validation.calibration
+    kept = [
+        new if (old.space, old.plan, old.precision) == (new.space, new.plan, new.precision) else old
+        for old in table.device.calibrations
+    ]
+    device = table.device.model_copy(update={"calibrations": kept})
+    written = LatencyTable(device, table.rows, table.folder)
+    write_table(written)
+    return written
+
+
+def draw(
+    space: SearchSpace, plan: str, resolutions: list[int], models: int, seed: int
+) -> list[Architecture]:
+    """Distinct random architectures of the given resolutions.
+
+    Raises:
+        OptionError: The space has too few.
+    """
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, Architecture] = {}
+    for _ in range(50 * models):
+        found = sample(space, plan, rng)
+        if found.resolution in resolutions:
+            drawn.setdefault(found.id, found)
+        if len(drawn) == models:
+            return list(drawn.values())
+    raise OptionError(
+        f"{space.name} has too few networks", got=f"-n {models}", allowed=f"at most {len(drawn)}"
+    )
+
+
+def chance_of_at_least(misses: int, models: int, probability: float) -> float:
+    """Of that many misses or more among `models` that each miss with `probability`."""
+    fewer = sum(
+        math.comb(models, k) * probability**k * (1 - probability) ** (models - k)
+        for k in range(misses)
+    )
+    return max(0.0, 1 - fewer)
+
+
+def _calibration(
+    table: LatencyTable, space: SearchSpace, plan: str, runtime: Runtime
+) -> Calibration:
+    device = table.device
+    if table.provenance != "measured":
+        raise TableError(
+            f"the table of {table.name} is estimated: there is nothing of this machine in it",
+            allowed="a measured table",
+            do="nas profile on the device itself",
+        )
+    if (device.runtime, device.threads) != (runtime.name, runtime.threads):
+        raise TableError(
+            f"the table of {table.name} is of another runtime",
+            got=f"{device.runtime}, {device.threads} threads",
+            allowed=f"{runtime.name}, {runtime.threads} threads",
+        )
+    found = table.calibration(space.name, plan, device.precision)
+    if found is None:
+        # Raises the error that names the command.
+        Predictor(table, space, plan, 10).calibration(space.plan(plan).resolutions[0])
+    assert found is not None
+    return found
+
+
+def _journal(
+    table: LatencyTable,
+    space: SearchSpace,
+    plan: str,
+    models: int,
+    seed: int,
+    runtime: Runtime,
+    effort: Effort,
+) -> Journal:
+    content = {
+        "table": [table.name, str(table.folder.resolve())],
+        "space": space.file.model_dump(mode="json"),
+        "settings": [plan, models, seed, asdict(effort)],
+        "runtime": [runtime.name, runtime.version, runtime.threads],
+        "machine": describe_machine(),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Journal(cache_folder() / "validate" / f"{digest[:16]}.jsonl", digest)
