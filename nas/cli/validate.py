@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
     parser = command_parser(
         commands,
         "validate",
-        "compare a table with fresh whole models, measured on this machine",
+        "compare a table with fresh whole models, measured on its device",
         "nas validate --device my-gateway -n 30",
     )
     add = parser.add_argument
@@ -29,6 +29,8 @@ def add_parser(commands: Any) -> None:
     add("--plan", help="input plan (default: all that the table is calibrated for)")
     add("-n", type=whole(10, 10_000), default=30, help="how many models (%(default)s)")
     add("--seed", type=seed, help="of the drawn models (default: a fresh one)")
+    add("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    add("--python", default="python3", help="interpreter on the board (%(default)s)")
     add("--plot", type=Path, metavar="FILE", help="write predicted against measured as HTML")
     add("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -39,19 +41,20 @@ def run(options: argparse.Namespace) -> int:
     import secrets
 
     from nas.cli.progress import TerminalWatcher
-    from nas.devices.runtimes import open_runtime
+    from nas.devices.transports.local import Local
+    from nas.devices.transports.ssh import Ssh
     from nas.devices.validate import validate
     from nas.latency.table import load_table
 
     table = load_table(options.device)
     number = secrets.randbelow(2**31) if options.seed is None else options.seed
     wanted = _wanted(options, table)
-    runtime = open_runtime(table.device.runtime, table.device.threads or 1)
+    transport = Local() if options.host is None else Ssh(options.host, options.python)
     answers, lasting = [], True
     for space, plan in wanted:
         with TerminalWatcher() as watcher:
             found = validate(
-                table, space, plan, options.n, number, runtime,
+                table, space, plan, options.n, number, transport,
                 progress=lambda done, total: watcher.progress("validate", done, total),
             )  # fmt: skip
         table, kept = _keep(table, found)
@@ -65,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         print_json(answers)
     if not lasting:
         print(
-            f"nas: the table of {table.name} does not hold on this machine; try: nas profile "
+            f"nas: the table of {table.name} does not hold there; try: nas profile "
             "under the conditions of use, with a name of its own",
             file=sys.stderr,
         )

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
+from nas.devices.agent.timing import Effort
+from nas.devices.bundle import Item, Job, Result, read_result, write_bundle
 from nas.devices.calibrate import certify
-from nas.devices.machine import describe_machine, describe_processor
-from nas.devices.measure import Effort, quiet_latency
-from nas.devices.profile import reference_item
-from nas.devices.runtimes import Runtime
-from nas.devices.session import Item, Journal, Progress, Session
+from nas.devices.lines import Progress
+from nas.devices.measure import NORMAL, quiet_latency
+from nas.devices.profile import job_id_of, reference_item, remove_work
+from nas.devices.transports import Transport
 from nas.errors import OptionError, TableError
+from nas.export.graph import GraphTarget
 from nas.files import cache_folder
 from nas.latency.metrics import BOUND_COVERAGE
 from nas.latency.predict import Predictor
@@ -70,32 +70,39 @@ def validate(
     plan: str,
     models: int,
     seed: int,
-    runtime: Runtime,
+    transport: Transport,
     effort: Effort | None = None,
     progress: Progress = lambda *_: None,
 ) -> Validation:
-    """Time fresh whole models on this machine and compare them with the table's predictions.
+    """Time fresh whole models on a device and compare them with the table's predictions.
 
-    Finished timings are kept in the cache folder: the same call continues a stopped one.
+    Finished timings are kept on the device: the same call continues a stopped one.
 
     Raises:
-        TableError: The table is estimated, of another runtime, or not calibrated for the plan.
+        TableError: The table is estimated, or not calibrated for the plan.
         OptionError: The space has too few networks.
-        MeasurementError: The runtime refuses a model, or the machine was never quiet.
+        MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
     """
-    calibration = _calibration(table, space, plan, runtime)
-    effort = effort or Effort()
+    calibration = _calibration(table, space, plan)
     classes = DEFAULT_CLASSES[plan]
     drawn = draw(space, plan, calibration.resolutions, models, seed)
     predictor = Predictor(table, space, plan, classes)
-    predictions = [predictor.architecture(architecture) for architecture in drawn]
+    predicted = np.array([predictor.architecture(a).predicted_ms for a in drawn])
     items = [Item(f"model {a.id}", space.network(a, classes).blocks) for a in drawn]
+    device, export = table.device, table.device.export
+    target = GraphTarget(export.opset, export.ir_version, export.hardswish)
     reference = reference_item(space, plan, calibration.resolutions)
-    journal = _journal(table, space, plan, models, seed, runtime, effort)
-    found = Session(runtime, effort, seed, reference, journal).measure(items, progress)
-    journal.remove()
+    job = Job(
+        device.runtime,
+        device.threads or 1,
+        effort or NORMAL,
+        seed,
+        target,
+        reference,
+        tuple(items),
+    )  # fmt: skip
+    found = _run(job, transport, progress)
     rounds = np.array([[t.latency_ms for t in found.timings[item.id]] for item in items])
-    predicted = np.array([p.predicted_ms for p in predictions])
     certificate = certify(predicted, rounds, calibration.upper_factor)
     certificate = certificate.model_copy(update={"validated": datetime.date.today()})
     ratios = quiet_latency(rounds) / predicted
@@ -104,9 +111,21 @@ def validate(
         calibration.model_copy(update={"certificate": certificate}),
         over,
         over + int((ratios < calibration.lower_factor).sum()),
-        table.device.hardware == describe_processor(),
-        runtime.version,
+        device.hardware == found.machine["processor"],
+        found.version,
     )
+
+
+def _run(job: Job, transport: Transport, progress: Progress) -> Result:
+    """Have a job measured; bundle and result lie in the cache folder meanwhile."""
+    job_id = job_id_of(job)
+    work = cache_folder() / "measurements" / job_id[:16]
+    bundle, result = work / "bundle.zip", work / "results.json"
+    write_bundle(bundle, job)
+    transport.run(bundle, job_id, result, progress)
+    found = read_result(result, job, job_id)
+    remove_work(work)
+    return found
 
 
 def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTable:
@@ -156,45 +175,16 @@ def chance_of_at_least(misses: int, models: int, probability: float) -> float:
     return max(0.0, 1 - fewer)
 
 
-def _calibration(
-    table: LatencyTable, space: SearchSpace, plan: str, runtime: Runtime
-) -> Calibration:
-    device = table.device
+def _calibration(table: LatencyTable, space: SearchSpace, plan: str) -> Calibration:
     if table.provenance != "measured":
         raise TableError(
-            f"the table of {table.name} is estimated: there is nothing of this machine in it",
+            f"the table of {table.name} is estimated: there is nothing of the device in it",
             allowed="a measured table",
-            do="nas profile on the device itself",
+            do="nas profile",
         )
-    if (device.runtime, device.threads) != (runtime.name, runtime.threads):
-        raise TableError(
-            f"the table of {table.name} is of another runtime",
-            got=f"{device.runtime}, {device.threads} threads",
-            allowed=f"{runtime.name}, {runtime.threads} threads",
-        )
-    found = table.calibration(space.name, plan, device.precision)
+    found = table.calibration(space.name, plan, table.device.precision)
     if found is None:
         # Raises the error that names the command.
         Predictor(table, space, plan, 10).calibration(space.plan(plan).resolutions[0])
     assert found is not None
     return found
-
-
-def _journal(
-    table: LatencyTable,
-    space: SearchSpace,
-    plan: str,
-    models: int,
-    seed: int,
-    runtime: Runtime,
-    effort: Effort,
-) -> Journal:
-    content = {
-        "table": [table.name, str(table.folder.resolve())],
-        "space": space.file.model_dump(mode="json"),
-        "settings": [plan, models, seed, asdict(effort)],
-        "runtime": [runtime.name, runtime.version, runtime.threads],
-        "machine": describe_machine(),
-    }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return Journal(cache_folder() / "validate" / f"{digest[:16]}.jsonl", digest)

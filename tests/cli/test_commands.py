@@ -15,6 +15,8 @@ import nas as package
 from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
 from nas.cli import main as cli
 from nas.data import scan
+from nas.devices import validate as validating
+from nas.devices.agent.timing import Effort
 from nas.models import Supernet
 from nas.search.supernets import checkpoint_subject
 from nas.space import load_space
@@ -26,7 +28,7 @@ HEAVY = ("torch", "ray", "plotly", "optuna", "sklearn", "onnxruntime")
 def test_the_commands_are_those_that_work():
     assert sorted(COMMANDS) == [
         "dashboard", "devices", "export", "predict", "profile", "report", "sample", "search",
-        "spaces",
+        "spaces", "validate",
     ]  # fmt: skip
 
 
@@ -383,9 +385,8 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
 
 def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_path, monkeypatch):
     from nas.devices import profile as profiling
-    from nas.devices.measure import Effort
 
-    quick = Effort(rounds=2, warmup_runs=0, min_runs=2, min_time_ns=0)
+    quick = Effort(2, 0, 2, 0.0, 0.0, 1.0)
     given = profiling.ProfileSettings
     monkeypatch.setattr(profiling, "ProfileSettings", lambda **k: given(**k, effort=quick))
     tables = tmp_path / "tables"
@@ -393,7 +394,7 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
     answer = nas(*command)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{tables / 'this-onnxruntime'}\n")
-    assert "30 other whole models" in answer.out
+    assert " other whole models: error " in answer.out
     assert [path.name for path in tables.iterdir()] == ["this-onnxruntime"], "no leftovers"
     found = load_space(tiny)
     predictor = package.Predictor(
@@ -407,7 +408,7 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
 def own_table(table, tiny, tmp_path, monkeypatch):
     """The measured table among the user's own, and its space where its name is found."""
     monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path / "own"))
-    monkeypatch.setattr("nas.devices.session.MOST_DISTURBED", 1.0)
+    monkeypatch.setattr(validating, "NORMAL", Effort(2, 0, 1, 0.0, 0.0, 1.0))
     (tmp_path / "own" / "search_spaces").mkdir(parents=True)
     (tmp_path / "own" / "search_spaces" / "tiny.yaml").write_text(Path(tiny).read_text())
     return table
@@ -421,7 +422,7 @@ def test_validate_says_that_a_made_up_table_does_not_hold(nas, own_table, tmp_pa
     assert "tiny-onnxruntime, tiny small: DOES NOT HOLD\n" in answer.out
     assert "10 whole models (seed 3): error " in answer.out
     assert "this is another processor than the table's" in answer.out
-    assert "nas: the table of tiny-onnxruntime does not hold on this machine; try: " in answer.err
+    assert "nas: the table of tiny-onnxruntime does not hold there; try: " in answer.err
     assert (own_table / "device.yaml").read_bytes() == before, "made up for another machine"
     assert "plotly" in plot.read_text()
 

@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.devices import session
+from nas.devices.agent.machine import describe_processor
 from nas.devices.calibrate import PRECISION
-from nas.devices.machine import describe_processor
-from nas.devices.measure import Effort, Timing
-from nas.devices.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+from nas.devices.transports.local import Local
 from nas.devices.validate import chance_of_at_least, draw, validate, with_certificate
-from nas.errors import OptionError, TableError
+from nas.errors import MeasurementError, OptionError, TableError
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table, read_table, write_table
 from nas.space import load_space
 
+from .conftest import QUICK, Board
+
 FILES = Path(__file__).resolve().parents[1] / "files"
-QUICK = Effort(rounds=2, warmup_runs=0, min_runs=1, min_time_ns=0)
 
 
 @pytest.fixture
@@ -28,21 +27,19 @@ def space():
 
 @pytest.fixture
 def table(tmp_path):
-    """A copy of a measured table, as if of this machine and this version of the runtime."""
+    """A copy of a measured table, as if of the board."""
     found = read_table(FILES / "latency_tables" / "tiny-onnxruntime")
-    runtime = OnnxRuntimeCpu()
-    changed = {"hardware": describe_processor(), "runtime_version": runtime.version}
-    device = found.device.model_copy(update=changed)
+    device = found.device.model_copy(update={"hardware": "a board", "runtime_version": "1.30.0"})
     copy = LatencyTable(device, found.rows, tmp_path / "tables" / "tiny-onnxruntime")
     write_table(copy)
     return read_table(copy.folder)
 
 
 @pytest.fixture
-def measured(monkeypatch, space, table):
+def measured(space, table):
     """Every model takes what the table predicts, times a factor of its number."""
 
-    def make(factor):
+    def make(factor, **board):
         calibration = table.calibration(space.name, "small", PRECISION)
         drawn = draw(space, "small", calibration.resolutions, 20, 0)
         predictor = Predictor(table, space, "small", 10)
@@ -50,20 +47,8 @@ def measured(monkeypatch, space, table):
             f"model {a.id}": predictor.architecture(a).predicted_ms * factor(i)
             for i, a in enumerate(drawn)
         }
-        running = []
-        given = session.Session._load
-
-        def load(self, item):
-            running.append(item.id)
-            return given(self, item)
-
-        def timing(run, effort, clock):
-            return Timing(expected.get(running[-1], 1.0), 1.0, 1)
-
-        monkeypatch.setattr(session.Session, "_load", load)
-        monkeypatch.setattr(session.Session, "_time_reference", lambda self, run: 1.0)
-        monkeypatch.setattr(session, "time_runs", timing)
-        return validate(table, space, "small", 20, 0, OnnxRuntimeCpu(), QUICK)
+        answering = Board(lambda item, number: expected[item], **board)
+        return validate(table, space, "small", 20, 0, answering, QUICK)
 
     return make
 
@@ -103,45 +88,38 @@ def test_the_new_certificate_is_written(measured, table):
     assert again.rows == table.rows
 
 
-def test_a_real_validation_of_a_table_that_is_made_up(space, table, monkeypatch):
-    monkeypatch.setattr(session, "MOST_DISTURBED", 1.0)
+def test_another_board_or_version_is_said(measured):
+    found = measured(lambda i: 1.0, processor="another board", version="1.31.0")
+    assert (found.same_machine, found.version) == (False, "1.31.0")
+
+
+def test_a_real_validation_on_this_machine(space, table):
     seen = []
     found = validate(
-        table, space, "small", 10, 1, OnnxRuntimeCpu(), QUICK, lambda *n: seen.append(n)
-    )
+        table, space, "small", 10, 1, Local(), QUICK, lambda *n: seen.append(n)
+    )  # fmt: skip
     assert found.certificate.models == 10
-    assert seen[0][0] == 1 and seen[-1][0] == seen[-1][1] >= 20
+    assert seen[-1] == (20, 20)
     assert 0 <= found.over <= found.outside <= 10
+    assert found.same_machine == (describe_processor() == "a board")
 
 
-class Stopped(Exception):  # noqa: N818
-    pass
+def test_a_validation_that_was_cut_off_goes_on(space, table, monkeypatch, tmp_path):
+    monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "cache"))
+    board = Board(lost_after=7)
+    arguments = (table, space, "small", 10, 1, board, QUICK)
+    with pytest.raises(MeasurementError, match="cut off"):
+        validate(*arguments)
+    validate(*arguments)
+    assert len(board.measured) == len(set(board.measured)) == 20
+    assert not list((tmp_path / "cache" / "measurements").iterdir()), "no leftovers"
 
 
-def test_a_stopped_validation_goes_on(space, table, monkeypatch):
-    monkeypatch.setattr(session, "MOST_DISTURBED", 1.0)
-
-    def stop(done, total):
-        if done == 7:
-            raise Stopped
-
-    arguments = (table, space, "small", 10, 1, OnnxRuntimeCpu(), QUICK)
-    with pytest.raises(Stopped):
-        validate(*arguments, stop)
-    seen = []
-    validate(*arguments, lambda done, total: seen.append(done))
-    assert seen[0] == 8
-    with pytest.raises(Stopped):
-        validate(*arguments, stop)  # finished: nothing of it is left
-
-
-def test_only_measured_tables_of_the_runtime_are_validated(space, table):
-    with pytest.raises(TableError, match="is estimated: there is nothing of this machine in it"):
-        validate(load_table("jetson-nano"), space, "small", 10, 0, OnnxRuntimeCpu())
-    with pytest.raises(TableError, match="is of another runtime; got 'onnxruntime, 1 threads'"):
-        validate(table, space, "small", 10, 0, OnnxRuntimeCpu(2))
+def test_only_measured_and_calibrated_tables_are_validated(space, table, board):
+    with pytest.raises(TableError, match="is estimated: there is nothing of the device in it"):
+        validate(load_table("jetson-nano"), space, "small", 10, 0, board)
     with pytest.raises(TableError, match="not calibrated for mobilenetv1"):
-        validate(table, load_space("mobilenetv1"), "small", 10, 0, OnnxRuntimeCpu())
+        validate(table, load_space("mobilenetv1"), "small", 10, 0, board)
 
 
 def test_drawn_models_are_distinct_and_of_the_resolutions(space):

@@ -2,8 +2,8 @@
 
 import json
 
-from nas.devices import machine
-from nas.devices.machine import describe_conditions, describe_machine, describe_processor
+from nas.devices.agent import machine
+from nas.devices.agent.machine import describe_conditions, describe_machine, describe_processor
 
 
 def test_this_machine():
@@ -25,7 +25,7 @@ model\t\t: 99
 
 
 def test_names_alone_are_too_coarse(monkeypatch):
-    monkeypatch.setattr(machine, "_read", lambda path: CPUINFO)
+    monkeypatch.setattr(machine, "_read", lambda path: CPUINFO if "cpuinfo" in path else None)
     assert describe_processor() == "Some Processor (family 26, model 17)"
 
 
@@ -42,11 +42,20 @@ def test_the_conditions_of_this_machine():
 
 
 def test_the_hottest_zone_and_the_clock(monkeypatch, tmp_path):
+    zones = tmp_path / "sys" / "class" / "thermal"
     for number, text in enumerate(["41000\n", "67500\n", "broken"]):
-        (tmp_path / f"thermal_zone{number}").mkdir()
-        (tmp_path / f"thermal_zone{number}" / "temp").write_text(text)
-    monkeypatch.setattr(machine, "THERMAL", tmp_path)
+        (zones / f"thermal_zone{number}").mkdir(parents=True)
+        (zones / f"thermal_zone{number}" / "temp").write_text(text)
+    monkeypatch.setattr(machine, "ROOT", f"{tmp_path}/")
     assert describe_conditions()["temperature_c"] == 67.5
+
+
+def test_a_board_is_called_by_its_own_name(monkeypatch, tmp_path):
+    (tmp_path / "proc" / "device-tree").mkdir(parents=True)
+    model = tmp_path / "proc" / "device-tree" / "model"
+    model.write_bytes(b"Raspberry Pi 4 Model B Rev 1.4\0")
+    monkeypatch.setattr(machine, "ROOT", f"{tmp_path}/")
+    assert describe_processor() == "Raspberry Pi 4 Model B Rev 1.4"
 
 
 def test_the_power_mode_of_a_jetson(monkeypatch, tmp_path):
