@@ -26,8 +26,8 @@ from nas.space.architecture import Architecture, Network
 from nas.units import format_duration_s
 
 BATCH_SIZE = 32
-DIGITS_SUPERNET_STEPS = 320
-DIGITS_FINETUNE_STEPS = 60
+DIGITS_SUPERNET_STEPS = 300
+DIGITS_FINETUNE_STEPS = 50
 SUPERNET_EPOCHS = 30
 FINETUNE_EPOCHS = 3
 RECALIBRATION_IMAGES = 1024
