@@ -19,7 +19,7 @@ def input_digests(space: SearchSpace, table: LatencyTable) -> dict[str, str]:
 
 def space_digest(space: SearchSpace) -> str:
     """Of what the file says, not of how it is written."""
-    text = json.dumps(space.file.model_dump(mode="json", by_alias=True), sort_keys=True)
+    text = json.dumps(space.content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

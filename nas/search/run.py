@@ -272,8 +272,7 @@ def _write_sources(run: RunFolder, inputs: Inputs, dataset: Dataset) -> None:
     if not path.exists():
         write_json(path, manifest(dataset))
     if not run.space.exists():
-        file = inputs.space.file
-        run.write_space(file.model_dump(mode="json", by_alias=True, exclude_none=True))
+        run.write_space(inputs.space.content)
 
 
 def _check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:

@@ -101,7 +101,7 @@ class RunFolder:
 
     def write_space(self, content: dict[str, Any]) -> None:
         """Write `space.yaml`: with it the run's architectures can be read anywhere."""
-        write_text(self.space, _to_yaml(content))
+        write_text(self.space, _to_yaml(_without_none(content)))
 
     def read_front(self) -> dict[str, Any]:
         """Content of `front.json`; its recommended model is one of its models.
@@ -236,6 +236,15 @@ def check_finished(run: RunFolder) -> None:
             do=f"nas search with the same settings, --resume and --out {folder}; "
             f"nas dashboard {folder} while it runs",
         )
+
+
+def _without_none(value: Any) -> Any:
+    """The same without keys that hold nothing."""
+    if isinstance(value, dict):
+        return {name: _without_none(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value
 
 
 def _to_yaml(content: dict[str, Any]) -> str:

@@ -95,8 +95,9 @@ def checkpoint_subject(
     space: SearchSpace, plan: str, data: Dataset | DatasetIndex
 ) -> dict[str, Any]:
     """What the weights in a checkpoint mean: the space, its plan, the data."""
-    file = space.file.model_dump(mode="json", by_alias=True)
-    file = {k: v for k, v in file.items() if k not in ("description", "source", "references")}
+    file = {
+        k: v for k, v in space.content.items() if k not in ("description", "source", "references")
+    }
     return {
         "search_space": space.name,
         "definition_of_the_space": _digest(file),

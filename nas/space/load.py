@@ -53,4 +53,5 @@ def load_space(name: str | Path) -> SearchSpace:
 def _read(path: Path, named: Path | None = None) -> SearchSpace:
     space = SearchSpace(read_yaml(path, SpaceFile, SpaceError), named)
     space.check()
+    _ = space.content
     return space

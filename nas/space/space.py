@@ -50,6 +50,14 @@ class SearchSpace:
         return self.file.name
 
     @cached_property
+    def content(self) -> dict[str, Any]:
+        """The file's content as JSON values, for hashes and copies.
+
+        Made once, when the space is read: a Ctrl-C during it would get lost in the serialiser.
+        """
+        return self.file.model_dump(mode="json", by_alias=True)
+
+    @cached_property
     def plans(self) -> tuple[str, ...]:
         """The input plans of this space."""
         return tuple(self.file.plans)

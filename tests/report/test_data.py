@@ -136,8 +136,7 @@ def test_a_space_that_is_gone_leaves_out_the_drawings(run: RunFolder) -> None:
 
 def test_the_runs_own_space_draws_where_the_file_is_gone(run: RunFolder) -> None:
     content = run.read_run()
-    file = load_space("mobilenetv3").file
-    run.write_space(file.model_dump(mode="json", by_alias=True, exclude_none=True))
+    run.write_space(load_space("mobilenetv3").content)
     content["settings"]["space"] = "spaces/gone.yaml"
     run.write_run(content)
     data = load_report(run.path)

@@ -156,6 +156,15 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
         open_study(tmp_path / "file" / "study.journal", None, "tiny")
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as at a terminal: what runs in the background of a shell is started without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_waits_for_the_end_of_a_change(journal):
     done = []
     with pytest.raises(KeyboardInterrupt), changing(journal):
@@ -166,6 +175,7 @@ def test_ctrl_c_waits_for_the_end_of_a_change(journal):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_comes_before_the_error_that_it_may_have_caused(journal):
     with pytest.raises(KeyboardInterrupt), changing(journal):
         signal.raise_signal(signal.SIGINT)
