@@ -60,7 +60,13 @@ def test_the_guides_search_space(tmp_path):
 
 
 def test_links_lead_somewhere():
-    for file in ("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/decisions/README.md"):
+    for file in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/guide.md",
+        "docs/profile.md",
+        "docs/decisions/README.md",
+    ):
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text(encoding="utf-8")):
             if "://" not in target:
                 assert ((ROOT / file).parent / target).exists(), f"{file}: {target}"

@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from nas.cli import dashboard, devices, export, predict, profile, report, sample, search, spaces
+from nas.cli import (
+    dashboard,
+    devices,
+    export,
+    predict,
+    profile,
+    report,
+    sample,
+    search,
+    spaces,
+    validate,
+)
 from nas.errors import NasError, OptionError
 from nas.files import map_disk_error
 from nas.threads import spin_briefly
@@ -27,7 +38,7 @@ against latency, as checked ONNX files.
       on your own images
 """
 UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP, errno.ENOTDIR)
-COMMANDS = (search, profile, predict, export, sample, devices, spaces, report, dashboard)
+COMMANDS = (search, profile, validate, predict, export, sample, devices, spaces, report, dashboard)
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.common import command_parser, positive, seed, whole
 from nas.errors import OptionError
 
+RUNTIMES = ("onnxruntime", "openvino")
 if TYPE_CHECKING:
+    from nas.devices.profile import ProfileSettings
+    from nas.devices.transports import Transport
     from nas.latency.table import LatencyTable
-    from nas.space import SearchSpace
 
 
 def add_parser(commands: Any) -> None:
@@ -21,10 +23,10 @@ def add_parser(commands: Any) -> None:
     parser = command_parser(
         commands,
         "profile",
-        "measure this machine with onnxruntime and write its latency table",
+        "measure this machine or a board and write its latency table",
         "nas profile --device my-gateway --space mobilenetv3 --plan small",
     )
-    parser.add_argument("--device", required=True, metavar="NAME", help="name for this machine")
+    parser.add_argument("--device", required=True, metavar="NAME", help="name for the device")
     parser.add_argument("--space", default="mobilenetv3", help="search space (%(default)s)")
     parser.add_argument("--plan", help="input plan (default: the space's first)")
     parser.add_argument(
@@ -38,6 +40,22 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--threads", type=whole(1, 1024), default=1, help="threads of the runtime (%(default)s)"
     )
+    parser.add_argument(
+        "--runtime", choices=RUNTIMES, default="onnxruntime", help="what runs it (%(default)s)"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    where.add_argument(
+        "--bundle", type=Path, metavar="ZIP",
+        help="only write what python3 ZIP measures on a board that cannot be reached",
+    )  # fmt: skip
+    where.add_argument(
+        "--import", dest="result", type=Path, metavar="JSON",
+        help="the result of that bundle; all other options as for --bundle",
+    )  # fmt: skip
+    parser.add_argument(
+        "--python", default="python3", help="interpreter on the board (%(default)s)"
+    )
     parser.add_argument("--alias", action="append", default=[], help="short name of the device")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument(
@@ -49,9 +67,35 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run it."""
     from nas.cli.progress import TerminalWatcher
-    from nas.devices.profile import CLASSES, ProfileSettings, check_resolutions, profile
-    from nas.devices.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+    from nas.devices.profile import profile
     from nas.files import data_folder
+
+    settings = _settings(options)
+    out = options.out or data_folder() / "latency_tables"
+    for name in (options.device, *options.alias):
+        _check_free(name, out / options.device)
+    if options.bundle is not None:
+        return _bundle(options, settings, out)
+    if options.result is not None:
+        _print(_import(options, settings, out), settings)
+        return 0
+    try:
+        with TerminalWatcher() as watcher:
+            table = profile(
+                settings,
+                _transport(options),
+                out,
+                lambda done, n: watcher.progress("profile", done, n),
+            )
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from there.", file=sys.stderr)
+        raise
+    _print(table, settings)
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> ProfileSettings:
+    from nas.devices.profile import CLASSES, ProfileSettings, check_resolutions
     from nas.space import load_space
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{,99}", options.device):
@@ -63,29 +107,50 @@ def run(options: argparse.Namespace) -> int:
         )
     space = load_space(options.space)
     plan = options.plan or space.plans[0]
-    settings = ProfileSettings(
+    return ProfileSettings(
         name=options.device,
         space=space,
         plan=plan,
         resolutions=check_resolutions(space, plan, options.resolution),
         classes=tuple(sorted({*CLASSES, *options.classes})),
+        runtime=options.runtime,
+        threads=options.threads,
         seed=options.seed,
         aliases=tuple(options.alias),
     )
-    out = options.out or data_folder() / "latency_tables"
-    for name in (options.device, *options.alias):
-        _check_free(name, out / options.device)
-    runtime = OnnxRuntimeCpu(options.threads)
-    try:
-        with TerminalWatcher() as watcher:
-            table = profile(
-                settings, runtime, out, lambda done, n: watcher.progress("profile", done, n)
-            )
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from there.", file=sys.stderr)
-        raise
-    _print(table, space, plan)
+
+
+def _transport(options: argparse.Namespace) -> Transport:
+    from nas.devices.transports.local import Local
+    from nas.devices.transports.ssh import Ssh
+
+    return Local() if options.host is None else Ssh(options.host, options.python)
+
+
+def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:
+    from nas.devices.bundle import write_bundle
+    from nas.devices.profile import make_plan
+
+    if options.bundle.is_dir():
+        raise OptionError("--bundle names a file", got=str(options.bundle), do="--bundle board.zip")
+    plan = make_plan(settings, out, None)
+    write_bundle(options.bundle, plan.job)
+    name = options.bundle.name
+    print(
+        f"{options.bundle}: {len(plan.job.items)} models\n"
+        f"On the board: {options.python} {name}   (stopped, it goes on where it was)\n"
+        f"Then here: the same command with --import {Path(name).stem}.results.json instead of "
+        "--bundle"
+    )
     return 0
+
+
+def _import(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> LatencyTable:
+    from nas.devices.bundle import read_result
+    from nas.devices.profile import finish, job_id_of, make_plan
+
+    plan = make_plan(settings, out, None)
+    return finish(plan, read_result(options.result, plan.job, job_id_of(plan.job)), out)
 
 
 def _check_free(name: str, folder: Path) -> None:
@@ -111,16 +176,22 @@ def _check_free(name: str, folder: Path) -> None:
     )
 
 
-def _print(table: LatencyTable, space: SearchSpace, plan: str) -> None:
-    found = table.calibration(space.name, plan, table.device.precision)
+def _print(table: LatencyTable, settings: ProfileSettings) -> None:
+    found = table.calibration(settings.space.name, settings.plan, table.device.precision)
     assert found is not None
     held = found.certificate
     print(
         f"{table.folder}\n"
-        f"{len(table.rows)} blocks measured. On {held.models} other whole models: error "
-        f"{held.mape:.1%}, {held.within_5:.0%} within 5 %, {held.within_10:.0%} within 10 %, rank "
-        f"correlation {held.rank_correlation:.3f}, {held.coverage:.0%} under the upper bound "
-        f"(prediction x {found.upper_factor:.3f}); two measurements differ by "
-        f"{held.repeat_difference:.1%}.\n"
-        f"nas search --device {table.name} {space.option} --budget ..."
+        f"{len(table.rows)} blocks measured on {table.device.hardware}. On {held.models} other "
+        f"whole models: error {held.mape:.1%}, {held.within_5:.0%} within 5 %, "
+        f"{held.within_10:.0%} within 10 %, rank correlation {held.rank_correlation:.3f}, "
+        f"{held.coverage:.0%} under the upper bound (prediction x {found.upper_factor:.3f}); two "
+        f"measurements differ by {held.repeat_difference:.1%}."
     )
+    session = table.device.session
+    if session is not None and session.repeated:
+        print(
+            f"The machine was not steady: {session.repeated} timings were done again, "
+            f"{session.disturbed:.0%} stayed disturbed."
+        )
+    print(f"nas search --device {table.name} {settings.space.option} --budget ...")

@@ -104,7 +104,7 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
 
 def _elsewhere(facts: dict[str, Any]) -> str:
     """What to do where a processor like this one, but not this one, was measured."""
-    from nas.devices.machine import describe_processor
+    from nas.devices.agent.machine import describe_processor
 
     device = facts["device"]
     here = describe_processor()

@@ -11,7 +11,9 @@ from nas.latency.metrics import agreement, conformal_upper
 from nas.latency.predict import calibrated_ms
 from nas.latency.table import Calibration, WholeModels
 
-FIT_MODELS, BOUND_MODELS, CERTIFICATE_MODELS = 12, 50, 30
+MODELS = 170
+FEWEST_MODELS = 92
+"""With fewer, less than 49 are left for the bound: what 98 % takes (`conformal_upper`)."""
 PRECISION: Final = "fp32"
 
 
@@ -35,14 +37,18 @@ def calibrate(
         rounds: Measured latencies, ms, shape `N x rounds`.
     """
     measured = quiet_latency(rounds)
-    fit = slice(0, FIT_MODELS)
+    fit_models, bound_models = shares(len(totals))
+    fit = slice(0, fit_models)
     constant, factor, per_block = fit_calibration(totals[fit], counts[fit], measured[fit])
     terms = rounded(constant), rounded(factor), rounded(per_block)
     predicted = calibrated_ms(terms, totals, counts)
-    ratios = (measured / predicted)[FIT_MODELS : FIT_MODELS + BOUND_MODELS]
-    upper = rounded(max(1.0, conformal_upper(ratios)))
-    lower = rounded(min(1.0, 1 / conformal_upper(1 / ratios)))
-    held_out = slice(FIT_MODELS + BOUND_MODELS, None)
+    bound = slice(fit_models, fit_models + bound_models)
+    # Whoever measures one of these models again gets another number: each counts with its slower
+    # half of the rounds for the upper bound, with its faster one for the lower.
+    halves = np.stack(halved(rounds[bound])) / predicted[bound]
+    upper = rounded(max(1.0, conformal_upper(halves.max(axis=0))))
+    lower = rounded(min(1.0, 1 / conformal_upper(1 / halves.min(axis=0))))
+    held_out = slice(fit_models + bound_models, None)
     return Calibration(
         space=space,
         plan=plan,
@@ -53,17 +59,22 @@ def calibrate(
         per_block_ms=terms[2],
         lower_factor=lower,
         upper_factor=upper,
-        fit_models=FIT_MODELS,
-        bound_models=BOUND_MODELS,
+        fit_models=fit_models,
+        bound_models=bound_models,
         certificate=certify(predicted[held_out], rounds[held_out], upper),
     )
+
+
+def shares(models: int) -> tuple[int, int]:
+    """How many of the whole models are fitted on and how many make the bound; the rest certify."""
+    return models * 40 // MODELS, models * 100 // MODELS
 
 
 def certify(predicted: np.ndarray, rounds: np.ndarray, upper_factor: float) -> WholeModels:
     """What predictions (ms, shape `N`) are worth against measurements (`N x rounds`)."""
     measured = quiet_latency(rounds)
     compared = agreement(predicted, measured)
-    even, odd = quiet_latency(rounds[:, ::2]), quiet_latency(rounds[:, 1 % rounds.shape[1] :: 2])
+    even, odd = halved(rounds)
     pairs = zip(predicted, measured, strict=True)
     return WholeModels(
         models=compared.models,
@@ -75,6 +86,11 @@ def certify(predicted: np.ndarray, rounds: np.ndarray, upper_factor: float) -> W
         repeat_difference=rounded(float(np.abs(even / odd - 1).mean())),
         points=[[rounded(float(p)), rounded(float(m))] for p, m in pairs],
     )
+
+
+def halved(rounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two measurements, shape `N` each: of the even and of the odd rounds of `N x rounds`."""
+    return quiet_latency(rounds[:, ::2]), quiet_latency(rounds[:, 1 % rounds.shape[1] :: 2])
 
 
 def fit_calibration(

@@ -1,35 +1,37 @@
 """`nas profile`: from a device and a space to a latency table with a certificate.
 
 All distinct blocks and the whole models are timed together, in several rounds of random order, so
-that slow drift of the machine touches both alike. Twelve whole models calibrate the sum of blocks,
-fifty others set the bound, thirty others make the certificate.
+that slow drift of the machine touches both alike. Of 170 whole models, forty calibrate the sum
+of blocks, a hundred set the bound, thirty make the certificate (fewer where a space has fewer).
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from nas.devices.agent.timing import Effort
+from nas.devices.bundle import Item, Job, Result, Timing, read_result, write_bundle
 from nas.devices.calibrate import (
-    BOUND_MODELS,
-    CERTIFICATE_MODELS,
-    FIT_MODELS,
+    FEWEST_MODELS,
+    MODELS,
     PRECISION,
     calibrate,
+    rounded,
+    shares,
 )
-from nas.devices.machine import describe_machine, describe_processor
-from nas.devices.measure import Effort, quiet_latency, spread, time_runs
-from nas.devices.runtimes import Runtime
+from nas.devices.lines import Progress
+from nas.devices.measure import NORMAL, quiet_latency, spread
+from nas.devices.targets import target_of
+from nas.devices.transports import Transport
 from nas.errors import InputError, MeasurementError, OptionError, TableError
-from nas.export.graph import build_graph, random_weights
-from nas.files import disk_errors, write_text
 from nas.latency.table import (
     NAME_PATTERN,
     Calibration,
@@ -38,13 +40,14 @@ from nas.latency.table import (
     LatencyTable,
     Provenance,
     Row,
+    SessionFacts,
     read_table,
     write_table,
 )
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.enumerate import distinct_blocks
-from nas.space.sample import sample
+from nas.space.sample import from_genome, sample, smallest, to_genome
 from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
 CLASSES = (2, 10, 100, 1000)
@@ -60,6 +63,8 @@ class ProfileSettings:
         plan: Its input plan.
         resolutions: Input sizes in pixels.
         classes: Numbers of classes for which classifiers are measured.
+        runtime: Name of the runtime.
+        threads: Of one inference.
         seed: Of the order and of the drawn whole models.
         aliases: Short names of the device.
         effort: How long each item is timed.
@@ -70,124 +75,173 @@ class ProfileSettings:
     plan: str
     resolutions: tuple[int, ...]
     classes: tuple[int, ...] = CLASSES
+    runtime: str = "onnxruntime"
+    threads: int = 1
     seed: int = 0
     aliases: tuple[str, ...] = ()
-    effort: Effort = field(default_factory=Effort)
+    effort: Effort = NORMAL
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing to time: a block by itself or a whole model."""
+class Plan:
+    """What a profile measures, and what it makes of it.
 
-    id: str
-    blocks: tuple[tuple[str, Block], ...]
+    Attributes:
+        settings: With the resolutions that the table is already calibrated for.
+        job: What the agent does.
+        blocks: Those that are measured.
+        models: Whole models: to fit on, for the bound, for the certificate.
+        existing: The table that is extended.
+    """
 
-
-Progress = Callable[[int, int], None]
+    settings: ProfileSettings
+    job: Job
+    blocks: list[Block]
+    models: list[Network]
+    existing: LatencyTable | None
 
 
 def profile(
-    settings: ProfileSettings, runtime: Runtime, out: Path, progress: Progress = lambda *_: None
+    settings: ProfileSettings,
+    transport: Transport,
+    out: Path,
+    progress: Progress = lambda *_: None,
 ) -> LatencyTable:
-    """Measure this machine and write the table to `out / settings.name`.
+    """Measure a device and write its table to `out / settings.name`.
 
-    Finished measurements are kept beside the folder until the table is written: the same call
+    Finished measurements are kept on the device until the table is written: the same call
     continues where a stopped one was. An existing table of the same device is extended.
 
     Args:
         settings: What to profile.
-        runtime: With what.
+        transport: The way to the device.
         out: Folder that holds tables.
         progress: Called with the number of finished and of all timings.
 
     Raises:
         OptionError: `settings.name` cannot be a device's name.
         TableError: `out / settings.name` holds a table of another device or runtime.
-        MeasurementError: The runtime refuses a model.
+        MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
+    """
+    _check_name(settings.name)
+    facts = transport.describe(settings.runtime)
+    plan = make_plan(settings, out, facts["runtime"]["version"])
+    if plan.existing is not None:
+        _check_same(plan, facts["machine"], facts["runtime"]["version"])
+    work = out / f".{settings.name}.partial"
+    bundle, result = work / "bundle.zip", work / "results.json"
+    job_id = write_bundle(bundle, plan.job)
+    transport.run(bundle, job_id, result, progress)
+    table = finish(plan, read_result(result, plan.job, job_id), out)
+    remove_work(work)
+    return table
+
+
+def remove_work(work: Path) -> None:
+    """The bundle and its result, once they are in the table."""
+    for path in work.iterdir():
+        path.unlink()
+    work.rmdir()
+
+
+def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan:
+    """What has to be measured for a table in `out`; `version` is the runtime's, if known.
+
+    Raises:
+        OptionError: `settings.name` cannot be a device's name.
+        TableError: The table that would be extended cannot be read.
+        MeasurementError: The space has too few networks.
     """
     _check_name(settings.name)
     folder = out / settings.name
-    existing = _existing(folder, runtime)
+    existing = read_table(folder) if folder.exists() else None
     settings = _with_calibrated_resolutions(settings, existing)
     # The whole models have the plan's default number of classes.
     classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
     needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
-    known = dict(existing.rows) if existing else {}
+    known = existing.rows if existing else {}
     # What an earlier profile measured is kept, unless there is nothing else to do: then all is new.
     blocks = [b for b in needed if BlockKey(b, PRECISION) not in known] or needed
     models = draw_models(settings)
     items = [Item(f"block {block}", (("block", block),)) for block in blocks]
     items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
-    journal = _Journal(out / f".{settings.name}.partial.jsonl", _fingerprint(settings, runtime))
-    times = _measure(items, settings, runtime, journal, progress)
-    rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in blocks}
-    totals = [sum(rows[key].latency_ms for key in model.keys()) for model in models]
-    counts = [len(model.blocks) for model in models]
-    rounds = np.array([[ms for ms, _ in times[f"model {i}"]] for i in range(len(models))])
+    job = Job(
+        settings.runtime,
+        settings.threads,
+        settings.effort,
+        settings.seed,
+        target_of(settings.runtime, version),
+        reference_item(settings.space, settings.plan, settings.resolutions),
+        tuple(items),
+    )
+    return Plan(settings, job, blocks, models, existing)
+
+
+def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
+    """The table that a result makes, written whole.
+
+    Raises:
+        TableError: The table that is extended is of another device or runtime.
+    """
+    settings, times = plan.settings, result.timings
+    if plan.existing is not None:
+        _check_same(plan, result.machine, result.version)
+    known = dict(plan.existing.rows) if plan.existing else {}
+    rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in plan.blocks}
+    totals = [sum(rows[key].latency_ms for key in model.keys()) for model in plan.models]
+    counts = [len(model.blocks) for model in plan.models]
+    models = [times[f"model {index}"] for index in range(len(plan.models))]
     calibration = calibrate(
         settings.space.name,
         settings.plan,
         settings.resolutions,
         np.array(totals),
         np.array(counts),
-        rounds,
+        np.array([[timing.latency_ms for timing in timings] for timings in models]),
     )
-    old = existing.device if existing else None
-    table = LatencyTable(_device(settings, runtime, old, len(rows), calibration), rows, folder)
-    write_table(table)
-    journal.remove()
-    return read_table(folder)
+    device = _device(plan, result, len(rows), calibration)
+    write_table(LatencyTable(device, rows, out / settings.name))
+    return read_table(out / settings.name)
+
+
+def job_id_of(job: Job) -> str:
+    """The id that the bundle of a job has."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write_bundle(Path(folder) / "bundle.zip", job)
+
+
+def reference_item(space: SearchSpace, plan: str, resolutions: Iterable[int]) -> Item:
+    """The smallest network: short enough to be timed again and again."""
+    genome = to_genome(space, smallest(space, plan))
+    found = from_genome(space, plan, {**genome, "resolution": min(resolutions)})
+    return Item("reference", space.network(found, DEFAULT_CLASSES[plan]).blocks)
 
 
 def draw_models(settings: ProfileSettings) -> list[Network]:
     """Distinct random architectures: first those to fit on, chosen to span the range of MACs."""
     rng = np.random.default_rng(settings.seed)
-    total = FIT_MODELS + BOUND_MODELS + CERTIFICATE_MODELS
     drawn: dict[str, Architecture] = {}
-    for _ in range(total * 20):
+    for _ in range(MODELS * 20):
         found = sample(settings.space, settings.plan, rng)
         if found.resolution in settings.resolutions:
             drawn.setdefault(found.id, found)
-        if len(drawn) == total:
+        if len(drawn) == MODELS:
             break
-    else:
+    total = len(drawn)
+    if total < FEWEST_MODELS:
         raise MeasurementError(
             f"{settings.space.name} has too few networks for a calibration and a certificate",
-            got=f"{len(drawn)} distinct ones drawn",
-            allowed=f"at least {total}",
+            got=f"{total} distinct ones drawn",
+            allowed=f"at least {FEWEST_MODELS}",
         )
+    fit_models, _ = shares(total)
     classes = DEFAULT_CLASSES[settings.plan]
     networks = [settings.space.network(a, classes) for a in drawn.values()]
     networks.sort(key=lambda network: network.cost.macs)
-    spanning = {round(i) for i in np.linspace(0, total - 1, FIT_MODELS)}
+    spanning = {round(i) for i in np.linspace(0, total - 1, fit_models)}
     fit = [networks[i] for i in sorted(spanning)]
     rest = [network for i, network in enumerate(networks) if i not in spanning]
     return fit + [rest[i] for i in rng.permutation(len(rest))]
-
-
-def _measure(
-    items: list[Item],
-    settings: ProfileSettings,
-    runtime: Runtime,
-    journal: _Journal,
-    progress: Progress,
-) -> dict[str, list[tuple[float, int]]]:
-    """Per item, the median and number of runs of each round."""
-    effort = settings.effort
-    done = journal.read()
-    total = effort.rounds * len(items)
-    weights = random_weights(settings.seed)
-    for round_index in range(effort.rounds):
-        order = np.random.default_rng([settings.seed, round_index]).permutation(len(items))
-        for item in (items[i] for i in order):
-            if (round_index, item.id) not in done:
-                graph = build_graph(item.blocks, weights, runtime.target)
-                run = runtime.load(graph.SerializeToString())
-                result = time_runs(run, effort)
-                done[round_index, item.id] = result
-                journal.append(round_index, item.id, *result)
-            progress(len(done), total)
-    return {item.id: [done[r, item.id] for r in range(effort.rounds)] for item in items}
 
 
 def _check_name(name: str) -> None:
@@ -200,31 +254,30 @@ def _check_name(name: str) -> None:
         )
 
 
-def _row(times: list[tuple[float, int]]) -> Row:
-    rounds = np.array([ms for ms, _ in times])
-    return Row(float(quiet_latency(rounds)), spread(rounds), sum(runs for _, runs in times))
+def _row(timings: list[Timing]) -> Row:
+    rounds = np.array([timing.latency_ms for timing in timings])
+    p95_ms = float(quiet_latency(np.array([timing.p95_ms for timing in timings])))
+    runs = sum(timing.runs for timing in timings)
+    return Row(float(quiet_latency(rounds)), spread(rounds), p95_ms, runs)
 
 
-def _existing(folder: Path, runtime: Runtime) -> LatencyTable | None:
-    """The table that is extended, if there is one.
+def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
+    """Refuse to mix measurements of two machines.
 
     Raises:
-        TableError: The folder is there and is not a table of this machine and runtime.
+        TableError: The table that would be extended is of another device or runtime.
     """
-    if not folder.exists():
-        return None
-    table = read_table(folder)
-    device = table.device
+    assert plan.existing is not None
+    device, settings = plan.existing.device, plan.settings
     found = (device.hardware, device.runtime, device.runtime_version, device.threads)
-    mine = (describe_processor(), runtime.name, runtime.version, runtime.threads)
-    if found != mine or table.provenance != "measured":
+    mine = (machine["processor"], settings.runtime, version, settings.threads)
+    if found != mine or plan.existing.provenance != "measured":
         raise TableError(
-            f"{folder} holds a table of another device, runtime or number of threads",
+            f"{plan.existing.folder} holds a table of another device, runtime or number of threads",
             got="{}, {} {}, {} threads".format(*found),
             allowed="{}, {} {}, {} threads".format(*mine),
             do="another --device name or --out folder",
         )
-    return table
 
 
 def _with_calibrated_resolutions(
@@ -237,13 +290,9 @@ def _with_calibrated_resolutions(
     return replace(settings, resolutions=tuple(sorted(resolutions)))
 
 
-def _device(
-    settings: ProfileSettings,
-    runtime: Runtime,
-    old: DeviceFile | None,
-    rows: int,
-    calibration: Calibration,
-) -> DeviceFile:
+def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> DeviceFile:
+    settings = plan.settings
+    old = plan.existing.device if plan.existing else None
     kept = [
         c for c in (old.calibrations if old else [])
         if (c.space, c.plan, c.precision) != (calibration.space, calibration.plan, PRECISION)
@@ -253,63 +302,28 @@ def _device(
         schema=1,
         name=settings.name,
         aliases=sorted({*settings.aliases, *(old.aliases if old else [])}),
-        hardware=describe_processor(),
-        runtime=runtime.name,
-        runtime_version=runtime.version,
-        threads=runtime.threads,
-        mode=None,
+        hardware=result.machine["processor"],
+        runtime=settings.runtime,
+        runtime_version=result.version,
+        threads=settings.threads,
+        mode=result.conditions["after"].get("power_mode"),
         precision=PRECISION,
-        export=ExportSection(**asdict(runtime.target)),
+        export=ExportSection(**asdict(plan.job.target)),
         provenance=Provenance(
             kind="measured",
             date=datetime.date.today(),
             method=f"lower quartile of {effort.rounds} rounds in random order, each the median of "
-            f"at least {effort.min_runs} runs",
-            machine=describe_machine(),
+            f"at least {effort.min_runs} runs; what a reference shows as disturbed is timed again",
+            machine={**result.machine, **result.conditions["after"]},
+        ),
+        session=SessionFacts(
+            reference_ms=rounded(result.reference_ms),
+            repeated=result.repeated,
+            disturbed=rounded(result.disturbed),
         ),
         rows=rows,
         calibrations=[*kept, calibration],
     )
-
-
-@dataclass(frozen=True)
-class _Journal:
-    """Finished timings of a profile that is under way, one JSON line each."""
-
-    path: Path
-    fingerprint: str
-
-    def read(self) -> dict[tuple[int, str], tuple[float, int]]:
-        """What an earlier, stopped run with the same settings measured; else start afresh."""
-        lines = self.path.read_text(encoding="utf-8").split("\n") if self.path.exists() else []
-        if not lines or lines[0] != self.fingerprint:
-            write_text(self.path, self.fingerprint + "\n")
-            return {}
-        done = {}
-        for line in lines[1:-1]:  # the last one is empty, or was cut off
-            round_index, item, latency_ms, runs = json.loads(line)
-            done[round_index, item] = (float(latency_ms), int(runs))
-        write_text(self.path, "\n".join(lines[:-1]) + "\n")
-        return done
-
-    def append(self, round_index: int, item: str, latency_ms: float, runs: int) -> None:
-        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([round_index, item, latency_ms, runs]) + "\n")
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-
-def _fingerprint(settings: ProfileSettings, runtime: Runtime) -> str:
-    """Settings and machine as one line: timings are only continued where all of it is equal."""
-    content = {
-        "space": settings.space.file.model_dump(mode="json"),
-        "settings": [settings.plan, settings.resolutions, settings.classes, settings.seed],
-        "effort": asdict(settings.effort),
-        "runtime": [runtime.name, runtime.version, runtime.threads],
-        "machine": describe_machine(),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> tuple[int, ...]:

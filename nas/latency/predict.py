@@ -63,11 +63,11 @@ class Predictor:
     def network(self, network: Network) -> Prediction:
         """Predict one network."""
         precision = self.table.device.precision
-        seen = [self._block(key, network.resolution) for key in network.keys(precision)]
+        seen = [self.block(key, network.resolution) for key in network.keys(precision)]
         if self.table.device.roofline is not None:
             return self._estimated(seen)
         total = sum(latency for latency, _, _ in seen)
-        calibration = self._calibration(network.resolution)
+        calibration = self.calibration(network.resolution)
         terms = calibration.constant_ms, calibration.sum_factor, calibration.per_block_ms
         predicted = float(calibrated_ms(terms, np.array(total), np.array(len(seen))))
         return Prediction(
@@ -85,7 +85,23 @@ class Predictor:
         upper = roofline.constant_ms * roofline.bound_factor + sum(up for _, up, _ in blocks)
         return Prediction(predicted, predicted * predicted / upper, upper, "estimated")
 
-    def _block(self, key: BlockKey, resolution: int) -> tuple[float, float, bool]:
+    def calibration(self, resolution: int) -> Calibration:
+        """What turns sums of blocks into latencies of networks of this resolution.
+
+        Raises:
+            TableError: The table has none; names the command that adds it.
+        """
+        found = self.table.calibration(self.space.name, self.plan, self.table.device.precision)
+        if found is None or resolution not in found.resolutions:
+            raise TableError(
+                f"the table of {self.table.name} is not calibrated for {self.space.name}",
+                got=f"plan {self.plan} at {resolution} px",
+                allowed=_calibrated(self.table),
+                do=self._profile_command(resolution),
+            )
+        return found
+
+    def block(self, key: BlockKey, resolution: int) -> tuple[float, float, bool]:
         """Latency, its own upper bound (estimated tables), whether it was interpolated."""
         if key not in self._seen:
             self._seen[key] = self._look_up(key, resolution)
@@ -106,17 +122,6 @@ class Predictor:
                 do=self._profile_command(resolution, key.block),
             )
         return latency_ms, latency_ms, True
-
-    def _calibration(self, resolution: int) -> Calibration:
-        found = self.table.calibration(self.space.name, self.plan, self.table.device.precision)
-        if found is None or resolution not in found.resolutions:
-            raise TableError(
-                f"the table of {self.table.name} is not calibrated for {self.space.name}",
-                got=f"plan {self.plan} at {resolution} px",
-                allowed=_calibrated(self.table),
-                do=self._profile_command(resolution),
-            )
-        return found
 
     def _profile_command(self, resolution: int, block: Block | None = None) -> str:
         device = profile_option(self.table.name, self.table.folder)

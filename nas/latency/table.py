@@ -32,7 +32,7 @@ from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
 KIND = "latency_tables"
 COLUMNS = (
     "schema", "op", "precision", "batch", "height", "width", "in_channels", "out_channels",
-    "params", "latency_ms", "spread_ms", "samples",
+    "params", "latency_ms", "spread_ms", "p95_ms", "samples",
 )  # fmt: skip
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
@@ -60,6 +60,20 @@ class Provenance(Section):
     machine: dict[str, str | int | float | None] = {}
 
 
+class SessionFacts(Section):
+    """How steady the machine was while it was measured.
+
+    Attributes:
+        reference_ms: Quiet latency of the model that was timed again and again.
+        repeated: How many timings were done again, because the reference was slow beside them.
+        disturbed: Share of timings that stayed so.
+    """
+
+    reference_ms: Positive
+    repeated: Annotated[int, Field(ge=0)]
+    disturbed: Share
+
+
 class WholeModels(Section):
     """A certificate of a measured table: predictions against whole models not used to make it."""
 
@@ -70,6 +84,7 @@ class WholeModels(Section):
     rank_correlation: Annotated[float, Field(ge=-1, le=1)]
     coverage: Share
     repeat_difference: NotNegative
+    validated: datetime.date | None = None
     points: list[Annotated[list[Positive], Field(min_length=2, max_length=2)]] = []
 
 
@@ -127,6 +142,7 @@ class DeviceFile(Section):
     precision: Literal["fp32", "fp16", "int8"]
     export: ExportSection
     provenance: Provenance
+    session: SessionFacts | None = None
     rows: Annotated[int, Field(gt=0)] | None = None
     calibrations: list[Calibration] = []
     roofline: Roofline | None = None
@@ -144,10 +160,18 @@ class DeviceFile(Section):
 
 @dataclass(frozen=True)
 class Row:
-    """A measured block: latency, median absolute deviation of its rounds, number of timed runs."""
+    """A measured block.
+
+    Attributes:
+        latency_ms: Of one inference while nothing disturbs.
+        spread_ms: Median absolute deviation of the rounds' medians.
+        p95_ms: 95th percentile of the runs of a quiet round.
+        samples: Number of timed runs.
+    """
 
     latency_ms: float
     spread_ms: float
+    p95_ms: float
     samples: int
 
 
@@ -262,7 +286,7 @@ def write_table(table: LatencyTable) -> None:
         writer.writerow(
             [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
              block.in_channels, block.out_channels, block.params_json,
-             _number(row.latency_ms), _number(row.spread_ms), row.samples]
+             _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples]
         )  # fmt: skip
     write_text(table.folder / "blocks.csv", buffer.getvalue())
     content = table.device.model_dump(by_alias=True)
@@ -291,7 +315,7 @@ _PlainDumper.add_representer(list, _flow_numbers)
 
 
 def _unused(key: str, value: object) -> bool:
-    optional = {"aliases", "rows", "calibrations", "roofline", "certificate"}
+    optional = {"aliases", "session", "rows", "calibrations", "roofline", "certificate"}
     return key in optional and value in (None, [])
 
 
@@ -353,7 +377,8 @@ def _parse_row(
         block = make_block(op, size, int(inputs), int(outputs), json.loads(params))
         key = BlockKey(block, precision, int(batch))
         hash(key)  # a list among the params would pass until here
-        latency_ms, spread_ms, samples = float(numbers[0]), float(numbers[1]), int(numbers[2])
+        latency_ms, spread_ms, p95_ms = (float(number) for number in numbers[:3])
+        samples = int(numbers[3])
     except (ValueError, TypeError, AttributeError, SpaceError) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
     whole = (*size, block.in_channels, block.out_channels, key.batch, samples)
@@ -368,11 +393,10 @@ def _parse_row(
             got=numbers[0],
             do=_again(device, path),
         )
-    if not math.isfinite(spread_ms) or spread_ms < 0:
-        raise TableError(
-            f"{where}: spread_ms must be a finite number, not negative", got=numbers[1]
-        )
-    return key, Row(latency_ms, spread_ms, samples)
+    for name, value, text in (("spread_ms", spread_ms, numbers[1]), ("p95_ms", p95_ms, numbers[2])):
+        if not math.isfinite(value) or value < 0:
+            raise TableError(f"{where}: {name} must be a finite number, not negative", got=text)
+    return key, Row(latency_ms, spread_ms, p95_ms, samples)
 
 
 def _again(device: DeviceFile, path: Path) -> str:

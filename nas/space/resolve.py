@@ -25,7 +25,7 @@ def round_channels(channels: float, divisor: int) -> int:
 
 
 @dataclass
-class _Chain:
+class Chain:
     """Blocks so far, and what the next one gets as input."""
 
     blocks: list[tuple[str, Block]]
@@ -33,6 +33,7 @@ class _Chain:
     channels: int = RGB
 
     def add(self, position: str, op: str, out_channels: int, params: Mapping[str, Param]) -> None:
+        """Append a block; the next one gets its output."""
         block = make_block(op, self.size, self.channels, out_channels, params)
         self.blocks.append((position, block))
         self.size, self.channels = block.output_size, out_channels
@@ -43,28 +44,63 @@ def resolve(
 ) -> Network:
     """The network that complete `choices` (see `SearchSpace.dimensions`) stand for."""
     width = float(choices.get("width", space.width[0]))
+    chain = start_chain(space, plan, resolution, width)
+    for number, stage in enumerate(space.stages, 1):
+        for index in range(1, stage_depth(f"stage{number}", stage, choices) + 1):
+            add_block(chain, space, plan, number, index, width, choices)
+    finish_chain(chain, space, width, classes)
+    return Network(resolution, tuple(chain.blocks))
 
-    def scaled(channels: int, scale: bool = True) -> int:
-        return scale_channels(channels, width if scale else 1.0, space)
 
-    chain = _Chain([], (resolution, resolution))
-    stem = space.stem
+def start_chain(space: SpaceFile, plan: Plan, resolution: int, width: float) -> Chain:
+    """The stem."""
+    chain, stem = Chain([], (resolution, resolution)), space.stem
     params: dict[str, Param] = {
         "kernel": stem.kernel,
         "stride": plan.stem_stride,
         "activation": stem.activation,
     }
-    chain.add("stem", "stem", scaled(stem.channels, stem.scale), params)
-    for number, stage in enumerate(space.stages, 1):
-        _add_stage(chain, f"stage{number}", stage, scaled(stage.channels), plan, number, choices)
+    channels = scale_channels(stem.channels, width if stem.scale else 1.0, space)
+    chain.add("stem", "stem", channels, params)
+    return chain
+
+
+def add_block(
+    chain: Chain,
+    space: SpaceFile,
+    plan: Plan,
+    number: int,
+    index: int,
+    width: float,
+    choices: Mapping[str, Choice],
+) -> None:
+    """Block `index` of stage `number`, both from 1; nothing where it is skipped without a trace."""
+    stage, position = space.stages[number - 1], f"stage{number}.block{index}"
+    channels = scale_channels(stage.channels, width, space)
+    stride = plan.strides[number - 1] if index == 1 else 1
+    op, kernel, expand = _candidate(position, stage, choices)
+    if op != "skip":
+        params = _block_params(chain, op, stage, kernel, expand, stride, channels)
+        chain.add(position, op, channels, params)
+    elif stride != 1 or chain.channels != channels:
+        params = {"kernel": 1, "stride": stride, "activation": "none"}
+        chain.add(position, "conv", channels, params)
+
+
+def finish_chain(chain: Chain, space: SpaceFile, width: float, classes: int) -> None:
+    """The head and the classifier."""
     if space.head is not None:
-        channels = scaled(space.head.channels, space.head.scale)
+        channels = scale_channels(space.head.channels, width if space.head.scale else 1.0, space)
         chain.add("head", "head", channels, {"activation": space.head.activation})
     tail = space.classifier
-    hidden = scaled(tail.hidden, tail.scale) if tail.hidden else 0
-    params = {"pooling": "mean", "hidden": hidden, "activation": tail.activation}
+    scale = width if tail.scale else 1.0
+    hidden = scale_channels(tail.hidden, scale, space) if tail.hidden else 0
+    params: dict[str, Param] = {
+        "pooling": "mean",
+        "hidden": hidden,
+        "activation": tail.activation,
+    }
     chain.add("classifier", "classifier", classes, params)
-    return Network(resolution, tuple(chain.blocks))
 
 
 def scale_channels(channels: int, width: float, space: SpaceFile) -> int:
@@ -81,27 +117,6 @@ def scale_channels(channels: int, width: float, space: SpaceFile) -> int:
             do="a larger width or more channels",
         )
     return result
-
-
-def _add_stage(
-    chain: _Chain,
-    name: str,
-    stage: Stage,
-    channels: int,
-    plan: Plan,
-    number: int,
-    choices: Mapping[str, Choice],
-) -> None:
-    for index in range(1, stage_depth(name, stage, choices) + 1):
-        block = f"{name}.block{index}"
-        stride = plan.strides[number - 1] if index == 1 else 1
-        op, kernel, expand = _candidate(block, stage, choices)
-        if op != "skip":
-            params = _block_params(chain, op, stage, kernel, expand, stride, channels)
-            chain.add(block, op, channels, params)
-        elif stride != 1 or chain.channels != channels:
-            params = {"kernel": 1, "stride": stride, "activation": "none"}
-            chain.add(block, "conv", channels, params)
 
 
 def first_block_changes_shape(space: SpaceFile, plan: Plan, number: int, width: float) -> bool:
@@ -135,7 +150,7 @@ def _candidate(block: str, stage: Stage, choices: Mapping[str, Choice]) -> tuple
 
 
 def _block_params(
-    chain: _Chain, op: str, stage: Stage, kernel: int, expand: float, stride: int, out: int
+    chain: Chain, op: str, stage: Stage, kernel: int, expand: float, stride: int, out: int
 ) -> dict[str, Param]:
     params: dict[str, Param] = {"kernel": kernel, "stride": stride, "activation": stage.activation}
     if op == "depthwise_separable":
@@ -158,7 +173,7 @@ def resolve_reference(name: str, reference: Reference, classes: int | None) -> N
     Raises:
         SpaceError: A layer lacks something that its op needs.
     """
-    chain = _Chain([], (reference.resolution, reference.resolution))
+    chain = Chain([], (reference.resolution, reference.resolution))
     for layer in reference.layers:
         for repeated in range(layer.repeat):
             stride = (layer.stride or 1) if repeated == 0 else 1
@@ -173,7 +188,7 @@ def resolve_reference(name: str, reference: Reference, classes: int | None) -> N
 
 
 def _reference_params(
-    chain: _Chain, layer: ReferenceLayer, stride: int, out: int
+    chain: Chain, layer: ReferenceLayer, stride: int, out: int
 ) -> dict[str, Param]:
     if layer.op == "head":
         return {"activation": layer.activation}

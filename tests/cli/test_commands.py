@@ -15,6 +15,8 @@ import nas as package
 from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
 from nas.cli import main as cli
 from nas.data import scan
+from nas.devices import validate as validating
+from nas.devices.agent.timing import Effort
 from nas.models import Supernet
 from nas.search.supernets import checkpoint_subject
 from nas.space import load_space
@@ -26,7 +28,7 @@ HEAVY = ("torch", "ray", "plotly", "optuna", "sklearn", "onnxruntime")
 def test_the_commands_are_those_that_work():
     assert sorted(COMMANDS) == [
         "dashboard", "devices", "export", "predict", "profile", "report", "sample", "search",
-        "spaces",
+        "spaces", "validate",
     ]  # fmt: skip
 
 
@@ -383,9 +385,8 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
 
 def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_path, monkeypatch):
     from nas.devices import profile as profiling
-    from nas.devices.measure import Effort
 
-    quick = Effort(rounds=2, warmup_runs=0, min_runs=2, min_time_ns=0)
+    quick = Effort(2, 0, 2, 0.0, 0.0, 1.0)
     given = profiling.ProfileSettings
     monkeypatch.setattr(profiling, "ProfileSettings", lambda **k: given(**k, effort=quick))
     tables = tmp_path / "tables"
@@ -393,7 +394,7 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
     answer = nas(*command)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{tables / 'this-onnxruntime'}\n")
-    assert "30 other whole models" in answer.out
+    assert " other whole models: error " in answer.out
     assert [path.name for path in tables.iterdir()] == ["this-onnxruntime"], "no leftovers"
     found = load_space(tiny)
     predictor = package.Predictor(
@@ -401,3 +402,43 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
     )
     drawn = package.sample(found, "small", np.random.default_rng(0))
     assert predictor.architecture(drawn).provenance == "measured"
+
+
+@pytest.fixture
+def own_table(table, tiny, tmp_path, monkeypatch):
+    """The measured table among the user's own, and its space where its name is found."""
+    monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path / "own"))
+    monkeypatch.setattr(validating, "NORMAL", Effort(2, 0, 1, 0.0, 0.0, 1.0))
+    (tmp_path / "own" / "search_spaces").mkdir(parents=True)
+    (tmp_path / "own" / "search_spaces" / "tiny.yaml").write_text(Path(tiny).read_text())
+    return table
+
+
+def test_validate_says_that_a_made_up_table_does_not_hold(nas, own_table, tmp_path):
+    before = (own_table / "device.yaml").read_bytes()
+    plot = tmp_path / "plot.html"
+    answer = nas("validate", "--device", own_table, "-n", "10", "--seed", "3", "--plot", plot)
+    assert answer.code == 1
+    assert "tiny-onnxruntime, tiny small: DOES NOT HOLD\n" in answer.out
+    assert "10 whole models (seed 3): error " in answer.out
+    assert "this is another processor than the table's" in answer.out
+    assert "nas: the table of tiny-onnxruntime does not hold there; try: " in answer.err
+    assert (own_table / "device.yaml").read_bytes() == before, "made up for another machine"
+    assert "plotly" in plot.read_text()
+
+
+def test_validate_as_json(nas, own_table):
+    answer = nas("validate", "--device", own_table, "-n", "10", "--json")
+    [found] = answer.json()
+    assert answer.code == 1 and found["holds"] is False
+    assert (found["models"], found["same_machine"], found["certificate_updated"]) == (
+        10, False, False,
+    )  # fmt: skip
+
+
+def test_validate_refuses_what_it_cannot_validate(refused, own_table):
+    assert refused("validate", "--device", "jetson-nano").startswith(
+        "the table of jetson-nano-tensorrt has no such calibration; got 'space None, plan None'; "
+        "allowed: none: it is estimated"
+    )
+    assert "allowed: tiny small" in refused("validate", "--device", own_table, "--plan", "large")

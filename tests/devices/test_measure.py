@@ -1,76 +1,8 @@
-"""Timing with a clock that the test turns."""
+"""From rounds to a latency."""
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nas.devices.measure import Effort, quiet_latency, spread, time_runs
-
-
-class Machine:
-    """Runs that take as long as they are told, on a clock that only they move."""
-
-    def __init__(self, *durations_ns):
-        self.now, self.runs, self.durations = 0, 0, durations_ns
-
-    def run(self):
-        self.now += self.durations[min(self.runs, len(self.durations) - 1)]
-        self.runs += 1
-
-    def clock(self):
-        return self.now
-
-    def time(self, **effort):
-        return time_runs(self.run, Effort(rounds=1, **effort), self.clock)
-
-
-def test_the_median_in_milliseconds_and_the_number_of_runs():
-    machine = Machine(1_000_000, 9_000_000, 2_000_000)
-    assert machine.time(warmup_runs=0, min_runs=3, min_time_ns=0) == (2.0, 3)
-
-
-def test_the_warm_up_is_not_timed():
-    machine = Machine(99_000_000, 99_000_000, 1_000_000)
-    assert machine.time(warmup_runs=2, min_runs=3, min_time_ns=0) == (1.0, 3)
-    assert machine.runs == 5
-
-
-def test_short_runs_are_repeated_until_they_took_long_enough():
-    machine = Machine(1_000)
-    assert machine.time(warmup_runs=0, min_runs=3, min_time_ns=100_000) == (
-        pytest.approx(0.001),
-        100,
-    )
-
-
-def test_long_runs_are_repeated_as_often_as_wanted():
-    machine = Machine(50_000_000)
-    assert machine.time(warmup_runs=1, min_runs=4, min_time_ns=1) == (50.0, 4)
-
-
-def test_a_clock_that_stands_still_ends_and_never_says_zero():
-    latency_ms, runs = Machine(0).time(warmup_runs=0, min_runs=5, min_time_ns=20)
-    assert (latency_ms, runs) == (1e-6, 20)
-
-
-def test_an_error_of_the_model_is_not_hidden():
-    def fail():
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError, match="^out of memory$"):
-        time_runs(fail, Effort())
-
-
-@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=30))
-def test_the_result_is_the_median_of_the_timed_runs(durations):
-    latency_ms, runs = Machine(*durations).time(
-        warmup_runs=0, min_runs=len(durations), min_time_ns=0
-    )
-    assert runs == len(durations)
-    assert min(durations) <= latency_ms * 1e6 * (1 + 1e-12)
-    assert latency_ms * 1e6 <= max(durations) * (1 + 1e-12)
-    assert sum(d <= latency_ms * 1e6 * (1 + 1e-12) for d in durations) >= len(durations) / 2
+from nas.devices.measure import quiet_latency, spread
 
 
 def test_a_disturbed_round_does_not_count():

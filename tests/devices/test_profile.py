@@ -1,23 +1,22 @@
-"""Profiling: what is measured, the calibration, and going on after a stop."""
+"""Profiling: what is measured, the table that comes of it, and going on after a stop."""
 
-import json
-from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 import pytest
 
-from nas.devices import profile as profiling
-from nas.devices.calibrate import (
-    BOUND_MODELS,
-    CERTIFICATE_MODELS,
-    FIT_MODELS,
-    calibrate,
-    fit_calibration,
+from nas.devices.bundle import read_result, write_bundle
+from nas.devices.calibrate import MODELS, calibrate, fit_calibration, shares
+from nas.devices.profile import (
+    ProfileSettings,
+    check_resolutions,
+    draw_models,
+    finish,
+    job_id_of,
+    make_plan,
+    profile,
 )
-from nas.devices.measure import Effort
-from nas.devices.profile import ProfileSettings, check_resolutions, draw_models, profile
-from nas.devices.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+from nas.devices.transports.local import Local
 from nas.documents import parse_yaml
 from nas.errors import InputError, MeasurementError, OptionError, SpaceError, TableError
 from nas.export.graph import GraphTarget
@@ -29,7 +28,9 @@ from nas.space.sample import count, sample
 from nas.space.schema import SpaceFile
 from nas.space.space import SearchSpace
 
-# 12 models to fit on, 50 for the bound and 30 for the certificate must all be different: at one
+from .conftest import QUICK, Board
+
+# 40 models to fit on, 100 for the bound and 30 for the certificate are all different: at one
 # resolution this space has (2 + 4) x (3 + 9 + 27) = 234 networks of few blocks.
 TINY = """\
 schema: 1
@@ -42,8 +43,7 @@ stages:
   - {op: depthwise_separable, channels: 8, depth: [1, 2], kernel: [3, 5], activation: relu}
   - {channels: 16, depth: [1, 2, 3], expand: [1, 2, 3], activation: relu}
 """
-MODELS = FIT_MODELS + BOUND_MODELS + CERTIFICATE_MODELS
-QUICK = Effort(rounds=2, warmup_runs=0, min_runs=2, min_time_ns=0)
+FIT_MODELS, _ = shares(MODELS)
 DEVICE = "test-onnxruntime"
 
 
@@ -61,166 +61,119 @@ def settings(**changes):
     return ProfileSettings(**given)
 
 
-@dataclass(frozen=True)
-class Nothing:
-    """A runtime whose inferences do nothing; counts the models it loads."""
-
-    name: str = "nothing"
-    version: str = "1"
-    threads: int = 1
-    target: GraphTarget = field(default_factory=GraphTarget)
-    loaded: list[int] = field(default_factory=list)
-
-    def load(self, model):
-        self.loaded.append(len(model))
-        return lambda: None
-
-
-class Stopped(Exception):  # noqa: N818
-    pass
-
-
-def stop_after(number):
-    def progress(done, total):
-        if done == number:
-            raise Stopped
-
-    return progress
-
-
-@pytest.fixture(autouse=True)
-def steady_times(request, monkeypatch):
-    """Times that follow from the order of the calls, but for the test that really measures."""
-    if "real" in request.node.name:
-        return
-    rng = np.random.default_rng(0)
-    monkeypatch.setattr(
-        profiling, "time_runs", lambda run, effort: (float(rng.uniform(1, 2)), effort.min_runs)
-    )
-
-
-def test_a_real_profile_of_a_small_space(tmp_path):
+def test_a_real_profile_of_this_machine(tmp_path):
     seen = []
     table = profile(
         settings(aliases=("test",), resolutions=(8, 16)),
-        OnnxRuntimeCpu(),
+        Local(),
         tmp_path,
         lambda done, total: seen.append((done, total)),
     )
     blocks = distinct_blocks(space(), "small", (8, 16), (2, 10))
     total = QUICK.rounds * (len(blocks) + MODELS)
-    assert seen == [(done, total) for done in range(1, total + 1)]
+    assert seen[-1] == (total, total)
     assert table == read_table(tmp_path / DEVICE) == load_table(str(tmp_path / DEVICE))
     assert {key.block for key in table.rows} == set(blocks)
-    assert all(row.latency_ms > 0 and row.samples == 4 for row in table.rows.values())
+    assert all(0 < row.latency_ms <= row.p95_ms * 1.001 for row in table.rows.values())
+    assert all(row.samples == 4 for row in table.rows.values())
     device = table.device
     assert (device.name, device.aliases, device.runtime) == (DEVICE, ["test"], "onnxruntime")
     assert (device.threads, device.precision, table.provenance) == (1, "fp32", "measured")
     assert device.export.opset == GraphTarget().opset
+    assert device.session.reference_ms > 0 and device.session.repeated == 0
+    assert {"load", "usable_cores", "processor"} <= set(device.provenance.machine)
     (calibration,) = device.calibrations
     assert (calibration.space, calibration.plan, calibration.resolutions) == (
         "tiny", "small", [8, 16],
     )  # fmt: skip
-    assert (calibration.fit_models, calibration.bound_models) == (12, 50)
+    assert (calibration.fit_models, calibration.bound_models) == (40, 100)
     certificate = calibration.certificate
     assert certificate.models == len(certificate.points) == 30
-    assert sorted(path.name for path in tmp_path.iterdir() if "test-" in path.name) == [DEVICE]
+    assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
     predict = Predictor(table, space(), "small", classes=7)
     found = predict.architecture(sample(space(), "small", np.random.default_rng(1)))
     assert found.provenance == "measured" and found.interpolated
     assert 0 < found.predicted_ms
 
 
-def test_a_stopped_profile_goes_on_where_it_was(tmp_path):
-    total = QUICK.rounds * (len(distinct_blocks(space(), "small", (8,), (2, 10))) + MODELS)
-    with pytest.raises(Stopped):
-        profile(settings(), Nothing(), tmp_path, stop_after(10))
+def test_a_profile_that_was_cut_off_goes_on_where_it_was(tmp_path):
+    board, seen = Board(lost_after=100), []
+    with pytest.raises(MeasurementError, match="cut off"):
+        profile(settings(), board, tmp_path)
     assert not (tmp_path / DEVICE).exists()
-    with pytest.raises(Stopped):
-        profile(settings(), Nothing(), tmp_path, stop_after(total - 5))
-    runtime, seen = Nothing(), []
-    table = profile(settings(), runtime, tmp_path, lambda done, total: seen.append(done))
-    assert len(runtime.loaded) == 5
-    assert seen[-1] == total
+    table = profile(settings(), board, tmp_path, lambda done, total: seen.append(done))
+    assert len(board.measured) == len(set(board.measured)), "nothing twice"
+    assert seen[-1] == len(board.measured)
     assert read_table(tmp_path / DEVICE) == table
-    assert [path.name for path in tmp_path.glob(".*.jsonl")] == []
+    assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
 
 
-def journal(folder):
-    return folder / f".{DEVICE}.partial.jsonl"
+def test_a_row_is_the_lower_quartile_and_the_spread_of_the_rounds(tmp_path):
+    slow = {0: 2.0, 1: 1.0, 2: 1.0, 3: 8.0}
+    board = Board(latency_ms=lambda item, number: slow[number])
+    table = profile(settings(effort=QUICK._replace(rounds=4)), board, tmp_path)
+    row = next(iter(table.rows.values()))
+    assert (row.latency_ms, row.spread_ms, row.samples) == (1.0, 0.5, 20)
+    assert row.p95_ms == pytest.approx(1.2)
 
 
-def test_a_line_that_was_cut_off_is_measured_again(tmp_path):
-    with pytest.raises(Stopped):
-        profile(settings(), Nothing(), tmp_path, stop_after(10))
-    text = journal(tmp_path).read_text()
-    journal(tmp_path).write_text(text[:-4])
-    runtime = Nothing()
-    with pytest.raises(Stopped):
-        profile(settings(), runtime, tmp_path, stop_after(10))
-    assert len(runtime.loaded) == 1
-    lines = journal(tmp_path).read_text().splitlines()
-    assert len(lines) == 11
-    assert all(json.loads(line) for line in lines[1:])
+def test_what_the_board_says_is_in_the_table(tmp_path):
+    table = profile(settings(), Board(processor="Pi 4", version="1.10.0"), tmp_path)
+    device = table.device
+    assert (device.hardware, device.runtime_version) == ("Pi 4", "1.10.0")
+    assert device.provenance.machine["architecture"] == "aarch64"
+    assert device.provenance.machine["load"] == 0.2
+    assert (device.export.opset, device.export.ir_version, device.export.hardswish) == (
+        13, 7, False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("changed_settings", "changed_runtime"),
+    "changed",
     [
-        (settings(seed=1), Nothing()),
-        (settings(effort=replace(QUICK, min_runs=3)), Nothing()),
-        (settings(resolutions=(16,)), Nothing()),
-        (settings(), Nothing(version="2")),
-        (settings(), Nothing(threads=2)),
+        settings(seed=1),
+        settings(effort=QUICK._replace(min_runs=3)),
+        settings(resolutions=(16,)),
+        settings(threads=2),
+        settings(runtime="openvino"),
+        settings(space=space("other"), classes=(2, 10, 100)),
     ],
 )
-def test_measurements_under_other_circumstances_are_not_used(
-    tmp_path, changed_settings, changed_runtime
-):
-    with pytest.raises(Stopped):
-        profile(settings(), Nothing(), tmp_path, stop_after(10))
-    with pytest.raises(Stopped):
-        profile(changed_settings, changed_runtime, tmp_path, stop_after(7))
-    assert len(changed_runtime.loaded) == 7
+def test_other_settings_are_another_job(tmp_path, changed):
+    jobs = {job_id_of(make_plan(one, tmp_path, "1.30").job) for one in (settings(), changed)}
+    assert len(jobs) == 2
+    assert job_id_of(make_plan(settings(), tmp_path, "1.30").job) in jobs
 
 
-def test_the_order_is_random_and_follows_the_seed(tmp_path, monkeypatch):
-    def order(seed):
-        folder = tmp_path / f"{seed}-{len(list(tmp_path.iterdir()))}"
-        with pytest.raises(Stopped):
-            profile(settings(seed=seed), Nothing(), folder, stop_after(30))
-        return [json.loads(line)[1] for line in journal(folder).read_text().splitlines()[1:]]
-
-    assert order(0) == order(0) != order(1)
-    assert {name.split()[0] for name in order(0)} == {"block", "model"}
-
-
-def test_the_default_number_of_classes_is_always_measured(tmp_path):
+def test_the_default_number_of_classes_is_always_measured(tmp_path, board):
     """The whole models have it, so their sums need it."""
-    table = profile(settings(classes=(37,)), Nothing(), tmp_path)
+    table = profile(settings(classes=(37,)), board, tmp_path)
     classes = {key.block.out_channels for key in table.rows if key.block.op == "classifier"}
     assert classes == {10, 37}
 
 
-def test_a_table_is_extended(tmp_path):
-    first = profile(settings(aliases=("one",)), Nothing(), tmp_path)
+def test_a_table_is_extended(tmp_path, board):
+    first = profile(settings(aliases=("one",)), board, tmp_path)
     other = settings(space=space("other"), resolutions=(16,), aliases=("two",))
-    both = profile(other, Nothing(), tmp_path)
+    both = profile(other, board, tmp_path)
     assert set(first.rows) < set(both.rows)
     assert both.device.aliases == ["one", "two"]
     assert [c.space for c in both.device.calibrations] == ["tiny", "other"]
     assert both.calibration("tiny", "small", "fp32") == first.device.calibrations[0]
 
 
-def test_another_resolution_leaves_the_first_one_calibrated(tmp_path):
-    profile(settings(resolutions=(8,)), Nothing(), tmp_path)
-    table = profile(settings(resolutions=(16,)), Nothing(), tmp_path)
+def test_another_resolution_leaves_the_first_one_calibrated(tmp_path, board):
+    profile(settings(resolutions=(8,)), board, tmp_path)
+    table = profile(settings(resolutions=(16,)), board, tmp_path)
     assert [c.resolutions for c in table.device.calibrations] == [[8, 16]]
 
 
-def test_what_an_earlier_profile_measured_is_not_measured_again(tmp_path):
-    first = profile(settings(resolutions=(8,)), Nothing(), tmp_path)
-    both = profile(settings(resolutions=(16,)), Nothing(), tmp_path)
+def test_what_an_earlier_profile_measured_is_not_measured_again(tmp_path, board):
+    first = profile(settings(resolutions=(8,)), board, tmp_path)
+    before = {item for _, item in board.measured if item.startswith("block")}
+    both = profile(settings(resolutions=(16,)), board, tmp_path)
+    again = [item for _, item in board.measured if item in before]
+    assert len(again) == QUICK.rounds * len(before)
     assert all(both.rows[key] == row for key, row in first.rows.items())
     assert len(both.rows) > len(first.rows)
 
@@ -231,53 +184,58 @@ REFUSED = (
 )
 
 
-def refusal(tmp_path, runtime):
+def refusal(tmp_path, board, **changes):
     with pytest.raises(TableError) as caught:
-        profile(settings(), runtime, tmp_path)
-    assert runtime.loaded == []
+        profile(settings(**changes), board, tmp_path)
+    assert board.measured == []
     return str(caught.value)
 
 
-def test_a_folder_of_another_device_is_left_alone(tmp_path, monkeypatch):
-    profile(settings(), Nothing(), tmp_path)
+def test_a_folder_of_another_device_is_left_alone(tmp_path, board):
+    profile(settings(), board, tmp_path)
     before = (tmp_path / DEVICE / "device.yaml").read_text()
-    own = read_table(tmp_path / DEVICE).device.hardware
-    for runtime, allowed in [
-        (Nothing(threads=2), f"{own}, nothing 1, 2 threads"),
-        (Nothing(name="something"), f"{own}, something 1, 1 threads"),
+    got = "a board, onnxruntime 1.30.0, 1 threads"
+    for other, changes, allowed in [
+        (Board(), {"threads": 2}, "a board, onnxruntime 1.30.0, 2 threads"),
+        (Board(), {"runtime": "openvino"}, "a board, openvino 1.30.0, 1 threads"),
+        (Board(processor="new"), {}, "new, onnxruntime 1.30.0, 1 threads"),
+        (Board(version="1.31.0"), {}, "a board, onnxruntime 1.31.0, 1 threads"),
     ]:
-        assert refusal(tmp_path, runtime) == REFUSED.format(
-            folder=tmp_path / DEVICE, got=f"{own}, nothing 1, 1 threads", allowed=allowed
+        assert refusal(tmp_path, other, **changes) == REFUSED.format(
+            folder=tmp_path / DEVICE, got=got, allowed=allowed
         )
-    monkeypatch.setattr(profiling, "describe_processor", lambda: "another processor")
-    assert "allowed: another processor, nothing 1, 1 threads; " in refusal(tmp_path, Nothing())
     assert (tmp_path / DEVICE / "device.yaml").read_text() == before
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_a_folder_of_something_else_is_left_alone(tmp_path, board):
     (tmp_path / DEVICE).mkdir()
     (tmp_path / DEVICE / "thesis.tex").write_text("years of work")
-    assert "is not a latency table: it has no device.yaml" in refusal(tmp_path, Nothing())
+    assert "is not a latency table: it has no device.yaml" in refusal(tmp_path, board)
     assert [path.name for path in (tmp_path / DEVICE).iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("name", ["My Board", "../elsewhere", "", "-x", "board\n"])
-def test_a_name_that_cannot_be_a_folders_is_refused_before_anything_is_measured(tmp_path, name):
-    runtime = Nothing()
+def test_a_name_that_cannot_be_a_folders_is_refused_before_anything_is_measured(
+    tmp_path, board, name
+):
     with pytest.raises(OptionError) as caught:
-        profile(settings(name=name), runtime, tmp_path)
+        profile(settings(name=name), board, tmp_path)
     assert str(caught.value).startswith(f"a device's name is also its folder's; got {name!r}; ")
-    assert runtime.loaded == []
+    assert board.measured == []
 
 
-def test_a_runtime_that_refuses_a_model(tmp_path):
-    class Refusing(Nothing):
-        def load(self, model):
-            raise MeasurementError("nothing refuses the model: too large")
-
-    with pytest.raises(MeasurementError, match="^nothing refuses the model: too large$"):
-        profile(settings(), Refusing(), tmp_path)
-    assert not (tmp_path / DEVICE).exists()
+def test_a_result_that_was_carried_by_hand_makes_the_same_table(tmp_path, board):
+    """As `--bundle` and `--import` do: nothing is known of the board before the result is here."""
+    plan = make_plan(settings(), tmp_path / "tables", None)
+    bundle, result = tmp_path / "out.zip", tmp_path / "out.results.json"
+    job = write_bundle(bundle, plan.job)
+    board.run(bundle, job, result, lambda *_: None)
+    again = make_plan(settings(), tmp_path / "tables", None)
+    found = read_result(result, again.job, job_id_of(again.job))
+    by_hand = finish(again, found, tmp_path / "tables")
+    direct = profile(settings(), Board(), tmp_path / "direct")
+    assert by_hand.rows == direct.rows
+    assert by_hand.device.calibrations == direct.device.calibrations
 
 
 # The models
@@ -312,6 +270,11 @@ def test_a_space_of_too_few_networks(tmp_path):
         "few has too few networks for a calibration and a certificate; "
         "got '18 distinct ones drawn'; allowed: at least 92"
     )
+
+
+def test_a_space_of_few_networks_is_shared_out():
+    assert shares(170) == (40, 100)
+    assert shares(92) == (21, 54)
 
 
 # The calibration
@@ -350,7 +313,7 @@ def test_a_perfect_machine_has_a_perfect_certificate():
 def test_the_interval_and_the_certificate_come_from_models_that_were_not_fitted_on():
     totals, counts, rounds = measured_models(1, noise=0.03)
     found = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
-    rounds[FIT_MODELS] *= 2  # one of the bound's fifty: the 98 % bound is their largest ratio
+    rounds[FIT_MODELS : FIT_MODELS + 2] *= 2  # of the bound's hundred: the second largest counts
     worse = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
     assert worse.sum_factor == found.sum_factor
     assert worse.certificate.points == found.certificate.points

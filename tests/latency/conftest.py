@@ -62,7 +62,7 @@ def device(rows: int, **changes: Any) -> DeviceFile:
 
 def table(folder: Path, rows: dict[BlockKey, Row] | None = None, **changes: Any) -> LatencyTable:
     if rows is None:
-        rows = {key: Row(0.1 * (i + 1), 0.001, 100) for i, key in enumerate(blocks())}
+        rows = {key: Row(0.1 * (i + 1), 0.001, 0.0, 100) for i, key in enumerate(blocks())}
     return LatencyTable(device(len(rows), **changes), rows, folder)
 
 

@@ -32,7 +32,7 @@ CLASSES = (2, 10, 100)
 def tiny_rows(resolutions=(16,), classes=CLASSES):
     """Every block has another latency, so that a sum tells which ones are in it."""
     blocks = distinct_blocks(SPACE, "small", resolutions, classes)
-    return {BlockKey(b): Row(0.5 + 2.0**-i, 0.001, 100) for i, b in enumerate(blocks)}
+    return {BlockKey(b): Row(0.5 + 2.0**-i, 0.001, 0.0, 100) for i, b in enumerate(blocks)}
 
 
 def architecture(**choices):

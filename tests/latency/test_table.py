@@ -45,7 +45,9 @@ def keys(draw):
 
 
 rows = st.dictionaries(
-    keys(), st.builds(Row, milliseconds, milliseconds, st.integers(1, 10**6)), min_size=1
+    keys(),
+    st.builds(Row, milliseconds, milliseconds, milliseconds, st.integers(1, 10**6)),
+    min_size=1,
 )
 
 
@@ -62,7 +64,7 @@ def test_a_folder_holds_two_readable_files(written):
     lines = (written / "blocks.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[-1] == (
-        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,100'
+        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100'
     )
     assert "- [1.0, 1.1]" in (written / "device.yaml").read_text()
 
@@ -200,14 +202,14 @@ def test_a_row_that_is_none(written, old, new, reason):
 
 def test_a_row_with_another_number_of_columns(written):
     edit(written, ",0.2,0.001,", ",0.2,")
-    assert broken(written) == f"blocks.csv line 3: a row has 12 columns; got 11; {again(written)}"
+    assert broken(written) == f"blocks.csv line 3: a row has 13 columns; got 12; {again(written)}"
 
 
 def test_other_columns(written):
     edit(written, "latency_ms", "latency_s")
     assert broken(written).startswith(
         "blocks.csv line 1: the columns are fixed; got 'schema,op,precision,batch,height,width,"
-        "in_channels,out_channels,params,latency_s,spread_ms,samples'; allowed: schema,op,"
+        "in_channels,out_channels,params,latency_s,spread_ms,p95_ms,samples'; allowed: schema,op,"
     )
 
 

@@ -190,7 +190,7 @@ def write_measured_table(folder: Path, architectures: Sequence[Architecture]) ->
     space = load_space("mobilenetv3")
     networks = [space.network(a, 10) for a in architectures]
     keys = {key for network in networks for key in network.keys()}
-    rows = {key: Row(0.01 + key.block.cost.macs * 1e-7, 0.001, 50) for key in keys}
+    rows = {key: Row(0.01 + key.block.cost.macs * 1e-7, 0.001, 0.0, 50) for key in keys}
     predicted = [sum(rows[key].latency_ms for key in n.keys()) for n in networks]
     points = [[p, p * (1.02 + 0.03 * math.sin(i))] for i, p in enumerate(predicted)]
     device = DeviceFile.model_validate(

@@ -1,0 +1,157 @@
+"""`nas validate`: whether a latency table still holds on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.common import command_parser, print_json, seed, whole
+
+if TYPE_CHECKING:
+    from nas.devices.validate import Validation
+    from nas.latency.table import LatencyTable
+    from nas.space import SearchSpace
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = command_parser(
+        commands,
+        "validate",
+        "compare a table with fresh whole models, measured on its device",
+        "nas validate --device my-gateway -n 30",
+    )
+    add = parser.add_argument
+    add("--device", required=True, help="name, alias or folder of a measured table")
+    add("--space", help="search space (default: all that the table is calibrated for)")
+    add("--plan", help="input plan (default: all that the table is calibrated for)")
+    add("-n", type=whole(10, 10_000), default=30, help="how many models (%(default)s)")
+    add("--seed", type=seed, help="of the drawn models (default: a fresh one)")
+    add("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    add("--python", default="python3", help="interpreter on the board (%(default)s)")
+    add("--plot", type=Path, metavar="FILE", help="write predicted against measured as HTML")
+    add("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    import secrets
+
+    from nas.cli.progress import TerminalWatcher
+    from nas.devices.transports.local import Local
+    from nas.devices.transports.ssh import Ssh
+    from nas.devices.validate import validate
+    from nas.latency.table import load_table
+
+    table = load_table(options.device)
+    number = secrets.randbelow(2**31) if options.seed is None else options.seed
+    wanted = _wanted(options, table)
+    transport = Local() if options.host is None else Ssh(options.host, options.python)
+    answers, lasting = [], True
+    for space, plan in wanted:
+        with TerminalWatcher() as watcher:
+            found = validate(
+                table, space, plan, options.n, number, transport,
+                progress=lambda done, total: watcher.progress("validate", done, total),
+            )  # fmt: skip
+        table, kept = _keep(table, found)
+        answers.append(_describe(found, table, number, kept))
+        lasting = lasting and found.holds
+        if not options.json:
+            _print(answers[-1])
+        if options.plot is not None:
+            _plot(options.plot, found)
+    if options.json:
+        print_json(answers)
+    if not lasting:
+        print(
+            f"nas: the table of {table.name} does not hold there; try: nas profile "
+            "under the conditions of use, with a name of its own",
+            file=sys.stderr,
+        )
+    return 0 if lasting else 1
+
+
+def _wanted(options: argparse.Namespace, table: LatencyTable) -> list[tuple[SearchSpace, str]]:
+    from nas.errors import OptionError
+    from nas.space import load_space
+
+    chosen = None if options.space is None else load_space(options.space)
+    found = []
+    for calibration in table.device.calibrations:
+        if chosen is not None and calibration.space != chosen.name:
+            continue
+        if options.plan in (None, calibration.plan):
+            found.append((chosen or load_space(calibration.space), calibration.plan))
+    if not found:
+        known = ", ".join(f"{c.space} {c.plan}" for c in table.device.calibrations)
+        raise OptionError(
+            f"the table of {table.name} has no such calibration",
+            got=f"space {options.space}, plan {options.plan}",
+            allowed=known or "none: it is estimated",
+            do="nas devices",
+        )
+    return found
+
+
+def _keep(table: LatencyTable, found: Validation) -> tuple[LatencyTable, bool]:
+    """The new certificate goes into tables of this machine that are not part of `nas`."""
+    from nas.devices.validate import with_certificate
+    from nas.files import shipped_folder
+    from nas.latency.table import KIND
+
+    shipped = table.folder.parent.resolve() == (shipped_folder() / KIND).resolve()
+    if shipped or not found.same_machine:
+        return table, False
+    return with_certificate(table, found), True
+
+
+def _describe(found: Validation, table: LatencyTable, number: int, kept: bool) -> dict[str, Any]:
+    calibration = found.calibration
+    return {
+        "device": table.name,
+        "space": calibration.space,
+        "plan": calibration.plan,
+        "seed": number,
+        "holds": found.holds,
+        "over_the_upper_bound": found.over,
+        "outside_the_interval": found.outside,
+        "same_machine": found.same_machine,
+        "runtime_version": found.version,
+        "runtime_version_of_the_table": table.device.runtime_version,
+        "certificate_updated": kept,
+        **found.certificate.model_dump(mode="json"),
+    }
+
+
+def _print(answer: dict[str, Any]) -> None:
+    print(
+        f"{answer['device']}, {answer['space']} {answer['plan']}: "
+        f"{'holds' if answer['holds'] else 'DOES NOT HOLD'}\n"
+        f"  {answer['models']} whole models (seed {answer['seed']}): error {answer['mape']:.1%}, "
+        f"{answer['within_5']:.0%} within 5 %, {answer['within_10']:.0%} within 10 %, rank "
+        f"correlation {answer['rank_correlation']:.3f}\n"
+        f"  {answer['over_the_upper_bound']} over the upper bound, "
+        f"{answer['outside_the_interval']} outside the interval; two measurements differ by "
+        f"{answer['repeat_difference']:.1%}"
+    )
+    if answer["runtime_version"] != answer["runtime_version_of_the_table"]:
+        print(
+            f"  measured now with version {answer['runtime_version']}, the table with "
+            f"{answer['runtime_version_of_the_table']}"
+        )
+    if not answer["same_machine"]:
+        print("  this is another processor than the table's: its certificate stays as it was")
+    elif answer["certificate_updated"]:
+        print("  the table's certificate is updated")
+
+
+def _plot(path: Path, found: Validation) -> None:
+    from nas.files import write_text
+    from nas.report.figures import whole_models_figure
+
+    figure = whole_models_figure(found.calibration)
+    write_text(path, figure.to_html(include_plotlyjs=True))

@@ -1,0 +1,160 @@
+"""`python3 bundle.zip`: measure what is in the bundle, and write the result beside it.
+
+Speaks in lines of JSON on standard output: `{"progress": [done, total]}`, `{"error": text}`,
+`{"result": path}`. Stopped anywhere, the same command goes on from there. Exit code 0 when the
+result is written, 1 with an error, 2 when the bundle is damaged.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+import zipfile
+from typing import Any, Callable, Dict, List, Optional
+
+from .machine import describe_conditions, describe_machine
+from .runtimes import RefusedError, open_runtime
+from .session import DisturbedError, Measured, Run, Session, to_line
+from .timing import Effort
+
+SCHEMA = 1
+SAY_EVERY_S = 0.5
+
+
+class DamagedError(Exception):
+    """The bundle is not what was packed."""
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python3 bundle.zip", description=__doc__.split("\n")[0])
+    parser.add_argument("--bundle", default=sys.argv[0], help=argparse.SUPPRESS)
+    parser.add_argument("--out", help="result to write (default: beside the bundle)")
+    parser.add_argument("--describe", metavar="RUNTIME", help="only describe this machine")
+    options = parser.parse_args(arguments)
+    try:
+        if options.describe:
+            say({"machine": describe_machine(), "runtime": runtime_facts(options.describe)})
+            return 0
+        out = options.out or os.path.splitext(options.bundle)[0] + ".results.json"
+        say({"result": measure(options.bundle, out)})
+        return 0
+    except BrokenPipeError:  # whoever listened is gone: what was timed is kept
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except DamagedError as error:
+        say({"error": str(error)})
+        return 2
+    except (RefusedError, DisturbedError, OSError) as error:
+        say({"error": f"{error}"})
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def say(message: Dict[str, Any]) -> None:
+    """One line for whoever started this."""
+    print(json.dumps(message), flush=True)
+
+
+def runtime_facts(name: str) -> Dict[str, str]:
+    """A runtime's name and version."""
+    return {"name": name, "version": open_runtime(name).version()}
+
+
+def measure(bundle: str, out: str) -> str:
+    """Measure everything in a bundle and write the result.
+
+    Returns:
+        The path of the result.
+
+    Raises:
+        DamagedError: A model is not the one that was packed.
+        RefusedError: The runtime is missing or refuses a model.
+        DisturbedError: The machine was never quiet.
+    """
+    with zipfile.ZipFile(bundle) as archive:
+        job = read_job(archive)
+        runtime = open_runtime(job["runtime"])
+        before = describe_conditions()
+        session = Session(
+            loader(archive, job, runtime), Effort(*job["effort"]), job["seed"], out + ".part",
+            job["id"],
+        )  # fmt: skip
+        items = [item["id"] for item in job["items"]]
+        found = session.measure(items, job["reference"]["id"], Speaker())
+    facts = {"name": job["runtime"], "version": runtime.version()}
+    write_result(out, job, facts, found, {"before": before, "after": describe_conditions()})
+    os.remove(out + ".part")
+    return out
+
+
+def read_job(archive: zipfile.ZipFile) -> Dict[str, Any]:
+    """What is to be measured; its id is the hash of all of it."""
+    job: Dict[str, Any] = json.loads(archive.read("job.json").decode("utf-8"))
+    if job.get("schema") != SCHEMA:
+        raise DamagedError("a bundle of another version: {}".format(job.get("schema")))
+    if job.get("id") != digest({name: job[name] for name in job if name != "id"}):
+        raise DamagedError("job.json is not what was packed")
+    return job
+
+
+def loader(archive: zipfile.ZipFile, job: Dict[str, Any], runtime: Any) -> Callable[[str], Run]:
+    """Makes models ready by their id, after comparing their bytes with their hash."""
+    known = {item["id"]: item for item in [job["reference"]] + job["items"]}
+
+    def load(name: str) -> Run:
+        item = known[name]
+        if archive.getinfo(item["file"]).file_size != item["bytes"]:
+            raise DamagedError("{} is not what was packed".format(item["file"]))
+        model = archive.read(item["file"])
+        if hashlib.sha256(model).hexdigest() != item["sha256"]:
+            raise DamagedError("{} is not what was packed".format(item["file"]))
+        run: Run = runtime.load(model, job["threads"])
+        return run
+
+    return load
+
+
+class Speaker:
+    """Says how far it is, now and then."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Progress."""
+        now = time.monotonic()
+        if done == total or now - self.last > SAY_EVERY_S:
+            self.last = now
+            say({"progress": [done, total]})
+
+
+def write_result(
+    out: str, job: Dict[str, Any], runtime: Dict[str, str], found: Measured, conditions: Any
+) -> None:
+    """The result with its own hash, whole or not at all."""
+    result = {
+        "schema": SCHEMA,
+        "job": job["id"],
+        "machine": describe_machine(),
+        "conditions": conditions,
+        "runtime": runtime,
+        "threads": job["threads"],
+        "reference_ms": found.reference_ms,
+        "repeated": found.repeated,
+        "disturbed": found.disturbed,
+        "timings": [to_line(key, found.entries[key]) for key in sorted(found.entries)],
+    }
+    result["sha256"] = digest(result)
+    with open(out + ".tmp", "w", encoding="utf-8") as file:
+        json.dump(result, file)
+    os.replace(out + ".tmp", out)
+
+
+def digest(content: Dict[str, Any]) -> str:
+    """Hash of a JSON object, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

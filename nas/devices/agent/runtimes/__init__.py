@@ -1,0 +1,29 @@
+"""Inference runtimes that can be measured, one file each, behind one protocol.
+
+A runtime is a module with `version() -> str` and `load(model: bytes, threads: int)`, which makes a
+model ready: each call of the result is one complete inference. What the runtime does not accept is
+a `RefusedError`. A new one joins the tuple below and the conformance suite.
+"""
+
+import importlib
+from typing import Any
+
+NAMES = ("onnxruntime", "openvino")
+
+
+class RefusedError(Exception):
+    """The runtime is not installed, or does not accept a model."""
+
+
+def open_runtime(name: str) -> Any:
+    """The module of a runtime.
+
+    Raises:
+        RefusedError: There is none of that name, or it is not installed.
+    """
+    if name not in NAMES:
+        raise RefusedError("no such runtime: {}; known: {}".format(name, ", ".join(NAMES)))
+    try:
+        return importlib.import_module("." + name + "_cpu", __name__)
+    except ImportError as cause:
+        raise RefusedError(f"{name} cannot be imported on this machine: {cause}") from cause

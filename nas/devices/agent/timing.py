@@ -1,0 +1,77 @@
+"""Timing one thing: warm-up until it is stable, repeated runs, quantiles."""
+
+import time
+from typing import Callable, List, NamedTuple, Sequence
+
+Clock = Callable[[], float]
+"""Seconds, from any start."""
+STABLE = 0.97
+"""The warm-up ends with a window of runs that takes at least this share of the one before."""
+MAX_WINDOWS = 10
+LEAST_S = 1e-9
+
+
+class Effort(NamedTuple):
+    """How long things are timed.
+
+    Attributes:
+        rounds: In each one, every item is timed once.
+        warmup_runs: In a window of the warm-up.
+        min_runs: Timed runs at least.
+        min_time_ms: What those take together at least.
+        repeats: Timings that may be done again because they were disturbed, as a share of all.
+        most_disturbed: Share of timings left disturbed from which the measurement is refused.
+    """
+
+    rounds: int
+    warmup_runs: int
+    min_runs: int
+    min_time_ms: float
+    repeats: float
+    most_disturbed: float
+
+
+class Timing(NamedTuple):
+    """One item in one round: median and 95th percentile of the runs, and their number."""
+
+    latency_ms: float
+    p95_ms: float
+    runs: int
+
+
+def time_runs(
+    run: Callable[[], object], effort: Effort, clock: Clock = time.perf_counter
+) -> Timing:
+    """Warm up, then time `run` again and again."""
+    _warm_up(run, effort.warmup_runs, clock)
+    times: List[float] = []
+    total = 0.0
+    while len(times) < effort.min_runs or 1e3 * total < effort.min_time_ms:
+        times.append(_time(run, clock))
+        total += times[-1]
+    return Timing(1e3 * quantile(times, 0.5), 1e3 * quantile(times, 0.95), len(times))
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """With linear interpolation between neighbours, as numpy does; there is at least one value."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def _warm_up(run: Callable[[], object], window: int, clock: Clock) -> None:
+    """Caches fill and clocks rise during the first runs: go on until a window gains nothing."""
+    before = float("inf")
+    for _ in range(MAX_WINDOWS if window else 0):
+        now = quantile([_time(run, clock) for _ in range(window)], 0.5)
+        if now >= STABLE * before:
+            return
+        before = now
+
+
+def _time(run: Callable[[], object], clock: Clock) -> float:
+    start = clock()
+    run()
+    return max(LEAST_S, clock() - start)

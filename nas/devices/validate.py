@@ -1,0 +1,190 @@
+"""`nas validate`: does a table still hold? Its predictions against fresh whole models."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.devices.agent.timing import Effort
+from nas.devices.bundle import Item, Job, Result, read_result, write_bundle
+from nas.devices.calibrate import certify
+from nas.devices.lines import Progress
+from nas.devices.measure import NORMAL, quiet_latency
+from nas.devices.profile import job_id_of, reference_item, remove_work
+from nas.devices.transports import Transport
+from nas.errors import OptionError, TableError
+from nas.export.graph import GraphTarget
+from nas.files import cache_folder
+from nas.latency.metrics import BOUND_COVERAGE
+from nas.latency.predict import Predictor
+from nas.latency.table import Calibration, LatencyTable, WholeModels, write_table
+from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.sample import sample
+from nas.space.space import DEFAULT_CLASSES
+
+UNLIKELY = 0.01
+"""A table is said not to hold when misses as many as these had less than this probability."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a table is worth today.
+
+    Attributes:
+        calibration: Of the space and plan, with the new certificate.
+        over: Models that took longer than their upper bound.
+        outside: Models outside their interval, at either end.
+        same_machine: Whether the table was measured on a processor like this one.
+        version: Of the runtime that was measured now.
+    """
+
+    calibration: Calibration
+    over: int
+    outside: int
+    same_machine: bool
+    version: str
+
+    @property
+    def certificate(self) -> WholeModels:
+        """Predictions against what was measured now."""
+        return self.calibration.certificate
+
+    @property
+    def holds(self) -> bool:
+        """Whether the misses can be chance, if the bounds were as good as they claim."""
+        miss = 1 - BOUND_COVERAGE
+        models = self.certificate.models
+        return (
+            chance_of_at_least(self.over, models, miss) >= UNLIKELY
+            and chance_of_at_least(self.outside, models, 2 * miss) >= UNLIKELY
+        )
+
+
+def validate(
+    table: LatencyTable,
+    space: SearchSpace,
+    plan: str,
+    models: int,
+    seed: int,
+    transport: Transport,
+    effort: Effort | None = None,
+    progress: Progress = lambda *_: None,
+) -> Validation:
+    """Time fresh whole models on a device and compare them with the table's predictions.
+
+    Finished timings are kept on the device: the same call continues a stopped one.
+
+    Raises:
+        TableError: The table is estimated, or not calibrated for the plan.
+        OptionError: The space has too few networks.
+        MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
+    """
+    calibration = _calibration(table, space, plan)
+    classes = DEFAULT_CLASSES[plan]
+    drawn = draw(space, plan, calibration.resolutions, models, seed)
+    predictor = Predictor(table, space, plan, classes)
+    predicted = np.array([predictor.architecture(a).predicted_ms for a in drawn])
+    items = [Item(f"model {a.id}", space.network(a, classes).blocks) for a in drawn]
+    device, export = table.device, table.device.export
+    target = GraphTarget(export.opset, export.ir_version, export.hardswish)
+    reference = reference_item(space, plan, calibration.resolutions)
+    job = Job(
+        device.runtime,
+        device.threads or 1,
+        effort or NORMAL,
+        seed,
+        target,
+        reference,
+        tuple(items),
+    )  # fmt: skip
+    found = _run(job, transport, progress)
+    rounds = np.array([[t.latency_ms for t in found.timings[item.id]] for item in items])
+    certificate = certify(predicted, rounds, calibration.upper_factor)
+    certificate = certificate.model_copy(update={"validated": datetime.date.today()})
+    ratios = quiet_latency(rounds) / predicted
+    over = int((ratios > calibration.upper_factor).sum())
+    return Validation(
+        calibration.model_copy(update={"certificate": certificate}),
+        over,
+        over + int((ratios < calibration.lower_factor).sum()),
+        device.hardware == found.machine["processor"],
+        found.version,
+    )
+
+
+def _run(job: Job, transport: Transport, progress: Progress) -> Result:
+    """Have a job measured; bundle and result lie in the cache folder meanwhile."""
+    job_id = job_id_of(job)
+    work = cache_folder() / "measurements" / job_id[:16]
+    bundle, result = work / "bundle.zip", work / "results.json"
+    write_bundle(bundle, job)
+    transport.run(bundle, job_id, result, progress)
+    found = read_result(result, job, job_id)
+    remove_work(work)
+    return found
+
+
+def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTable:
+    """Write the new certificate into the table's folder.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    new = validation.calibration
+    kept = [
+        new if (old.space, old.plan, old.precision) == (new.space, new.plan, new.precision) else old
+        for old in table.device.calibrations
+    ]
+    device = table.device.model_copy(update={"calibrations": kept})
+    written = LatencyTable(device, table.rows, table.folder)
+    write_table(written)
+    return written
+
+
+def draw(
+    space: SearchSpace, plan: str, resolutions: list[int], models: int, seed: int
+) -> list[Architecture]:
+    """Distinct random architectures of the given resolutions.
+
+    Raises:
+        OptionError: The space has too few.
+    """
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, Architecture] = {}
+    for _ in range(50 * models):
+        found = sample(space, plan, rng)
+        if found.resolution in resolutions:
+            drawn.setdefault(found.id, found)
+        if len(drawn) == models:
+            return list(drawn.values())
+    raise OptionError(
+        f"{space.name} has too few networks", got=f"-n {models}", allowed=f"at most {len(drawn)}"
+    )
+
+
+def chance_of_at_least(misses: int, models: int, probability: float) -> float:
+    """Of that many misses or more among `models` that each miss with `probability`."""
+    fewer = sum(
+        math.comb(models, k) * probability**k * (1 - probability) ** (models - k)
+        for k in range(misses)
+    )
+    return max(0.0, 1 - fewer)
+
+
+def _calibration(table: LatencyTable, space: SearchSpace, plan: str) -> Calibration:
+    if table.provenance != "measured":
+        raise TableError(
+            f"the table of {table.name} is estimated: there is nothing of the device in it",
+            allowed="a measured table",
+            do="nas profile",
+        )
+    found = table.calibration(space.name, plan, table.device.precision)
+    if found is None:
+        # Raises the error that names the command.
+        Predictor(table, space, plan, 10).calibration(space.plan(plan).resolutions[0])
+    assert found is not None
+    return found

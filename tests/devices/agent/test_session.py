@@ -1,0 +1,173 @@
+"""A session on a machine whose speed the test turns, with a clock that only its runs move."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nas.devices.agent import session as sessions
+from nas.devices.agent.session import DisturbedError, Entry, Session, read_journal, to_line
+from nas.devices.agent.timing import Effort, Timing
+
+EFFORT = Effort(rounds=4, warmup_runs=1, min_runs=3, min_time_ms=0, repeats=1.0, most_disturbed=0.5)
+ONE_RUN = Effort(4, 0, 1, 0, 1.0, 1.0)
+ITEMS = [str(number) for number in range(2, 12)]
+REFERENCE = "1"
+
+
+class Machine:
+    """An item's run takes as many milliseconds as its name says, times how slow the machine is.
+
+    `slowness` is a function of the seconds since the start.
+    """
+
+    def __init__(self, slowness=lambda seconds: 1.0):
+        self.slowness, self.now, self.loaded = slowness, 0.0, []
+
+    def load(self, name):
+        self.loaded.append(name)
+
+        def run():
+            self.now += 1e-3 * int(name) * self.slowness(self.now)
+
+        return run
+
+    def clock(self):
+        return self.now
+
+
+def session(machine, tmp_path, effort=EFFORT, seed=0):
+    return Session(machine.load, effort, seed, str(tmp_path / "journal"), "job", machine.clock)
+
+
+def measure(machine, tmp_path, progress=lambda *_: None, **options):
+    return session(machine, tmp_path, **options).measure(ITEMS, REFERENCE, progress)
+
+
+def all_timings(found):
+    """Per item, the latencies of its rounds."""
+    timings = {item: [] for item in ITEMS}
+    for (_, item), entry in sorted(found.entries.items()):
+        timings[item].append(entry.timing.latency_ms)
+    return timings
+
+
+def assert_true(found):
+    for item, timings in all_timings(found).items():
+        assert timings == pytest.approx([float(item)] * EFFORT.rounds)
+
+
+def test_a_quiet_machine_is_measured_once(tmp_path):
+    seen = []
+    found = measure(Machine(), tmp_path, lambda *n: seen.append(n))
+    assert_true(found)
+    assert (found.repeated, found.disturbed) == (0, 0.0)
+    assert found.reference_ms == pytest.approx(1.0)
+    assert seen == [(n, 40) for n in range(1, 41)]
+
+
+def test_the_reference_is_timed_between_stretches(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "STRETCH_S", 0)
+    monkeypatch.setattr(sessions, "REFERENCE", ONE_RUN)
+    machine = Machine()
+    measure(machine, tmp_path, effort=ONE_RUN)
+    items_ms = 4 * sum(range(2, 12))
+    assert machine.now == pytest.approx(1e-3 * (items_ms + 41)), "41 references of 1 ms"
+
+
+def test_what_was_disturbed_is_timed_again(tmp_path, monkeypatch):
+    """Another program runs for a part of the session: nothing of it is left."""
+    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
+    machine, seen = Machine(lambda seconds: 1.6 if 0.2 < seconds < 0.5 else 1.0), []
+    found = measure(machine, tmp_path, lambda *n: seen.append(n))
+    assert_true(found)
+    assert found.repeated > 0 and found.disturbed == 0.0
+    assert seen[-1] == (40 + found.repeated, 40 + found.repeated)
+    assert all(done <= total for done, total in seen)
+
+
+def test_a_machine_that_was_slow_from_the_start(tmp_path, monkeypatch):
+    """What counts as quiet is only known at the end."""
+    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
+    found = measure(Machine(lambda seconds: 1.5 if seconds < 0.3 else 1.0), tmp_path)
+    assert_true(found)
+    assert found.repeated > 0 and found.disturbed == 0.0
+
+
+def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
+    with pytest.raises(DisturbedError) as caught:
+        measure(Machine(lambda seconds: 1.0 + 2 * seconds), tmp_path)
+    message = str(caught.value)
+    assert message.startswith("the speed of this machine moved too much: beside ")
+    assert message.endswith("; try: end other programs, cool it or fix its clock")
+    assert not (tmp_path / "journal").exists(), "the next attempt begins afresh"
+
+
+def test_it_is_not_repeated_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "STRETCH_S", 0)
+    rng = np.random.default_rng(0)
+    machine = Machine(lambda seconds: rng.choice([1.0, 1.3]))
+    for repeats in (0.0, 0.25, 1.0):
+        effort = ONE_RUN._replace(repeats=repeats)
+        (tmp_path / str(repeats)).mkdir()
+        found = measure(machine, tmp_path / str(repeats), effort=effort)
+        assert found.repeated <= 40 * repeats
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+def stop_at(number):
+    def progress(done, total):
+        if done == number:
+            raise Stopped
+
+    return progress
+
+
+@pytest.mark.parametrize("stopped_at", [1, 17, 39, 40])
+def test_a_stopped_session_goes_on_where_it_was(tmp_path, stopped_at):
+    with pytest.raises(Stopped):
+        measure(Machine(), tmp_path, stop_at(stopped_at))
+    machine, seen = Machine(), []
+    found = measure(machine, tmp_path, lambda *n: seen.append(n))
+    assert len(machine.loaded) == 40 - stopped_at + 1, "the rest, and the reference"
+    assert_true(found)
+    assert seen == [(n, 40) for n in range(stopped_at + 1, 41)]
+
+
+def test_a_slower_machine_after_a_stop_is_noticed(tmp_path, monkeypatch):
+    """The laptop was unplugged meanwhile: what it measures now does not fit to what it had."""
+    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
+    with pytest.raises(Stopped):
+        measure(Machine(), tmp_path, stop_at(12))
+    with pytest.raises(DisturbedError, match="moved too much"):
+        measure(Machine(lambda seconds: 2.0), tmp_path)
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path):
+    path, entry = tmp_path / "journal", Entry(Timing(1.0, 1.5, 7), 0.25)
+    assert read_journal(str(path), "job") == {}
+    with path.open("a") as file:
+        for key in ((0, "one"), (1, "two")):
+            file.write(json.dumps(to_line(key, entry)) + "\n")
+    path.write_text(path.read_text()[:-5])
+    assert read_journal(str(path), "job") == {(0, "one"): entry}
+    assert all(json.loads(line) for line in path.read_text().splitlines()[1:])
+    assert read_journal(str(path), "another job") == {}
+
+
+def test_the_order_is_another_one_in_each_round_and_follows_the_seed(tmp_path):
+    def order(seed, name):
+        (tmp_path / name).mkdir()
+        machine = Machine()
+        measure(machine, tmp_path / name, seed=seed)
+        return machine.loaded[1:]
+
+    first = order(0, "a")
+    assert first == order(0, "b") != order(1, "c")
+    rounds = [first[start : start + 10] for start in range(0, 40, 10)]
+    assert all(sorted(one) == sorted(ITEMS) for one in rounds)
+    assert rounds[0] != rounds[1]

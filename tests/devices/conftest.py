@@ -1,0 +1,75 @@
+"""A board that measures nothing: its timings follow from the items, its machine is told."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import pytest
+
+from nas.devices.agent.main import digest, read_job, write_result
+from nas.devices.agent.session import Entry, Measured
+from nas.devices.agent.timing import Effort, Timing
+from nas.errors import MeasurementError
+
+QUICK = Effort(
+    rounds=2, warmup_runs=0, min_runs=2, min_time_ms=0.0, repeats=0.0, most_disturbed=1.0
+)
+
+
+@dataclass
+class Board:
+    """A transport that answers from `latency_ms(item, round)`.
+
+    Attributes:
+        processor: What the board calls itself.
+        version: Of its runtime.
+        lost_after: Timings after which the connection is lost, once.
+        measured: What it was asked for, and had not measured before.
+    """
+
+    latency_ms: Callable[[str, int], float] = lambda item, number: (
+        1.0 + 0.001 * (crc32(item.encode()) % 97)
+    )
+    processor: str = "a board"
+    version: str = "1.30.0"
+    lost_after: int | None = None
+    measured: list = field(default_factory=list)
+    kept: dict = field(default_factory=dict)
+    place: str = "board"
+
+    def describe(self, runtime):
+        machine = {"processor": self.processor, "architecture": "aarch64"}
+        return {"machine": machine, "runtime": {"name": runtime, "version": self.version}}
+
+    def run(self, bundle, job, result, progress):
+        with zipfile.ZipFile(bundle) as archive:
+            content = read_job(archive)
+        assert content["id"] == job
+        keys = [(n, i["id"]) for n in range(content["effort"][0]) for i in content["items"]]
+        for key in keys:
+            if (job, key) not in self.kept:
+                if len(self.measured) == self.lost_after:
+                    self.lost_after = None
+                    raise MeasurementError("the measurement on board was cut off")
+                latency_ms = float(self.latency_ms(key[1], key[0]))
+                self.kept[job, key] = Entry(Timing(latency_ms, 1.2 * latency_ms, 5), 1.0)
+                self.measured.append(key)
+            progress(sum(1 for k in keys if (job, k) in self.kept), len(keys))
+        found = Measured({key: self.kept[job, key] for key in keys}, 1.0, 0, 0.0)
+        facts = self.describe(content["runtime"])
+        result.parent.mkdir(parents=True, exist_ok=True)
+        conditions = {"before": {"load": 0.1}, "after": {"load": 0.2}}
+        write_result(str(result), content, facts["runtime"], found, conditions)
+        written = result.read_text()
+        # `write_result` describes the machine it runs on: this board is another one.
+        told = json.loads(written)
+        told["machine"] = facts["machine"]
+        told["sha256"] = digest({k: v for k, v in told.items() if k != "sha256"})
+        result.write_text(json.dumps(told))
+
+
+@pytest.fixture
+def board():
+    return Board()

@@ -1,0 +1,205 @@
+"""Bundles run by themselves and are the same for the same job; other results are refused."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.devices.agent.main import digest
+from nas.devices.bundle import Item, Job, ResultError, read_result, write_bundle
+from nas.export.graph import GraphTarget
+from nas.space.blocks import make_block
+
+from .conftest import QUICK, Board
+
+
+def item(name, channels=8):
+    block = make_block("head", (4, 4), 8, channels, {"activation": "relu"})
+    return Item(name, (("block", block),))
+
+
+JOB = Job(
+    "onnxruntime", 1, QUICK, 0, GraphTarget(), item("reference"), (item("one"), item("two", 16))
+)  # fmt: skip
+
+
+@pytest.fixture
+def packed(tmp_path):
+    path = tmp_path / "bundle.zip"
+    return path, write_bundle(path, JOB)
+
+
+@pytest.fixture
+def result(packed, tmp_path, board):
+    path, job = packed
+    board.run(path, job, tmp_path / "results.json", lambda *_: None)
+    return tmp_path / "results.json"
+
+
+def test_the_same_job_is_the_same_bundle(packed, tmp_path):
+    path, job = packed
+    again = tmp_path / "again.zip"
+    assert write_bundle(again, JOB) == job
+    assert again.read_bytes() == path.read_bytes()
+    assert write_bundle(again, replace(JOB, seed=1)) != job
+    assert write_bundle(again, replace(JOB, items=JOB.items[:1])) != job
+
+
+def test_models_pack_small(tmp_path):
+    block = make_block("classifier", (1, 1), 960, 1000, {
+        "activation": "none", "hidden": 1280, "pooling": "mean",
+    })  # fmt: skip
+    large = Item("large", (("block", block),))
+    write_bundle(tmp_path / "bundle.zip", replace(JOB, items=(large,)))
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        info = archive.getinfo("models/1.onnx")
+    assert info.file_size > 9_000_000 and info.compress_size < 0.02 * info.file_size
+
+
+def run_agent(path, *options, python=sys.executable):
+    """As on a board: nothing of `nas` can be imported."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(
+        [python, "-S" if python != sys.executable else "-B", str(path), *options],
+        capture_output=True, text=True, cwd="/", env=environment,
+    )  # fmt: skip
+
+
+def test_a_bundle_runs_by_itself(packed, tmp_path):
+    path, job = packed
+    done = run_agent(path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    out = tmp_path / "bundle.results.json"
+    assert messages[-1] == {"result": str(out)}
+    assert {"progress": [4, 4]} in messages
+    found = read_result(out, JOB, job)
+    assert set(found.timings) == {"one", "two"}
+    assert all(len(timings) == 2 for timings in found.timings.values())
+    assert found.machine["processor"] and found.version
+    assert sorted(p.name for p in tmp_path.glob("bundle*")) == ["bundle.results.json", "bundle.zip"]
+
+
+def test_a_bundle_describes_the_machine(packed):
+    done = run_agent(packed[0], "--describe", "onnxruntime")
+    told = json.loads(done.stdout)
+    assert told["machine"]["python"] and told["runtime"]["name"] == "onnxruntime"
+
+
+def test_a_runtime_that_is_missing_is_an_error_in_one_line(packed, tmp_path):
+    write_bundle(packed[0], replace(JOB, runtime="abacus"))
+    done = run_agent(packed[0])
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no such runtime: abacus" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize("name", ["models/1.onnx", "job.json"])
+def test_a_bundle_that_was_changed_is_refused_by_the_agent(packed, tmp_path, name):
+    path, _ = packed
+    changed = tmp_path / "changed.zip"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(changed, "w") as new:
+        for info in old.infolist():
+            content = old.read(info)
+            if info.filename == name:
+                content = content.replace(b'"seed": 0', b'"seed": 7') + b" "
+            new.writestr(info.filename, content)
+    done = run_agent(changed)
+    assert done.returncode == 2
+    assert f"{name} is not what was packed" in json.loads(done.stdout.splitlines()[-1])["error"]
+
+
+def test_a_result_is_read(result, packed):
+    found = read_result(result, JOB, packed[1])
+    assert found.machine == {"processor": "a board", "architecture": "aarch64"}
+    assert (found.version, found.reference_ms, found.repeated) == ("1.30.0", 1.0, 0)
+
+
+def refused(path, job):
+    with pytest.raises(ResultError) as caught:
+        read_result(path, JOB, job)
+    assert caught.value.exit_code == 2
+    message = str(caught.value)
+    assert "\n" not in message and "try: " in message
+    return message
+
+
+def test_a_result_of_another_bundle_is_refused(result):
+    assert "is the result of another bundle; got " in refused(result, "0" * 64)
+
+
+def resign(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    content["sha256"] = digest({k: v for k, v in content.items() if k != "sha256"})
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c["timings"].pop(), "timings of two are missing"),
+        (lambda c: c["timings"].append(c["timings"][0]), "a timing that was not asked for: one, 0"),
+        (lambda c: c["timings"][0].__setitem__(1, "three"), "was not asked for: three, 0"),
+        (lambda c: c["timings"][0].__setitem__(0, 9), "was not asked for: one, 9"),
+        (lambda c: c["timings"][0].__setitem__(2, float("nan")), "above zero and finite"),
+        (lambda c: c["timings"][0].__setitem__(2, -1.0), "above zero and finite"),
+        (lambda c: c["timings"][0].__setitem__(3, 1e99), "above zero and finite"),
+        (lambda c: c["timings"][0].__setitem__(2, "fast"), "a timing has another form"),
+        (lambda c: c["timings"].__setitem__(0, {}), "a timing has another form"),
+        (lambda c: c.update(schema=2), "it is not a result of this version"),
+        (lambda c: c.pop("machine"), "machine is missing or of a wrong type"),
+        (lambda c: c["machine"].update(processor=["x"]), "not described by texts and numbers"),
+        (lambda c: c["machine"].update(processor="x\nname: y"), "not described by texts"),
+        (lambda c: c["runtime"].pop("version"), "the runtime has no version"),
+        (lambda c: c.update(reference_ms=-1.0), "a number is out of range"),
+    ],
+)
+def test_a_hostile_result_is_refused(result, packed, change, reason):
+    resign(result, change)
+    assert reason in refused(result, packed[1])
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": 1}', b"[" * 99999])
+def test_what_is_no_result_is_refused(result, packed, content):
+    result.write_bytes(content)
+    assert "cannot be used as a result" in refused(result, packed[1])
+
+
+def test_a_result_that_was_changed_or_cut_off_is_refused(result, packed):
+    text = result.read_text()
+    result.write_text(text.replace("1.2", "1.1", 1))
+    assert "its hash does not fit" in refused(result, packed[1])
+    result.write_text(text[: len(text) // 2])
+    assert "it is not JSON" in refused(result, packed[1])
+    result.unlink()
+    assert "No such file" in refused(result, packed[1])
+
+
+def test_a_result_that_claims_to_be_huge_is_not_read(result, packed, monkeypatch):
+    monkeypatch.setattr("nas.devices.bundle.LARGEST_RESULT", 100)
+    assert "it is larger than 100 bytes" in refused(result, packed[1])
+
+
+@given(st.dictionaries(st.text(), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)))  # fmt: skip
+def test_no_json_gets_through(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("results") / "results.json"
+    path.write_text(json.dumps({**content, "schema": 1}))
+    refused(path, "0" * 64)
+
+
+def test_boards_that_answer_the_same_make_the_same_result(packed, tmp_path):
+    path, job = packed
+    results = []
+    for name in ("a", "b"):
+        Board().run(path, job, tmp_path / name, lambda *_: None)
+        results.append(read_result(tmp_path / name, JOB, job))
+    assert results[0] == results[1]
