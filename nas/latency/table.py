@@ -165,13 +165,13 @@ class Row:
     Attributes:
         latency_ms: Of one inference while nothing disturbs.
         spread_ms: Median absolute deviation of the rounds' medians.
-        p95_ms: 95th percentile of the runs of a quiet round.
+        p95_ms: 95th percentile of the runs of a quiet round; None where it was not recorded.
         samples: Number of timed runs.
     """
 
     latency_ms: float
     spread_ms: float
-    p95_ms: float
+    p95_ms: float | None
     samples: int
 
 
@@ -286,7 +286,7 @@ def write_table(table: LatencyTable) -> None:
         writer.writerow(
             [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
              block.in_channels, block.out_channels, block.params_json,
-             _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples]
+             _number(row.latency_ms), _number(row.spread_ms), "" if row.p95_ms is None else _number(row.p95_ms), row.samples]
         )  # fmt: skip
     write_text(table.folder / "blocks.csv", buffer.getvalue())
     content = table.device.model_dump(by_alias=True)
@@ -377,7 +377,8 @@ def _parse_row(
         block = make_block(op, size, int(inputs), int(outputs), json.loads(params))
         key = BlockKey(block, precision, int(batch))
         hash(key)  # a list among the params would pass until here
-        latency_ms, spread_ms, p95_ms = (float(number) for number in numbers[:3])
+        latency_ms, spread_ms = float(numbers[0]), float(numbers[1])
+        p95_ms = float(numbers[2]) if numbers[2] else None
         samples = int(numbers[3])
     except (ValueError, TypeError, AttributeError, SpaceError) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
@@ -394,7 +395,7 @@ def _parse_row(
             do=_again(device, path),
         )
     for name, value, text in (("spread_ms", spread_ms, numbers[1]), ("p95_ms", p95_ms, numbers[2])):
-        if not math.isfinite(value) or value < 0:
+        if value is not None and (not math.isfinite(value) or value < 0):
             raise TableError(f"{where}: {name} must be a finite number, not negative", got=text)
     return key, Row(latency_ms, spread_ms, p95_ms, samples)
 

@@ -46,7 +46,7 @@ def keys(draw):
 
 rows = st.dictionaries(
     keys(),
-    st.builds(Row, milliseconds, milliseconds, milliseconds, st.integers(1, 10**6)),
+    st.builds(Row, milliseconds, milliseconds, st.none() | milliseconds, st.integers(1, 10**6)),
     min_size=1,
 )
 
@@ -150,6 +150,14 @@ def test_a_latency_is_finite_and_above_zero(written, value):
     assert broken(written) == (
         f"blocks.csv line 3: latency_ms must be a finite number above zero; got {value!r}; "
         f"{again(written)}"
+    )
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-0.1"])
+def test_a_95th_percentile_is_finite_and_not_negative(written, value):
+    edit(written, ",0.2,0.001,0,", f",0.2,0.001,{value},")
+    assert broken(written) == (
+        f"blocks.csv line 3: p95_ms must be a finite number, not negative; got {value!r}"
     )
 
 
