@@ -286,7 +286,7 @@ def write_table(table: LatencyTable) -> None:
         writer.writerow(
             [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
              block.in_channels, block.out_channels, block.params_json,
-             _number(row.latency_ms), _number(row.spread_ms), "" if row.p95_ms is None else _number(row.p95_ms), row.samples]
+             _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples]
         )  # fmt: skip
     write_text(table.folder / "blocks.csv", buffer.getvalue())
     content = table.device.model_dump(by_alias=True)
@@ -421,5 +421,5 @@ def _row_order(key: BlockKey) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _number(value: float) -> str:
-    return f"{value:.6g}"
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
