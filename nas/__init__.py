@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nas.api import Model, Result, find_models, open_run
     from nas.errors import InputError, NasError
+    from nas.latency.batch import BatchPredictor
     from nas.latency.predict import Prediction, Predictor
     from nas.latency.table import LatencyTable, load_table
     from nas.space import Architecture, SearchSpace, load_space
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Architecture": "nas.space",
+    "BatchPredictor": "nas.latency.batch",
     "InputError": "nas.errors",
     "LatencyTable": "nas.latency.table",
     "Model": "nas.api",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "Architecture",
+    "BatchPredictor",
     "InputError",
     "LatencyTable",
     "Model",

@@ -10,6 +10,7 @@
         ├── CheckpointError      a supernet file that belongs to something else
         ├── DataError            images that cannot be trained on
         ├── OptionError          a command-line option or a configuration value
+        ├── ResultError          a measurement's result that does not belong to its bundle
         ├── RunFolderError       an output folder that cannot be used
         ├── SpaceError           a search space file
         ├── TableError           a latency table
@@ -82,6 +83,10 @@ class DataError(InputError):
 
 class OptionError(InputError):
     """A command-line option or configuration value that is not allowed."""
+
+
+class ResultError(InputError):
+    """A measurement's result that cannot be used."""
 
 
 class RunFolderError(InputError):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import command_parser, positive, seed, whole
+from nas.devices.agent.runtimes import NAMES
 from nas.errors import OptionError
 
-RUNTIMES = ("onnxruntime", "openvino")
 if TYPE_CHECKING:
     from nas.devices.profile import ProfileSettings
     from nas.devices.transports import Transport
@@ -41,7 +40,7 @@ def add_parser(commands: Any) -> None:
         "--threads", type=whole(1, 1024), default=1, help="threads of the runtime (%(default)s)"
     )
     parser.add_argument(
-        "--runtime", choices=RUNTIMES, default="onnxruntime", help="what runs it (%(default)s)"
+        "--runtime", choices=NAMES, default="onnxruntime", help="what runs it (%(default)s)"
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
@@ -95,16 +94,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> ProfileSettings:
-    from nas.devices.profile import CLASSES, ProfileSettings, check_resolutions
+    from nas.devices.profile import CLASSES, ProfileSettings, check_name, check_resolutions
     from nas.space import load_space
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{,99}", options.device):
-        raise OptionError(
-            "a device's name is its folder's: hardware-runtime[-threads]",
-            got=options.device,
-            allowed="at most 100 lower-case letters, digits, '.', '_', '-'",
-            do="--device my-device",
-        )
+    check_name(options.device)
     space = load_space(options.space)
     plan = options.plan or space.plans[0]
     return ProfileSettings(

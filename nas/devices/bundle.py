@@ -16,8 +16,8 @@ from typing import Any
 
 from nas.devices import agent
 from nas.devices.agent.main import SCHEMA, digest
-from nas.devices.agent.timing import Effort
-from nas.errors import InputError
+from nas.devices.agent.timing import Effort, Timing
+from nas.errors import ResultError
 from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.files import atomic_path
 from nas.space.blocks import Block
@@ -28,10 +28,6 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a bundle: the same job gives the same bytes."""
 LARGEST_RESULT = 200_000_000
 LONGEST_MS = 1e7
-
-
-class ResultError(InputError):
-    """A result file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +59,6 @@ class Job:
     target: GraphTarget
     reference: Item
     items: tuple[Item, ...]
-
-
-@dataclass(frozen=True)
-class Timing:
-    """An item in one round: median and 95th percentile of its runs, and their number."""
-
-    latency_ms: float
-    p95_ms: float
-    runs: int
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.devices.agent.timing import Effort
-from nas.devices.bundle import Item, Job, Result, Timing, read_result, write_bundle
+from nas.devices.agent.timing import Effort, Timing
+from nas.devices.bundle import Item, Job, Result, read_result, write_bundle
 from nas.devices.calibrate import (
     FEWEST_MODELS,
     MODELS,
@@ -123,25 +124,23 @@ def profile(
         TableError: `out / settings.name` holds a table of another device or runtime.
         MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
     """
-    _check_name(settings.name)
+    check_name(settings.name)
     facts = transport.describe(settings.runtime)
     plan = make_plan(settings, out, facts["runtime"]["version"])
     if plan.existing is not None:
         _check_same(plan, facts["machine"], facts["runtime"]["version"])
     work = out / f".{settings.name}.partial"
-    bundle, result = work / "bundle.zip", work / "results.json"
-    job_id = write_bundle(bundle, plan.job)
-    transport.run(bundle, job_id, result, progress)
-    table = finish(plan, read_result(result, plan.job, job_id), out)
-    remove_work(work)
+    table = finish(plan, run_job(plan.job, transport, work, progress), out)
+    shutil.rmtree(work)
     return table
 
 
-def remove_work(work: Path) -> None:
-    """The bundle and its result, once they are in the table."""
-    for path in work.iterdir():
-        path.unlink()
-    work.rmdir()
+def run_job(job: Job, transport: Transport, work: Path, progress: Progress) -> Result:
+    """Have a job measured; bundle, timings and result stay in `work` for the caller to remove."""
+    bundle, result = work / "bundle.zip", work / "results.json"
+    job_id = write_bundle(bundle, job)
+    transport.run(bundle, job_id, result, progress)
+    return read_result(result, job, job_id)
 
 
 def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan:
@@ -152,7 +151,7 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
         TableError: The table that would be extended cannot be read.
         MeasurementError: The space has too few networks.
     """
-    _check_name(settings.name)
+    check_name(settings.name)
     folder = out / settings.name
     existing = read_table(folder) if folder.exists() else None
     settings = _with_calibrated_resolutions(settings, existing)
@@ -244,13 +243,18 @@ def draw_models(settings: ProfileSettings) -> list[Network]:
     return fit + [rest[i] for i in rng.permutation(len(rest))]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a device's folder's.
+
+    Raises:
+        OptionError: It cannot.
+    """
     if not re.fullmatch(NAME_PATTERN, name):
         raise OptionError(
             "a device's name is also its folder's",
             got=name,
-            allowed="lower-case letters, digits, dots, dashes and underscores",
-            do="--device hardware-runtime, such as nuc-onnxruntime",
+            allowed="at most 100 lower-case letters, digits, dots, dashes and underscores",
+            do="--device hardware-runtime[-threads], such as nuc-onnxruntime",
         )
 
 

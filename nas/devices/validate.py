@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime
 import math
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
 
 from nas.devices.agent.timing import Effort
-from nas.devices.bundle import Item, Job, Result, read_result, write_bundle
+from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
 from nas.devices.measure import NORMAL, quiet_latency
-from nas.devices.profile import job_id_of, reference_item, remove_work
+from nas.devices.profile import reference_item, run_job
 from nas.devices.transports import Transport
 from nas.errors import OptionError, TableError
 from nas.export.graph import GraphTarget
@@ -101,7 +102,9 @@ def validate(
         reference,
         tuple(items),
     )  # fmt: skip
-    found = _run(job, transport, progress)
+    work = cache_folder() / "measurements" / table.name
+    found = run_job(job, transport, work, progress)
+    shutil.rmtree(work)
     rounds = np.array([[t.latency_ms for t in found.timings[item.id]] for item in items])
     certificate = certify(predicted, rounds, calibration.upper_factor)
     certificate = certificate.model_copy(update={"validated": datetime.date.today()})
@@ -114,18 +117,6 @@ def validate(
         device.hardware == found.machine["processor"],
         found.version,
     )
-
-
-def _run(job: Job, transport: Transport, progress: Progress) -> Result:
-    """Have a job measured; bundle and result lie in the cache folder meanwhile."""
-    job_id = job_id_of(job)
-    work = cache_folder() / "measurements" / job_id[:16]
-    bundle, result = work / "bundle.zip", work / "results.json"
-    write_bundle(bundle, job)
-    transport.run(bundle, job_id, result, progress)
-    found = read_result(result, job, job_id)
-    remove_work(work)
-    return found
 
 
 def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTable:

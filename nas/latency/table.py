@@ -35,7 +35,7 @@ COLUMNS = (
     "params", "latency_ms", "spread_ms", "p95_ms", "samples",
 )  # fmt: skip
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

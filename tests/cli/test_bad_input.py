@@ -218,7 +218,7 @@ def test_a_resolution_that_the_plan_does_not_have(refused, tiny, tmp_path):
 
 def test_a_device_name_that_is_no_folder_name(refused, tiny, tmp_path):
     command = ("profile", "--space", tiny, "--out", tmp_path / "tables", "--device")
-    assert refused(*command, "My Board").startswith("a device's name is its folder's: ")
+    assert refused(*command, "My Board").startswith("a device's name is also its folder's; ")
 
 
 def test_a_search_without_device_or_budget(refused):

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from nas.search.study import read_trials
 
 LIMIT_S = 120
@@ -44,7 +42,6 @@ def interrupt(process):
     return err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_during_training_and_during_the_search(tiny, tmp_path):
     run, cache = tmp_path / "run", tmp_path / "user-cache"
     options = [
@@ -96,7 +93,6 @@ def test_ctrl_c_before_anything_was_written_leaves_nothing(nas, quick, tmp_path,
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_ctrl_c_during_a_profile_goes_on_from_there(tiny, tmp_path):
     """A real agent in a process of its own: it ends with the command and keeps what it has."""
     tables = tmp_path / "tables"

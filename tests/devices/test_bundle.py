@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.devices.agent.main import digest
-from nas.devices.bundle import Item, Job, ResultError, read_result, write_bundle
+from nas.devices.bundle import Item, Job, read_result, write_bundle
+from nas.errors import ResultError
 from nas.export.graph import GraphTarget
 from nas.space.blocks import make_block
 
