@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         return print_json(answers)
     for answer in answers:
-        note = ", classes interpolated" if answer["interpolated"] else ""
+        note = ", in part interpolated" if answer["interpolated"] else ""
         print(
             f"{answer['id']}  {format_latency_ms(answer['predicted_ms'])}  "
             f"[{format_latency_ms(answer['lower_ms'])}, {format_latency_ms(answer['upper_ms'])}]  "

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import command_parser, positive, seed, whole
 from nas.devices.agent.runtimes import NAMES
+from nas.devices.quality import QUALITIES
 from nas.errors import OptionError
 
 if TYPE_CHECKING:
-    from nas.devices.profile import ProfileSettings
+    from nas.devices.plan import ProfileSettings
     from nas.devices.transports import Transport
-    from nas.latency.table import LatencyTable
+    from nas.latency.table import Calibration, LatencyTable
 
 
 def add_parser(commands: Any) -> None:
@@ -55,6 +56,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--python", default="python3", help="interpreter on the board (%(default)s)"
     )
+    parser.add_argument(
+        "--quality", choices=tuple(QUALITIES), default="normal",
+        help="how much is measured; the rest is interpolated, full: nothing (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--alias", action="append", default=[], help="short name of the device")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument(
@@ -94,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> ProfileSettings:
-    from nas.devices.profile import CLASSES, ProfileSettings, check_name, check_resolutions
+    from nas.devices.plan import CLASSES, ProfileSettings, check_name, check_resolutions
     from nas.space import load_space
 
     check_name(options.device)
@@ -110,6 +115,7 @@ def _settings(options: argparse.Namespace) -> ProfileSettings:
         threads=options.threads,
         seed=options.seed,
         aliases=tuple(options.alias),
+        quality=QUALITIES[options.quality],
     )
 
 
@@ -122,7 +128,7 @@ def _transport(options: argparse.Namespace) -> Transport:
 
 def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:
     from nas.devices.bundle import write_bundle
-    from nas.devices.profile import make_plan
+    from nas.devices.plan import make_plan
 
     if options.bundle.is_dir():
         raise OptionError("--bundle names a file", got=str(options.bundle), do="--bundle board.zip")
@@ -140,7 +146,8 @@ def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -
 
 def _import(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> LatencyTable:
     from nas.devices.bundle import read_result
-    from nas.devices.profile import finish, job_id_of, make_plan
+    from nas.devices.plan import make_plan
+    from nas.devices.profile import finish, job_id_of
 
     plan = make_plan(settings, out, None)
     return finish(plan, read_result(options.result, plan.job, job_id_of(plan.job)), out)
@@ -170,21 +177,33 @@ def _check_free(name: str, folder: Path) -> None:
 
 
 def _print(table: LatencyTable, settings: ProfileSettings) -> None:
-    found = table.calibration(settings.space.name, settings.plan, table.device.precision)
-    assert found is not None
-    held = found.certificate
-    print(
-        f"{table.folder}\n"
-        f"{len(table.rows)} blocks measured on {table.device.hardware}. On {held.models} other "
-        f"whole models: error {held.mape:.1%}, {held.within_5:.0%} within 5 %, "
-        f"{held.within_10:.0%} within 10 %, rank correlation {held.rank_correlation:.3f}, "
-        f"{held.coverage:.0%} under the upper bound (prediction x {found.upper_factor:.3f}); two "
-        f"measurements differ by {held.repeat_difference:.1%}."
-    )
-    session = table.device.session
+    device = table.device
+    measured = sum(row.source == "measured" for row in table.rows.values())
+    print(f"{table.folder}\n{measured} blocks measured on {device.hardware}.")
+    if device.interpolation is not None:
+        held_out = device.interpolation
+        print(
+            f"{held_out.blocks} blocks are interpolated: measured ones that were left out came out "
+            f"off by {held_out.median_error:.1%} (median), nine of ten by at most "
+            f"{held_out.p90_error:.1%}."
+        )
+    for found in table.calibrations(settings.space.name, settings.plan, device.precision):
+        _print_calibration(found)
+    session = device.session
     if session is not None and session.repeated:
         print(
-            f"The machine was not steady: {session.repeated} timings were done again, "
-            f"{session.disturbed:.0%} stayed disturbed."
+            f"The machine was not steady: {session.repeated} timings were done again; those of "
+            f"{session.unsettled:.0%} of the blocks and models never agreed."
         )
     print(f"nas search --device {table.name} {settings.space.option} --budget ...")
+
+
+def _print_calibration(found: Calibration) -> None:
+    held = found.certificate
+    print(
+        f"{found.space} {found.plan} {'/'.join(map(str, found.resolutions))} px, on {held.models} "
+        f"whole models that were not used to make it: error {held.mape:.1%}, {held.within_5:.0%} "
+        f"within 5 %, {held.within_10:.0%} within 10 %, rank correlation "
+        f"{held.rank_correlation:.3f}, {held.coverage:.0%} under the upper bound (prediction x "
+        f"{found.upper_factor:.3f}); timings of one model differ by {held.repeat_difference:.1%}."
+    )

@@ -11,7 +11,7 @@ from nas.cli.common import command_parser, print_json, seed, whole
 
 if TYPE_CHECKING:
     from nas.devices.validate import Validation
-    from nas.latency.table import LatencyTable
+    from nas.latency.table import Calibration, LatencyTable
     from nas.space import SearchSpace
 
 
@@ -51,10 +51,10 @@ def run(options: argparse.Namespace) -> int:
     wanted = _wanted(options, table)
     transport = Local() if options.host is None else Ssh(options.host, options.python)
     answers, lasting = [], True
-    for space, plan in wanted:
+    for space, calibration in wanted:
         with TerminalWatcher() as watcher:
             found = validate(
-                table, space, plan, options.n, number, transport,
+                table, space, calibration, options.n, number, transport,
                 progress=lambda done, total: watcher.progress("validate", done, total),
             )  # fmt: skip
         table, kept = _keep(table, found)
@@ -75,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
     return 0 if lasting else 1
 
 
-def _wanted(options: argparse.Namespace, table: LatencyTable) -> list[tuple[SearchSpace, str]]:
+def _wanted(
+    options: argparse.Namespace, table: LatencyTable
+) -> list[tuple[SearchSpace, Calibration]]:
     from nas.errors import OptionError
     from nas.space import load_space
 
@@ -85,7 +87,7 @@ def _wanted(options: argparse.Namespace, table: LatencyTable) -> list[tuple[Sear
         if chosen is not None and calibration.space != chosen.name:
             continue
         if options.plan in (None, calibration.plan):
-            found.append((chosen or load_space(calibration.space), calibration.plan))
+            found.append((chosen or load_space(calibration.space), calibration))
     if not found:
         known = ", ".join(f"{c.space} {c.plan}" for c in table.device.calibrations)
         raise OptionError(
@@ -115,6 +117,7 @@ def _describe(found: Validation, table: LatencyTable, number: int, kept: bool) -
         "device": table.name,
         "space": calibration.space,
         "plan": calibration.plan,
+        "resolutions": calibration.resolutions,
         "seed": number,
         "holds": found.holds,
         "over_the_upper_bound": found.over,
@@ -128,14 +131,15 @@ def _describe(found: Validation, table: LatencyTable, number: int, kept: bool) -
 
 
 def _print(answer: dict[str, Any]) -> None:
+    sizes = "/".join(map(str, answer["resolutions"]))
     print(
-        f"{answer['device']}, {answer['space']} {answer['plan']}: "
+        f"{answer['device']}, {answer['space']} {answer['plan']} {sizes} px: "
         f"{'holds' if answer['holds'] else 'DOES NOT HOLD'}\n"
         f"  {answer['models']} whole models (seed {answer['seed']}): error {answer['mape']:.1%}, "
         f"{answer['within_5']:.0%} within 5 %, {answer['within_10']:.0%} within 10 %, rank "
         f"correlation {answer['rank_correlation']:.3f}\n"
         f"  {answer['over_the_upper_bound']} over the upper bound, "
-        f"{answer['outside_the_interval']} outside the interval; two measurements differ by "
+        f"{answer['outside_the_interval']} outside the interval; timings of one differ by "
         f"{answer['repeat_difference']:.1%}"
     )
     if answer["runtime_version"] != answer["runtime_version_of_the_table"]:
@@ -153,5 +157,5 @@ def _plot(path: Path, found: Validation) -> None:
     from nas.files import write_text
     from nas.report.figures import whole_models_figure
 
-    figure = whole_models_figure(found.calibration)
+    figure = whole_models_figure(found.certificate.points)
     write_text(path, figure.to_html(include_plotlyjs=True))

@@ -16,6 +16,7 @@ from typing import Any
 
 from nas.devices import agent
 from nas.devices.agent.main import SCHEMA, digest
+from nas.devices.agent.session import MOST, Entry, quiet_timings
 from nas.devices.agent.timing import Effort, Timing
 from nas.errors import ResultError
 from nas.export.graph import GraphTarget, build_graph, random_weights
@@ -70,9 +71,9 @@ class Result:
         conditions: What changed, before and after.
         version: Of the runtime.
         reference_ms: Quiet latency of the reference.
-        repeated: How many timings were done again.
-        disturbed: Share of the timings that stayed disturbed.
-        timings: Per item, one for each round.
+        repeated: How many timings there are beyond the rounds.
+        unsettled: Share of the items whose timings do not agree.
+        timings: Per item, as many as there are rounds, the fastest first: those that agree.
     """
 
     machine: dict[str, Any]
@@ -80,7 +81,7 @@ class Result:
     version: str
     reference_ms: float
     repeated: int
-    disturbed: float
+    unsettled: float
     timings: dict[str, list[Timing]]
 
 
@@ -138,7 +139,7 @@ def _add_agent(archive: zipfile.ZipFile) -> None:
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     info = zipfile.ZipInfo(name, EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(info, content)
+    archive.writestr(info, content, compresslevel=1)
 
 
 def read_result(path: Path, job: Job, job_id: str) -> Result:
@@ -155,25 +156,45 @@ def read_result(path: Path, job: Job, job_id: str) -> Result:
             allowed=job_id[:12],
             do="run the bundle that belongs to this profile",
         )
-    rounds = job.effort.rounds
-    found: dict[str, dict[int, Timing]] = {item.id: {} for item in job.items}
-    for line in content["timings"]:
-        number, item, timing = _timing(path, line)
-        if item not in found or not 0 <= number < rounds or number in found[item]:
-            raise _broken(path, f"it has a timing that was not asked for: {item}, {number}")
-        found[item][number] = timing
-    short = [item for item, timings in found.items() if len(timings) != rounds]
-    if short:
-        raise _broken(path, f"timings of {short[0]} are missing")
     return Result(
         content["machine"],
         content["conditions"],
         content["runtime"]["version"],
         content["reference_ms"],
         content["repeated"],
-        content["disturbed"],
-        {item: [timings[n] for n in range(rounds)] for item, timings in found.items()},
+        content["unsettled"],
+        _agreeing(_entries(path, content["timings"], job), content["reference_ms"], job),
     )
+
+
+def _entries(path: Path, lines: list[Any], job: Job) -> dict[tuple[int, str], Entry]:
+    """All timings, of nothing but the job's items, each of them often enough."""
+    found: dict[tuple[int, str], Entry] = {}
+    counts = {item.id: 0 for item in job.items}
+    for line in lines:
+        key, entry = _entry(path, line)
+        if key[1] not in counts or key in found or not 0 <= key[0] < MOST:
+            raise _broken(path, f"it has a timing that was not asked for: {key[1][:80]}, {key[0]}")
+        found[key] = entry
+        counts[key[1]] += 1
+    short = [item for item, count in counts.items() if count < job.effort.rounds]
+    if short:
+        raise _broken(path, f"timings of {short[0]} are missing")
+    return found
+
+
+def _agreeing(
+    entries: dict[tuple[int, str], Entry], reference_ms: float, job: Job
+) -> dict[str, list[Timing]]:
+    """Per item the fastest timings of quiet times; of all times where there are too few."""
+    quiet = quiet_timings(entries, reference_ms)
+    everything = quiet_timings(entries, math.inf)
+    rounds = job.effort.rounds
+    chosen = {}
+    for item in everything:
+        timings = quiet.get(item, [])
+        chosen[item] = (timings if len(timings) >= rounds else everything[item])[:rounds]
+    return chosen
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -195,7 +216,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise _broken(path, "its hash does not fit: it was changed or cut off")
     if not isinstance(content["runtime"].get("version"), str):
         raise _broken(path, "the runtime has no version")
-    if not 0 < content["reference_ms"] < LONGEST_MS or not 0 <= content["disturbed"] <= 1:
+    if not 0 < content["reference_ms"] < LONGEST_MS or not 0 <= content["unsettled"] <= 1:
         raise _broken(path, "a number is out of range")
     for facts in (content["machine"], *content["conditions"].values()):
         if not isinstance(facts, dict) or not all(_is_fact(value) for value in facts.values()):
@@ -205,7 +226,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 _KINDS = {
     "job": str, "machine": dict, "conditions": dict, "runtime": dict, "threads": int,
-    "reference_ms": float, "repeated": int, "disturbed": float, "timings": list,
+    "reference_ms": float, "repeated": int, "unsettled": float, "timings": list,
 }  # fmt: skip
 
 
@@ -215,14 +236,15 @@ def _is_fact(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _timing(path: Path, line: Any) -> tuple[int, str, Timing]:
+def _entry(path: Path, line: Any) -> tuple[tuple[int, str], Entry]:
     kinds = [int, str, float, float, int, float]
     if not isinstance(line, list) or [type(value) for value in line] != kinds:
         raise _broken(path, f"a timing has another form: {str(line)[:80]}")
-    number, item, latency_ms, p95_ms, runs, _ = line
-    if not (0 < latency_ms < LONGEST_MS and 0 < p95_ms < LONGEST_MS and runs > 0):
+    number, item, latency_ms, p95_ms, runs, reference_ms = line
+    times = latency_ms, p95_ms, reference_ms
+    if not all(0 < value < LONGEST_MS for value in times) or runs <= 0:
         raise _broken(path, f"a latency is above zero and finite, that of {item[:80]} is not")
-    return number, item, Timing(latency_ms, p95_ms, runs)
+    return (number, item), Entry(Timing(latency_ms, p95_ms, runs), reference_ms)
 
 
 def _broken(path: Path, reason: str) -> ResultError:

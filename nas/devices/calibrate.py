@@ -6,23 +6,25 @@ from typing import Final
 
 import numpy as np
 
-from nas.devices.measure import quiet_latency
+from nas.devices.measure import settled_latency
 from nas.latency.metrics import agreement, conformal_upper
-from nas.latency.predict import calibrated_ms
-from nas.latency.table import Calibration, WholeModels
+from nas.latency.predict import BlockSums, calibrated_ms
+from nas.latency.table import Calibration, Terms, WholeModels
 
-MODELS = 170
-FEWEST_MODELS = 92
-"""With fewer, less than 49 are left for the bound: what 98 % takes (`conformal_upper`)."""
+FEWEST_MODELS = 95
+"""With fewer, less than 50 are left for the bound: what 98 % takes (`conformal_upper`)."""
 PRECISION: Final = "fp32"
+CACHES_MB = (1e6, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+"""Sizes of the last cache, or of what a program gets of it, that are tried; first: unlimited."""
+LEAST_FREEDOM = 0.1
+"""Of a model that decides nearly alone, the error when it is left out is not divided by less."""
 
 
 def calibrate(
     space: str,
     plan: str,
     resolutions: tuple[int, ...],
-    totals: np.ndarray,
-    counts: np.ndarray,
+    sums: BlockSums,
     rounds: np.ndarray,
 ) -> Calibration:
     """Fit, bound and certificate from block sums and measured whole models.
@@ -31,32 +33,28 @@ def calibrate(
         space: Name of the search space.
         plan: Its input plan.
         resolutions: That the models were drawn from, pixels.
-        totals: Sums of blocks, ms, shape `N`: first the models to fit on, then those that bound,
-            then those of the certificate.
-        counts: Numbers of blocks, shape `N`.
-        rounds: Measured latencies, ms, shape `N x rounds`.
+        sums: Of the models, shape `N`: first those to fit on, then those that bound, then those of
+            the certificate.
+        rounds: Measured latencies, ms, shape `N x rounds`, the fastest first.
     """
-    measured = quiet_latency(rounds)
-    fit_models, bound_models = shares(len(totals))
+    measured = settled_latency(rounds)
+    fit_models, bound_models = shares(len(measured))
     fit = slice(0, fit_models)
-    constant, factor, per_block = fit_calibration(totals[fit], counts[fit], measured[fit])
-    terms = rounded(constant), rounded(factor), rounded(per_block)
-    predicted = calibrated_ms(terms, totals, counts)
+    terms = fit_calibration(BlockSums(*(values[fit] for values in sums)), measured[fit])
+    predicted = calibrated_ms(terms, sums)
     bound = slice(fit_models, fit_models + bound_models)
-    # Whoever measures one of these models again gets another number: each counts with its slower
-    # half of the rounds for the upper bound, with its faster one for the lower.
-    halves = np.stack(halved(rounds[bound])) / predicted[bound]
-    upper = rounded(max(1.0, conformal_upper(halves.max(axis=0))))
-    lower = rounded(min(1.0, 1 / conformal_upper(1 / halves.min(axis=0))))
+    # Whoever measures one of these models again gets another number: each counts with the slowest
+    # of its rounds for the upper bound, with the fastest for the lower.
+    ratios = rounds[bound] / predicted[bound, None]
+    upper = rounded(max(1.0, conformal_upper(ratios[:, -1])))
+    lower = rounded(min(1.0, 1 / conformal_upper(1 / ratios[:, 0])))
     held_out = slice(fit_models + bound_models, None)
     return Calibration(
         space=space,
         plan=plan,
         resolutions=sorted(resolutions),
         precision=PRECISION,
-        constant_ms=terms[0],
-        sum_factor=terms[1],
-        per_block_ms=terms[2],
+        **terms._asdict(),
         lower_factor=lower,
         upper_factor=upper,
         fit_models=fit_models,
@@ -67,14 +65,13 @@ def calibrate(
 
 def shares(models: int) -> tuple[int, int]:
     """How many of the whole models are fitted on and how many make the bound; the rest certify."""
-    return models * 40 // MODELS, models * 100 // MODELS
+    return models * 60 // 190, models * 100 // 190
 
 
 def certify(predicted: np.ndarray, rounds: np.ndarray, upper_factor: float) -> WholeModels:
     """What predictions (ms, shape `N`) are worth against measurements (`N x rounds`)."""
-    measured = quiet_latency(rounds)
+    measured = settled_latency(rounds)
     compared = agreement(predicted, measured)
-    even, odd = halved(rounds)
     pairs = zip(predicted, measured, strict=True)
     return WholeModels(
         models=compared.models,
@@ -83,32 +80,40 @@ def certify(predicted: np.ndarray, rounds: np.ndarray, upper_factor: float) -> W
         within_10=rounded(compared.within_10),
         rank_correlation=rounded(compared.rank_correlation),
         coverage=rounded(float((measured <= predicted * upper_factor).mean())),
-        repeat_difference=rounded(float(np.abs(even / odd - 1).mean())),
+        repeat_difference=rounded(float((rounds[:, -1] / rounds[:, 0] - 1).mean())),
         points=[[rounded(float(p)), rounded(float(m))] for p, m in pairs],
     )
 
 
-def halved(rounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two measurements, shape `N` each: of the even and of the odd rounds of `N x rounds`."""
-    return quiet_latency(rounds[:, ::2]), quiet_latency(rounds[:, 1 % rounds.shape[1] :: 2])
-
-
-def fit_calibration(
-    totals: np.ndarray, counts: np.ndarray, measured: np.ndarray
-) -> tuple[float, float, float]:
-    """Constant, factor on the sum, and cost per block, by least squares on relative errors.
+def fit_calibration(sums: BlockSums, measured: np.ndarray) -> Terms:
+    """The terms of a calibration, by least squares on relative errors of models, shape `N`.
 
     A block measured by itself pays for a call of the runtime and for reordering its input and
-    output, which it does not pay inside a network: the cost per block comes out negative. Where
-    noise would turn the sum's factor round, the sum is only scaled.
+    output, which it does not pay inside a network: the costs per block and border come out
+    negative. The size of the cache is the one under which models that are left out in turn are
+    predicted best. Where noise would turn the sum's factor round, the sum is only scaled.
     """
-    features = np.stack([np.ones_like(totals), totals, counts.astype(float)], axis=1)
-    weighted = features / measured[:, None]
-    solution, *_ = np.linalg.lstsq(weighted, np.ones_like(measured), rcond=None)
-    if solution[1] <= 0:
-        shares = totals / measured
-        return 0.0, float(shares.sum() / (shares**2).sum()), 0.0
-    return float(solution[0]), float(solution[1]), float(solution[2])
+    fits = [_fit(sums, measured, cache_mb) for cache_mb in CACHES_MB]
+    found = [fit for fit in fits if fit[0].sum_factor > 0 and fit[0].spill_ms_per_mb >= 0]
+    if not found:
+        parts = sums.latency_ms / measured
+        return Terms(sum_factor=rounded(parts.sum() / (parts**2).sum()))
+    return min(found, key=lambda fit: fit[1])[0]
+
+
+def _fit(sums: BlockSums, measured: np.ndarray, cache_mb: float) -> tuple[Terms, float]:
+    """Terms for a size of the cache, and the mean error of models that are left out."""
+    weighted = sums.features(cache_mb) / measured[:, None]
+    used = np.flatnonzero(np.abs(weighted).sum(axis=0) > 0)
+    part = weighted[:, used]
+    inverse = np.linalg.pinv(part)
+    solution = np.zeros(weighted.shape[1])
+    solution[used] = inverse @ np.ones_like(measured)
+    leverage = np.einsum("ij,ji->i", part, inverse)
+    errors = (1 - weighted @ solution) / np.maximum(1 - leverage, LEAST_FREEDOM)
+    constant, factor, block, border, spill = (rounded(value) for value in solution)
+    terms = Terms(constant, factor, block, border, spill, cache_mb)
+    return terms, float(np.abs(errors).mean())
 
 
 def rounded(value: float) -> float:

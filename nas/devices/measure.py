@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.devices.agent.timing import Effort
 
-NORMAL = Effort(
-    rounds=9, warmup_runs=4, min_runs=15, min_time_ms=5.0, repeats=0.5, most_disturbed=0.5
-)
+def settled_latency(rounds_ms: np.ndarray) -> np.ndarray:
+    """Latency while nothing else disturbs: the median of `... x R` medians that agree.
 
-
-def quiet_latency(rounds_ms: np.ndarray) -> np.ndarray:
-    """Latency while nothing else disturbs, from `... x R` medians of R rounds: the lower quartile.
-
-    Disturbances (another tenant on the core's other thread, a lower clock) only ever slow a round
-    down, and last for a good part of a second: a whole round's median can be off by half. The
-    lower quartile stands as long as a quarter of the rounds were quiet.
+    Disturbances only ever slow a round down: of all timings of an item, the R fastest are given
+    here, and they agree within a few per cent (`nas.devices.agent.session`).
     """
-    return np.asarray(np.quantile(rounds_ms, 0.25, axis=-1))
+    return np.asarray(np.median(rounds_ms, axis=-1))
 
 
 def spread(rounds_ms: np.ndarray) -> float:

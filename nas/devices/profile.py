@@ -1,43 +1,37 @@
 """`nas profile`: from a device and a space to a latency table with a certificate.
 
-All distinct blocks and the whole models are timed together, in several rounds of random order, so
-that slow drift of the machine touches both alike. Of 170 whole models, forty calibrate the sum
-of blocks, a hundred set the bound, thirty make the certificate (fewer where a space has fewer).
+Blocks and whole models are timed together, in several rounds of random order, so that slow drift of
+the machine touches both alike. Of 190 whole models, sixty calibrate the sum of blocks, a hundred
+set the bound, thirty make the certificate (fewer where a space has fewer).
 """
 
 from __future__ import annotations
 
 import datetime
-import re
 import shutil
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.devices.agent.timing import Effort, Timing
-from nas.devices.bundle import Item, Job, Result, read_result, write_bundle
-from nas.devices.calibrate import (
-    FEWEST_MODELS,
-    MODELS,
-    PRECISION,
-    calibrate,
-    rounded,
-    shares,
-)
+from nas.devices.agent.timing import Timing
+from nas.devices.bundle import Job, Result, read_result, write_bundle
+from nas.devices.calibrate import PRECISION, calibrate, rounded
 from nas.devices.lines import Progress
-from nas.devices.measure import NORMAL, quiet_latency, spread
-from nas.devices.targets import target_of
+from nas.devices.measure import settled_latency, spread
+from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
 from nas.devices.transports import Transport
-from nas.errors import InputError, MeasurementError, OptionError, TableError
+from nas.errors import MeasurementError, TableError
+from nas.latency.predict import BlockSums
+from nas.latency.regression import BlockRegression, fit_blocks
 from nas.latency.table import (
-    NAME_PATTERN,
     Calibration,
     DeviceFile,
     ExportSection,
+    Interpolation,
     LatencyTable,
     Provenance,
     Row,
@@ -45,61 +39,10 @@ from nas.latency.table import (
     read_table,
     write_table,
 )
-from nas.space.architecture import Architecture, Network
+from nas.space.architecture import Network
 from nas.space.blocks import Block, BlockKey
-from nas.space.enumerate import distinct_blocks
-from nas.space.sample import from_genome, sample, smallest, to_genome
-from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
-CLASSES = (2, 10, 100, 1000)
-
-
-@dataclass(frozen=True)
-class ProfileSettings:
-    """What to profile.
-
-    Attributes:
-        name: The device's name, which becomes the folder's.
-        space: The search space whose blocks are measured.
-        plan: Its input plan.
-        resolutions: Input sizes in pixels.
-        classes: Numbers of classes for which classifiers are measured.
-        runtime: Name of the runtime.
-        threads: Of one inference.
-        seed: Of the order and of the drawn whole models.
-        aliases: Short names of the device.
-        effort: How long each item is timed.
-    """
-
-    name: str
-    space: SearchSpace
-    plan: str
-    resolutions: tuple[int, ...]
-    classes: tuple[int, ...] = CLASSES
-    runtime: str = "onnxruntime"
-    threads: int = 1
-    seed: int = 0
-    aliases: tuple[str, ...] = ()
-    effort: Effort = NORMAL
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a profile measures, and what it makes of it.
-
-    Attributes:
-        settings: With the resolutions that the table is already calibrated for.
-        job: What the agent does.
-        blocks: Those that are measured.
-        models: Whole models: to fit on, for the bound, for the certificate.
-        existing: The table that is extended.
-    """
-
-    settings: ProfileSettings
-    job: Job
-    blocks: list[Block]
-    models: list[Network]
-    existing: LatencyTable | None
+Rows = dict[BlockKey, Row]
 
 
 def profile(
@@ -111,7 +54,8 @@ def profile(
     """Measure a device and write its table to `out / settings.name`.
 
     Finished measurements are kept on the device until the table is written: the same call
-    continues where a stopped one was. An existing table of the same device is extended.
+    continues where a stopped one was. An existing table of the same device is extended. Where too
+    few blocks were measured to interpolate the others, more are.
 
     Args:
         settings: What to profile.
@@ -126,54 +70,28 @@ def profile(
     """
     check_name(settings.name)
     facts = transport.describe(settings.runtime)
-    plan = make_plan(settings, out, facts["runtime"]["version"])
+    version = facts["runtime"]["version"]
+    plan = make_plan(settings, out, version)
     if plan.existing is not None:
-        _check_same(plan, facts["machine"], facts["runtime"]["version"])
+        _check_same(plan, facts["machine"], version)
     work = out / f".{settings.name}.partial"
-    table = finish(plan, run_job(plan.job, transport, work, progress), out)
+    result = run_job(plan.job, transport, work, progress)
+    while not interpolation_is_safe(plan, result):
+        plan = with_more_blocks(plan, version)
+        result = _together(result, run_job(plan.job, transport, work, progress))
+    table = finish(plan, result, out)
     shutil.rmtree(work)
     return table
 
 
 def run_job(job: Job, transport: Transport, work: Path, progress: Progress) -> Result:
-    """Have a job measured; bundle, timings and result stay in `work` for the caller to remove."""
-    bundle, result = work / "bundle.zip", work / "results.json"
+    """Have a job measured, if that is not done already; `work` is for the caller to remove."""
+    bundle = work / "bundle.zip"
     job_id = write_bundle(bundle, job)
-    transport.run(bundle, job_id, result, progress)
+    result = work / f"{job_id[:16]}.results.json"
+    if not result.exists():
+        transport.run(bundle, job_id, result, progress)
     return read_result(result, job, job_id)
-
-
-def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan:
-    """What has to be measured for a table in `out`; `version` is the runtime's, if known.
-
-    Raises:
-        OptionError: `settings.name` cannot be a device's name.
-        TableError: The table that would be extended cannot be read.
-        MeasurementError: The space has too few networks.
-    """
-    check_name(settings.name)
-    folder = out / settings.name
-    existing = read_table(folder) if folder.exists() else None
-    settings = _with_calibrated_resolutions(settings, existing)
-    # The whole models have the plan's default number of classes.
-    classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
-    needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
-    known = existing.rows if existing else {}
-    # What an earlier profile measured is kept, unless there is nothing else to do: then all is new.
-    blocks = [b for b in needed if BlockKey(b, PRECISION) not in known] or needed
-    models = draw_models(settings)
-    items = [Item(f"block {block}", (("block", block),)) for block in blocks]
-    items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
-    job = Job(
-        settings.runtime,
-        settings.threads,
-        settings.effort,
-        settings.seed,
-        target_of(settings.runtime, version),
-        reference_item(settings.space, settings.plan, settings.resolutions),
-        tuple(items),
-    )
-    return Plan(settings, job, blocks, models, existing)
 
 
 def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
@@ -181,26 +99,33 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
 
     Raises:
         TableError: The table that is extended is of another device or runtime.
+        MeasurementError: Too little was measured to interpolate the rest.
     """
-    settings, times = plan.settings, result.timings
+    settings = plan.settings
     if plan.existing is not None:
         _check_same(plan, result.machine, result.version)
-    known = dict(plan.existing.rows) if plan.existing else {}
-    rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in plan.blocks}
-    totals = [sum(rows[key].latency_ms for key in model.keys()) for model in plan.models]
-    counts = [len(model.blocks) for model in plan.models]
-    models = [times[f"model {index}"] for index in range(len(plan.models))]
-    calibration = calibrate(
-        settings.space.name,
-        settings.plan,
-        settings.resolutions,
-        np.array(totals),
-        np.array(counts),
-        np.array([[timing.latency_ms for timing in timings] for timings in models]),
-    )
-    device = _device(plan, result, len(rows), calibration)
+    if not interpolation_is_safe(plan, result):
+        errors = _regression(plan, result).errors
+        raise MeasurementError(
+            "blocks that were not measured are interpolated where that was seen to be safe",
+            got=f"a tenth of the measured ones off by over {np.quantile(errors, 0.9):.0%} when "
+            "left out",
+            allowed=f"{settings.quality.error:.0%}",
+            do="--quality full",
+        )
+    rows, interpolation = _all_rows(plan, result)
+    calibration = _calibration(plan, result, rows) if plan.models else None
+    device = _device(plan, result, rows, calibration, interpolation)
     write_table(LatencyTable(device, rows, out / settings.name))
     return read_table(out / settings.name)
+
+
+def interpolation_is_safe(plan: Plan, result: Result) -> bool:
+    """Whether nine of ten measured blocks are predicted well enough from the others."""
+    if not plan.rest:
+        return True
+    errors = _regression(plan, result).errors
+    return bool(np.quantile(errors, 0.9) <= plan.settings.quality.error)
 
 
 def job_id_of(job: Job) -> str:
@@ -209,60 +134,80 @@ def job_id_of(job: Job) -> str:
         return write_bundle(Path(folder) / "bundle.zip", job)
 
 
-def reference_item(space: SearchSpace, plan: str, resolutions: Iterable[int]) -> Item:
-    """The smallest network: short enough to be timed again and again."""
-    genome = to_genome(space, smallest(space, plan))
-    found = from_genome(space, plan, {**genome, "resolution": min(resolutions)})
-    return Item("reference", space.network(found, DEFAULT_CLASSES[plan]).blocks)
+def _together(first: Result, second: Result) -> Result:
+    """Two sessions on one device as one: the later one's conditions, all timings."""
+    return replace(
+        second,
+        repeated=first.repeated + second.repeated,
+        unsettled=max(first.unsettled, second.unsettled),
+        timings={**first.timings, **second.timings},
+    )
 
 
-def draw_models(settings: ProfileSettings) -> list[Network]:
-    """Distinct random architectures: first those to fit on, chosen to span the range of MACs."""
-    rng = np.random.default_rng(settings.seed)
-    drawn: dict[str, Architecture] = {}
-    for _ in range(MODELS * 20):
-        found = sample(settings.space, settings.plan, rng)
-        if found.resolution in settings.resolutions:
-            drawn.setdefault(found.id, found)
-        if len(drawn) == MODELS:
-            break
-    total = len(drawn)
-    if total < FEWEST_MODELS:
-        raise MeasurementError(
-            f"{settings.space.name} has too few networks for a calibration and a certificate",
-            got=f"{total} distinct ones drawn",
-            allowed=f"at least {FEWEST_MODELS}",
-        )
-    fit_models, _ = shares(total)
-    classes = DEFAULT_CLASSES[settings.plan]
-    networks = [settings.space.network(a, classes) for a in drawn.values()]
-    networks.sort(key=lambda network: network.cost.macs)
-    spanning = {round(i) for i in np.linspace(0, total - 1, fit_models)}
-    fit = [networks[i] for i in sorted(spanning)]
-    rest = [network for i, network in enumerate(networks) if i not in spanning]
-    return fit + [rest[i] for i in rng.permutation(len(rest))]
+def _measured(plan: Plan, result: Result) -> Rows:
+    found = {BlockKey(b, PRECISION): _row(result.timings[f"block {b}"]) for b in plan.blocks}
+    return plan.known | found
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a device's folder's.
+def _regression(plan: Plan, result: Result) -> BlockRegression:
+    """Fitted to the measured blocks of those ops of which some are to be interpolated."""
+    ops = {block.op for block in plan.rest}
+    rows = {k: r for k, r in _measured(plan, result).items() if k.block.op in ops}
+    return fit_blocks([k.block for k in rows], np.array([r.latency_ms for r in rows.values()]))
 
-    Raises:
-        OptionError: It cannot.
-    """
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise OptionError(
-            "a device's name is also its folder's",
-            got=name,
-            allowed="at most 100 lower-case letters, digits, dots, dashes and underscores",
-            do="--device hardware-runtime[-threads], such as nuc-onnxruntime",
-        )
+
+def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
+    """Kept, measured and interpolated rows."""
+    rows = plan.kept | _measured(plan, result)
+    rest = plan.rest
+    old = plan.existing.device.interpolation if plan.existing else None
+    if rest:
+        regression = _regression(plan, result)
+        rows |= _interpolated(rest, regression)
+        median, p90 = np.quantile(regression.errors, [0.5, 0.9])
+    elif old:
+        median, p90 = old.median_error, old.p90_error
+    count = sum(row.source == "interpolated" for row in rows.values())
+    if not count:
+        return rows, None
+    return rows, Interpolation(blocks=count, median_error=rounded(median), p90_error=rounded(p90))
+
+
+def _interpolated(blocks: Sequence[Block], regression: BlockRegression) -> Rows:
+    error = float(np.median(regression.errors))
+    found = zip(blocks, regression.predict(blocks), strict=True)
+    return {
+        BlockKey(block, PRECISION): Row(float(ms), error * float(ms), None, 0, "interpolated")
+        for block, ms in found
+    }
+
+
+def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
+    settings = plan.settings
+    models = [result.timings[f"model {index}"] for index in range(len(plan.models))]
+    return calibrate(
+        settings.space.name,
+        settings.plan,
+        settings.resolutions,
+        sums_of(plan.models, rows),
+        np.array([[timing.latency_ms for timing in timings] for timings in models]),
+    )
+
+
+def sums_of(models: Sequence[Network], rows: Mapping[BlockKey, Row]) -> BlockSums:
+    """What a calibration needs of whole models."""
+    found = []
+    for model in models:
+        latencies = [rows[key].latency_ms for key in model.keys()]
+        found.append(BlockSums.of(latencies, [block for _, block in model.blocks]))
+    return BlockSums(*(np.array(values) for values in zip(*found, strict=True)))
 
 
 def _row(timings: list[Timing]) -> Row:
     rounds = np.array([timing.latency_ms for timing in timings])
-    p95_ms = float(quiet_latency(np.array([timing.p95_ms for timing in timings])))
+    p95_ms = float(np.median([timing.p95_ms for timing in timings]))
     runs = sum(timing.runs for timing in timings)
-    return Row(float(quiet_latency(rounds)), spread(rounds), p95_ms, runs)
+    return Row(float(settled_latency(rounds)), spread(rounds), p95_ms, runs)
 
 
 def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
@@ -284,24 +229,16 @@ def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
         )
 
 
-def _with_calibrated_resolutions(
-    settings: ProfileSettings, existing: LatencyTable | None
-) -> ProfileSettings:
-    """Resolutions that a plan was profiled for before stay in its calibration."""
-    space, plan = settings.space.name, settings.plan
-    old = existing.calibration(space, plan, PRECISION) if existing else None
-    resolutions = {*settings.resolutions, *(old.resolutions if old else [])}
-    return replace(settings, resolutions=tuple(sorted(resolutions)))
-
-
-def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> DeviceFile:
+def _device(
+    plan: Plan,
+    result: Result,
+    rows: Rows,
+    calibration: Calibration | None,
+    interpolation: Interpolation | None,
+) -> DeviceFile:
     settings = plan.settings
     old = plan.existing.device if plan.existing else None
-    kept = [
-        c for c in (old.calibrations if old else [])
-        if (c.space, c.plan, c.precision) != (calibration.space, calibration.plan, PRECISION)
-    ]  # fmt: skip
-    effort = settings.effort
+    effort = settings.quality.effort
     return DeviceFile(
         schema=1,
         name=settings.name,
@@ -316,33 +253,30 @@ def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> 
         provenance=Provenance(
             kind="measured",
             date=datetime.date.today(),
-            method=f"lower quartile of {effort.rounds} rounds in random order, each the median of "
-            f"at least {effort.min_runs} runs; what a reference shows as disturbed is timed again",
+            method=f"median of {effort.rounds} timings that agree within "
+            f"{effort.agreement - 1:.0%}, from rounds in random order, each the median of at least "
+            f"{effort.min_runs} runs; what does not agree, or was timed beside a slow reference, "
+            "is timed again",
             machine={**result.machine, **result.conditions["after"]},
         ),
         session=SessionFacts(
             reference_ms=rounded(result.reference_ms),
             repeated=result.repeated,
-            disturbed=rounded(result.disturbed),
+            unsettled=rounded(result.unsettled),
         ),
-        rows=rows,
-        calibrations=[*kept, calibration],
+        rows=len(rows),
+        interpolation=interpolation,
+        calibrations=_calibrations(old.calibrations if old else [], calibration),
     )
 
 
-def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> tuple[int, ...]:
-    """`wanted`, or all of the plan's where it is empty.
-
-    Raises:
-        InputError: The plan lacks one of them.
-    """
-    known = space.plan(plan).resolutions
-    chosen = tuple(wanted) or tuple(known)
-    for resolution in chosen:
-        if resolution not in known:
-            raise InputError(
-                f"plan {plan} of {space.name} has no such resolution",
-                got=resolution,
-                allowed=", ".join(map(str, known)),
-            )
-    return chosen
+def _calibrations(old: list[Calibration], new: Calibration | None) -> list[Calibration]:
+    """With a new one, which takes its resolutions from the old ones of the same space and plan."""
+    if new is None:
+        return old
+    kept = []
+    for found in old:
+        same = (found.space, found.plan, found.precision) == (new.space, new.plan, new.precision)
+        left = [r for r in found.resolutions if not (same and r in new.resolutions)]
+        kept += [found.model_copy(update={"resolutions": left})] if left else []
+    return [*kept, new]

@@ -13,10 +13,12 @@ from nas.devices.agent.timing import Effort
 from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
-from nas.devices.measure import NORMAL, quiet_latency
-from nas.devices.profile import reference_item, run_job
+from nas.devices.measure import settled_latency
+from nas.devices.plan import reference_item
+from nas.devices.profile import run_job
+from nas.devices.quality import NORMAL
 from nas.devices.transports import Transport
-from nas.errors import OptionError, TableError
+from nas.errors import OptionError
 from nas.export.graph import GraphTarget
 from nas.files import cache_folder
 from nas.latency.metrics import BOUND_COVERAGE
@@ -68,23 +70,22 @@ class Validation:
 def validate(
     table: LatencyTable,
     space: SearchSpace,
-    plan: str,
+    calibration: Calibration,
     models: int,
     seed: int,
     transport: Transport,
     effort: Effort | None = None,
     progress: Progress = lambda *_: None,
 ) -> Validation:
-    """Time fresh whole models on a device and compare them with the table's predictions.
+    """Time fresh whole models on a device and compare them with one of a table's calibrations.
 
     Finished timings are kept on the device: the same call continues a stopped one.
 
     Raises:
-        TableError: The table is estimated, or not calibrated for the plan.
         OptionError: The space has too few networks.
         MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
     """
-    calibration = _calibration(table, space, plan)
+    plan = calibration.plan
     classes = DEFAULT_CLASSES[plan]
     drawn = draw(space, plan, calibration.resolutions, models, seed)
     predictor = Predictor(table, space, plan, classes)
@@ -108,7 +109,7 @@ def validate(
     rounds = np.array([[t.latency_ms for t in found.timings[item.id]] for item in items])
     certificate = certify(predicted, rounds, calibration.upper_factor)
     certificate = certificate.model_copy(update={"validated": datetime.date.today()})
-    ratios = quiet_latency(rounds) / predicted
+    ratios = settled_latency(rounds) / predicted
     over = int((ratios > calibration.upper_factor).sum())
     return Validation(
         calibration.model_copy(update={"certificate": certificate}),
@@ -126,10 +127,7 @@ def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTabl
         RunFolderError: It cannot be written.
     """
     new = validation.calibration
-    kept = [
-        new if (old.space, old.plan, old.precision) == (new.space, new.plan, new.precision) else old
-        for old in table.device.calibrations
-    ]
+    kept = [new if _scope(old) == _scope(new) else old for old in table.device.calibrations]
     device = table.device.model_copy(update={"calibrations": kept})
     written = LatencyTable(device, table.rows, table.folder)
     write_table(written)
@@ -166,16 +164,5 @@ def chance_of_at_least(misses: int, models: int, probability: float) -> float:
     return max(0.0, 1 - fewer)
 
 
-def _calibration(table: LatencyTable, space: SearchSpace, plan: str) -> Calibration:
-    if table.provenance != "measured":
-        raise TableError(
-            f"the table of {table.name} is estimated: there is nothing of the device in it",
-            allowed="a measured table",
-            do="nas profile",
-        )
-    found = table.calibration(space.name, plan, table.device.precision)
-    if found is None:
-        # Raises the error that names the command.
-        Predictor(table, space, plan, 10).calibration(space.plan(plan).resolutions[0])
-    assert found is not None
-    return found
+def _scope(found: Calibration) -> tuple[object, ...]:
+    return found.space, found.plan, found.precision, tuple(found.resolutions)

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import TableError
-from nas.latency.predict import Predictor
-from nas.latency.table import Calibration
+from nas.latency.predict import LEAST_SHARE, Predictor, spilled_mb
+from nas.latency.table import Calibration, Terms
 from nas.space.blocks import Block, BlockKey
 from nas.space.codes import CodeBook, Codes, Slot
 from nas.space.resolve import Chain, add_block, finish_chain, stage_depth, start_chain
 
 Values = npt.NDArray[np.float64]
+Costs = tuple[float, float, float, float]
 CHUNK = 1 << 14
 """Rows that are looked up at a time: small enough that intermediate results stay in the cache."""
 
@@ -45,6 +46,7 @@ class _Step:
     cost: Values
     upper: Values
     floor: Values
+    weights: Values
     after: npt.NDArray[np.int32]
 
 
@@ -69,26 +71,14 @@ class BatchPredictor:
 
     def __post_init__(self) -> None:
         self.book = CodeBook(self.predictor.space, self.predictor.plan)
-        roofline = self.predictor.table.device.roofline
-        self._estimated = roofline is not None
-        if roofline is not None:
-            self._terms = roofline.constant_ms, 1.0, 0.0
-            self._upper_constant_ms = roofline.constant_ms * roofline.bound_factor
-        else:
-            found = self._any_calibration()
-            self._terms = found.constant_ms, found.sum_factor, found.per_block_ms
-            self._upper_factor = found.upper_factor
-        self._steps = _Builder(self.predictor, self.book, self._terms).steps()
+        builder = _Builder(self.predictor, self.book)
+        self._estimated = self.predictor.table.device.roofline is not None
+        self._steps = builder.steps()
+        self._upper_factor = builder.upper_factors()
         lowest = sum(float(np.nanmin(step.cost - step.floor)) for step in self._steps)
-        self._needs_floor = not self._estimated and self._terms[0] + lowest < 0
-
-    def _any_calibration(self) -> Calibration:
-        """That of the plan: resolutions it does not cover are left to the tables."""
-        resolutions = self.predictor.space.plan(self.predictor.plan).resolutions
-        for resolution in resolutions[:-1]:
-            with contextlib.suppress(TableError):
-                return self.predictor.calibration(resolution)
-        return self.predictor.calibration(resolutions[-1])
+        self._needs_floor = not self._estimated and lowest < 0
+        self._spill_ms_per_mb, self._cache_mb = builder.spills()
+        self._spills = bool(self._spill_ms_per_mb.any())
 
     def predict(self, codes: Codes) -> BatchPrediction:
         """Predict rows of codes, shape `N x S`.
@@ -107,10 +97,9 @@ class BatchPredictor:
 
     def _predict(self, columns: npt.NDArray[np.int32], predicted: Values, upper: Values) -> None:
         state = np.zeros(columns.shape[1], np.int32)
-        predicted[:] = self._terms[0]
-        if self._estimated:
-            upper[:] = self._upper_constant_ms
+        predicted[:] = upper[:] = 0.0
         floor = np.zeros(len(predicted)) if self._needs_floor else None
+        weights = np.zeros(len(predicted)) if self._spills else None
         for step, codes in zip(self._steps, columns, strict=True):
             index = state * step.size + codes
             predicted += step.cost.take(index)
@@ -118,23 +107,63 @@ class BatchPredictor:
                 upper += step.upper.take(index)
             if floor is not None:
                 floor += step.floor.take(index)
+            if weights is not None:
+                weights += step.weights.take(index)
             state = step.after.take(index)
+        if weights is not None:
+            spilled = spilled_mb(weights, self._cache_mb.take(columns[0]))
+            predicted += spilled * self._spill_ms_per_mb.take(columns[0])
         if floor is not None:
             np.maximum(predicted, floor, out=predicted)
         if not self._estimated:
-            np.multiply(predicted, self._upper_factor, out=upper)
+            np.multiply(predicted, self._upper_factor.take(columns[0]), out=upper)
 
 
 class _Builder:
     """Makes the tables, slot by slot."""
 
-    def __init__(
-        self, predictor: Predictor, book: CodeBook, terms: tuple[float, float, float]
-    ) -> None:
-        self.predictor, self.book, self.terms = predictor, book, terms
+    def __init__(self, predictor: Predictor, book: CodeBook) -> None:
+        self.predictor, self.book = predictor, book
         self.file = predictor.space.file
         self.plan = predictor.space.plan(predictor.plan)
         self._moves: dict[Any, tuple[Values, list[State]]] = {}
+        self._calibrations = self._find_calibrations()
+
+    def _find_calibrations(self) -> dict[int, Calibration | None]:
+        """Of each resolution that has one; an estimated table needs none.
+
+        Raises:
+            TableError: No resolution has one.
+        """
+        resolutions = self.plan.resolutions
+        if self.predictor.table.device.roofline is not None:
+            return dict.fromkeys(resolutions)
+        found: dict[int, Calibration | None] = {}
+        for resolution in resolutions:
+            with contextlib.suppress(TableError):
+                found[resolution] = self.predictor.calibration(resolution)
+        if not found:
+            self.predictor.calibration(resolutions[-1])
+        return found
+
+    def upper_factors(self) -> Values:
+        """The bound's factor for each code of the first slot; 1 for an estimated table."""
+        codes = range(self.book.slots[0].size)
+        found = [self._calibrations.get(self._resolution(code)) for code in codes]
+        return np.array([1.0 if f is None else f.upper_factor for f in found])
+
+    def spills(self) -> tuple[Values, Values]:
+        """Cost of a spilled megabyte, and the cache, for each code of the first slot."""
+        codes = range(self.book.slots[0].size)
+        found = [self._calibrations.get(self._resolution(code)) for code in codes]
+        terms = [Terms() if f is None else f.terms for f in found]
+        return (
+            np.array([t.spill_ms_per_mb for t in terms]), np.array([t.cache_mb for t in terms])
+        )  # fmt: skip
+
+    def _resolution(self, code: int) -> int:
+        picked = _picked(self.book.slots[0], code)
+        return int(picked.get("resolution", self.plan.resolutions[0]))
 
     def steps(self) -> list[_Step]:
         first, *rest = self.book.slots
@@ -146,8 +175,9 @@ class _Builder:
             steps.append(step)
         tails = np.array([self._tail(state) for state in states])
         last = steps[-1]
-        cost, upper, floor = tails[last.after].T
+        cost, upper, floor, weights = tails[last.after].T
         last.cost, last.upper, last.floor = last.cost + cost, last.upper + upper, last.floor + floor
+        last.weights = last.weights + weights
         return steps
 
     def _start(self, slot: Slot) -> tuple[_Step, list[State]]:
@@ -155,22 +185,21 @@ class _Builder:
         costs, states = [], []
         for code in range(slot.size):
             picked = _picked(slot, code)
-            resolution = int(picked.get("resolution", self.plan.resolutions[0]))
+            resolution = self._resolution(code)
             width = float(picked.get("width", self.file.width[0]))
-            known = self._covers(resolution)
             chain = start_chain(self.file, self.plan, resolution, width)
-            costs.append(self._cost(chain.blocks, resolution) if known else (float("nan"),) * 3)
+            cost = np.array(self._constant(resolution))
+            costs.append(tuple(cost + self._cost(chain.blocks, resolution)))
             states.append(State(resolution, width, chain.size, chain.channels))
         return self._step(slot, [np.array(costs)], [states])
 
-    def _covers(self, resolution: int) -> bool:
-        if self.predictor.table.device.roofline is not None:
-            return True
-        try:
-            self.predictor.calibration(resolution)
-        except TableError:
-            return False
-        return True
+    def _constant(self, resolution: int) -> Costs:
+        """What every network costs; NaN for a resolution without a calibration."""
+        roofline = self.predictor.table.device.roofline
+        if roofline is not None:
+            return roofline.constant_ms, roofline.constant_ms * roofline.bound_factor, 0.0, 0.0
+        found = self._calibrations.get(resolution)
+        return (float("nan"),) * 4 if found is None else (found.constant_ms, 0.0, 0.0, 0.0)
 
     def _slot(self, slot: Slot, before: list[State], ends: bool) -> tuple[_Step, list[State]]:
         costs, states = [], []
@@ -181,7 +210,7 @@ class _Builder:
         return self._step(slot, costs, states)
 
     def _from_state(self, slot: Slot, state: State) -> tuple[Values, list[State]]:
-        """Costs (`codes x 3`) and states after all codes of a slot, from one state."""
+        """Costs (`codes x 4`) and states after all codes of a slot, from one state."""
         stage = self.file.stages[slot.stage - 1]
         name = f"stage{slot.stage}"
         chosen = slot.dimensions[0] if slot.dimensions else None
@@ -195,7 +224,7 @@ class _Builder:
         costs, states = [], []
         for depth in depths:
             start = State(state.resolution, state.width, state.size, state.channels, depth)
-            cost, after = np.zeros((1, 3)), [start]
+            cost, after = np.zeros((1, 4)), [start]
             for index in range(*slot.blocks):
                 cost, after = self._block(slot, index, depth, cost, after)
             costs.append(cost)
@@ -215,7 +244,7 @@ class _Builder:
             return np.repeat(cost, own.size, axis=0), [s for s in after for _ in range(own.size)]
         moves = [self._move(own, state) for state in after]
         added = np.stack([costs for costs, _ in moves])
-        total = (cost[:, None, :] + added).reshape(-1, 3)
+        total = (cost[:, None, :] + added).reshape(-1, 4)
         return total, [s for _, states in moves for s in states]
 
     def _move(self, own: Slot, state: State) -> tuple[Values, list[State]]:
@@ -239,21 +268,24 @@ class _Builder:
         """After a stage its depth no longer matters."""
         return State(state.resolution, state.width, state.size, state.channels)
 
-    def _tail(self, state: State) -> tuple[float, float, float]:
+    def _tail(self, state: State) -> Costs:
         chain = Chain([], state.size, state.channels)
         finish_chain(chain, self.file, state.width, self.predictor.classes)
         return self._cost(chain.blocks, state.resolution)
 
-    def _cost(self, blocks: list[tuple[str, Block]], resolution: int) -> tuple[float, float, float]:
-        """Calibrated latency, its own upper bound, and the least it may count; NaN if unknown."""
-        _, factor, per_block = self.terms
-        cost = upper = floor = 0.0
+    def _cost(self, blocks: list[tuple[str, Block]], resolution: int) -> Costs:
+        """Calibrated latency, its upper bound, the least it may count, weights; NaN: unknown."""
+        found = self._calibrations.get(resolution)
+        terms = Terms() if found is None else found.terms
+        cost = upper = floor = weights = 0.0
         for _, block in blocks:
             latency, bound = self._block_ms(block, resolution)
-            cost += factor * latency + per_block
+            border = terms.border_ms_per_million * block.border_values / 1e6
+            cost += terms.sum_factor * latency + terms.per_block_ms + border
             upper += bound
-            floor += 0.1 * latency
-        return cost, upper, floor
+            floor += LEAST_SHARE * latency
+            weights += block.cost.params
+        return cost, upper, floor, weights
 
     def _block_ms(self, block: Block, resolution: int) -> tuple[float, float]:
         precision = self.predictor.table.device.precision
@@ -268,8 +300,9 @@ class _Builder:
     ) -> tuple[_Step, list[State]]:
         numbers: dict[State, int] = {}
         after = [numbers.setdefault(s, len(numbers)) for part in states for s in part]
-        cost, upper, floor = (np.ascontiguousarray(c) for c in np.concatenate(costs).T)
-        return _Step(slot.size, cost, upper, floor, np.array(after, np.int32)), list(numbers)
+        cost, upper, floor, weights = (np.ascontiguousarray(c) for c in np.concatenate(costs).T)
+        step = _Step(slot.size, cost, upper, floor, weights, np.array(after, np.int32))
+        return step, list(numbers)
 
 
 def _picked(slot: Slot, code: int) -> dict[str, Any]:

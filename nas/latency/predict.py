@@ -5,15 +5,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from nas.errors import TableError
 from nas.latency.roofline import estimate_block_ms
-from nas.latency.table import Calibration, LatencyTable, profile_option
+from nas.latency.table import Calibration, LatencyTable, Terms, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.space import SearchSpace
+
+LEAST_SHARE = 0.1
+"""Of the sum of its blocks, that a network takes at least."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Prediction:
         lower_ms: Lower end of the interval.
         upper_ms: One-sided 98 % upper bound; budgets are held against it.
         provenance: `measured` or `estimated`: what the table behind it is.
-        interpolated: Whether the classifier was interpolated between numbers of classes.
+        interpolated: Whether a block of it was not measured, but derived from others.
     """
 
     predicted_ms: float
@@ -66,10 +70,9 @@ class Predictor:
         seen = [self.block(key, network.resolution) for key in network.keys(precision)]
         if self.table.device.roofline is not None:
             return self._estimated(seen)
-        total = sum(latency for latency, _, _ in seen)
         calibration = self.calibration(network.resolution)
-        terms = calibration.constant_ms, calibration.sum_factor, calibration.per_block_ms
-        predicted = float(calibrated_ms(terms, np.array(total), np.array(len(seen))))
+        sums = BlockSums.of([latency for latency, _, _ in seen], [b for _, b in network.blocks])
+        predicted = float(calibrated_ms(calibration.terms, sums))
         return Prediction(
             predicted,
             predicted * calibration.lower_factor,
@@ -91,8 +94,9 @@ class Predictor:
         Raises:
             TableError: The table has none; names the command that adds it.
         """
-        found = self.table.calibration(self.space.name, self.plan, self.table.device.precision)
-        if found is None or resolution not in found.resolutions:
+        precision = self.table.device.precision
+        found = self.table.calibration(self.space.name, self.plan, precision, resolution)
+        if found is None:
             raise TableError(
                 f"the table of {self.table.name} is not calibrated for {self.space.name}",
                 got=f"plan {self.plan} at {resolution} px",
@@ -113,7 +117,7 @@ class Predictor:
             return latency, upper, False
         row = self.table.rows.get(key)
         if row is not None:
-            return row.latency_ms, row.latency_ms, False
+            return row.latency_ms, row.latency_ms, row.source != "measured"
         latency_ms = interpolate_classes(self.table, key)
         if latency_ms is None:
             raise TableError(
@@ -127,8 +131,10 @@ class Predictor:
         device = profile_option(self.table.name, self.table.folder)
         command = f"nas profile {device} {self.space.option}"
         command += f" --plan {self.plan}"
-        found = self.table.calibration(self.space.name, self.plan, self.table.device.precision)
-        if found is not None and resolution not in found.resolutions:
+        known = [(c.space, c.plan) for c in self.table.device.calibrations]
+        precision = self.table.device.precision
+        found = self.table.calibration(self.space.name, self.plan, precision, resolution)
+        if found is None and (self.space.name, self.plan) in known:
             command += f" --resolution {resolution}"
         if block is not None and block.op == "classifier":
             command += f" --classes {block.out_channels}"
@@ -137,19 +143,51 @@ class Predictor:
         return command
 
 
-def calibrated_ms(
-    terms: tuple[float, float, float], sums_ms: np.ndarray, blocks: np.ndarray
-) -> np.ndarray:
-    """Whole-model latencies in milliseconds; never below a tenth of the sums.
+class BlockSums(NamedTuple):
+    """What a calibration needs of networks: arrays of shape `N`, or of none for a single one.
 
-    Args:
-        terms: Constant in ms, factor on the sum, ms per block.
-        sums_ms: Sums of the blocks' latencies, shape `N`.
-        blocks: Numbers of blocks, shape `N`.
+    Attributes:
+        latency_ms: Sums of the blocks' latencies.
+        blocks: Numbers of blocks.
+        border_values: Values that enter and leave the blocks.
+        weights: Numbers of weights.
     """
-    constant_ms, factor, per_block_ms = terms
-    latency_ms = constant_ms + factor * sums_ms + per_block_ms * blocks
-    return np.maximum(latency_ms, 0.1 * sums_ms)
+
+    latency_ms: np.ndarray
+    blocks: np.ndarray
+    border_values: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, latencies_ms: Sequence[float], blocks: Sequence[Block]) -> BlockSums:
+        """Of one network."""
+        values = sum(block.border_values for block in blocks)
+        weights = sum(block.cost.params for block in blocks)
+        found = sum(latencies_ms), len(blocks), values, weights
+        return cls(*(np.array(float(number)) for number in found))
+
+    def features(self, cache_mb: float) -> np.ndarray:
+        """What the terms of a calibration are multiplied with, shape `... x 5`."""
+        ones = np.ones_like(self.latency_ms)
+        spilled = spilled_mb(self.weights, cache_mb)
+        parts = [ones, self.latency_ms, self.blocks, self.border_values / 1e6, spilled]
+        return np.stack(parts, axis=-1)
+
+
+def spilled_mb(weights: np.ndarray, cache_mb: float) -> np.ndarray:
+    """Megabytes of weights that are fetched at each inference, fp32.
+
+    None while all fit into a cache of `cache_mb`, all of them from 1.5 times that: what is used in
+    turn and does not fit as a whole drives itself out.
+    """
+    megabytes = weights * 4 / 1e6
+    return np.asarray(megabytes * np.clip(2 * (megabytes / cache_mb - 1), 0, 1))
+
+
+def calibrated_ms(terms: Terms, sums: BlockSums) -> np.ndarray:
+    """Whole-model latencies in milliseconds; never below a tenth of the sums."""
+    latency_ms = sums.features(terms.cache_mb) @ np.array(terms[:-1])
+    return np.asarray(np.maximum(latency_ms, LEAST_SHARE * sums.latency_ms))
 
 
 def interpolate_classes(table: LatencyTable, key: BlockKey) -> float | None:

@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import Field, model_validator
@@ -32,7 +32,7 @@ from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
 KIND = "latency_tables"
 COLUMNS = (
     "schema", "op", "precision", "batch", "height", "width", "in_channels", "out_channels",
-    "params", "latency_ms", "spread_ms", "p95_ms", "samples",
+    "params", "latency_ms", "spread_ms", "p95_ms", "samples", "source",
 )  # fmt: skip
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,99}$"
@@ -40,6 +40,10 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+Source = Literal["measured", "interpolated", "transferred"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 
 class ExportSection(Section):
@@ -65,17 +69,40 @@ class SessionFacts(Section):
 
     Attributes:
         reference_ms: Quiet latency of the model that was timed again and again.
-        repeated: How many timings were done again, because the reference was slow beside them.
-        disturbed: Share of timings that stayed so.
+        repeated: How many timings were done beyond the rounds, because others did not agree.
+        unsettled: Share of blocks and models whose timings never agreed.
     """
 
     reference_ms: Positive
     repeated: Annotated[int, Field(ge=0)]
-    disturbed: Share
+    unsettled: Share
+
+
+class Terms(NamedTuple):
+    """Of a calibration: what a whole model takes beside, and instead of, the sum of its blocks."""
+
+    constant_ms: float = 0.0
+    sum_factor: float = 1.0
+    per_block_ms: float = 0.0
+    border_ms_per_million: float = 0.0
+    spill_ms_per_mb: float = 0.0
+    cache_mb: float = 1.0
 
 
 class WholeModels(Section):
-    """A certificate of a measured table: predictions against whole models not used to make it."""
+    """A certificate of a measured table: predictions against whole models not used to make it.
+
+    Attributes:
+        models: How many.
+        mape: Mean absolute error as a share of the measurement.
+        within_5: Share of the models whose error is at most 5 %.
+        within_10: The same for 10 %.
+        rank_correlation: Spearman's.
+        coverage: Share of the models under the upper bound.
+        repeat_difference: Slowest over fastest of the timings of a model that count, less 1: mean.
+        validated: When a later check made it.
+        points: Predicted and measured, ms.
+    """
 
     models: Annotated[int, Field(gt=0)]
     mape: NotNegative
@@ -89,10 +116,14 @@ class WholeModels(Section):
 
 
 class Calibration(Section):
-    """How block sums become whole-model latencies, for one space and plan.
+    """How block sums become whole-model latencies, for one space, plan and some resolutions.
 
-    `latency = constant_ms + sum_factor * sum of blocks + per_block_ms * number of blocks`, and the
-    interval is that times `lower_factor` to `upper_factor`.
+    `latency = constant_ms + sum_factor * sum of blocks + per_block_ms * number of blocks +
+    border_ms_per_million * millions of values that enter and leave blocks + spill_ms_per_mb *
+    megabytes of weights that do not stay in the cache`, and the interval is that times
+    `lower_factor` to `upper_factor`. A block measured by itself finds its weights in the cache; in
+    a network whose weights exceed `cache_mb` they have to be fetched each time
+    (`nas.latency.predict.spilled_mb`).
     """
 
     space: str
@@ -102,11 +133,40 @@ class Calibration(Section):
     constant_ms: Finite
     sum_factor: Positive
     per_block_ms: Finite
+    border_ms_per_million: Finite
+    spill_ms_per_mb: NotNegative
+    cache_mb: Positive
     lower_factor: Positive
     upper_factor: Positive
     fit_models: int
     bound_models: int
     certificate: WholeModels
+
+    @property
+    def terms(self) -> Terms:
+        """What turns sums into latencies."""
+        return Terms(
+            self.constant_ms,
+            self.sum_factor,
+            self.per_block_ms,
+            self.border_ms_per_million,
+            self.spill_ms_per_mb,
+            self.cache_mb,
+        )
+
+
+class Interpolation(Section):
+    """How well blocks are predicted from the others: each measured one was left out in turn.
+
+    Attributes:
+        blocks: How many of the table's blocks are interpolated.
+        median_error: Of those left out, as a share.
+        p90_error: Nine of ten are within this.
+    """
+
+    blocks: Annotated[int, Field(gt=0)]
+    median_error: NotNegative
+    p90_error: NotNegative
 
 
 class LeftOutFamily(Section):
@@ -144,6 +204,7 @@ class DeviceFile(Section):
     provenance: Provenance
     session: SessionFacts | None = None
     rows: Annotated[int, Field(gt=0)] | None = None
+    interpolation: Interpolation | None = None
     calibrations: list[Calibration] = []
     roofline: Roofline | None = None
     certificate: LeftOutFamilies | None = None
@@ -160,19 +221,23 @@ class DeviceFile(Section):
 
 @dataclass(frozen=True)
 class Row:
-    """A measured block.
+    """A block's latency.
 
     Attributes:
         latency_ms: Of one inference while nothing disturbs.
-        spread_ms: Median absolute deviation of the rounds' medians.
+        spread_ms: Median absolute deviation of the rounds' medians; of an interpolated block the
+            median error of its table's interpolation.
         p95_ms: 95th percentile of the runs of a quiet round; None where it was not recorded.
-        samples: Number of timed runs.
+        samples: Number of timed runs; 0 for an interpolated block.
+        source: Whether the block was measured, interpolated between others of the table, or
+            transferred from another device's table.
     """
 
     latency_ms: float
     spread_ms: float
     p95_ms: float | None
     samples: int
+    source: Source = "measured"
 
 
 @dataclass(frozen=True)
@@ -193,13 +258,19 @@ class LatencyTable:
         """`measured` or `estimated`."""
         return self.device.provenance.kind
 
-    def calibration(self, space: str, plan: str, precision: str) -> Calibration | None:
-        """The calibration for a space and plan, if there is one."""
-        wanted = (space, plan, precision)
-        for found in self.device.calibrations:
-            if (found.space, found.plan, found.precision) == wanted:
+    def calibration(
+        self, space: str, plan: str, precision: str, resolution: int
+    ) -> Calibration | None:
+        """The calibration for a space, plan and resolution, if there is one."""
+        for found in self.calibrations(space, plan, precision):
+            if resolution in found.resolutions:
                 return found
         return None
+
+    def calibrations(self, space: str, plan: str, precision: str) -> list[Calibration]:
+        """The calibrations for a space and plan; no two have a resolution in common."""
+        wanted = (space, plan, precision)
+        return [c for c in self.device.calibrations if (c.space, c.plan, c.precision) == wanted]
 
 
 def table_folders() -> dict[str, Path]:
@@ -286,7 +357,8 @@ def write_table(table: LatencyTable) -> None:
         writer.writerow(
             [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
              block.in_channels, block.out_channels, block.params_json,
-             _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples]
+             _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples,
+             row.source]
         )  # fmt: skip
     write_text(table.folder / "blocks.csv", buffer.getvalue())
     content = table.device.model_dump(by_alias=True)
@@ -315,7 +387,9 @@ _PlainDumper.add_representer(list, _flow_numbers)
 
 
 def _unused(key: str, value: object) -> bool:
-    optional = {"aliases", "session", "rows", "calibrations", "roofline", "certificate"}
+    optional = {
+        "aliases", "session", "rows", "interpolation", "calibrations", "roofline", "certificate",
+    }  # fmt: skip
     return key in optional and value in (None, [])
 
 
@@ -379,13 +453,14 @@ def _parse_row(
         hash(key)  # a list among the params would pass until here
         latency_ms, spread_ms = float(numbers[0]), float(numbers[1])
         p95_ms = float(numbers[2]) if numbers[2] else None
-        samples = int(numbers[3])
+        samples, source = int(numbers[3]), _source(numbers[4])
     except (ValueError, TypeError, AttributeError, SpaceError) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
-    whole = (*size, block.in_channels, block.out_channels, key.batch, samples)
-    if precision not in BYTES or min(whole) <= 0:
+    whole = (*size, block.in_channels, block.out_channels, key.batch)
+    if precision not in BYTES or min(whole) <= 0 or (samples > 0) != (source == "measured"):
         raise TableError(
-            f"{where}: sizes and counts are above zero, precision is one of {', '.join(BYTES)}",
+            f"{where}: sizes are above zero, as are the samples of a measured block and of no "
+            f"other; precision is one of {', '.join(BYTES)}",
             got=",".join(fields),
         )
     if not math.isfinite(latency_ms) or latency_ms <= 0:
@@ -397,7 +472,14 @@ def _parse_row(
     for name, value, text in (("spread_ms", spread_ms, numbers[1]), ("p95_ms", p95_ms, numbers[2])):
         if value is not None and (not math.isfinite(value) or value < 0):
             raise TableError(f"{where}: {name} must be a finite number, not negative", got=text)
-    return key, Row(latency_ms, spread_ms, p95_ms, samples)
+    return key, Row(latency_ms, spread_ms, p95_ms, samples, source)
+
+
+def _source(text: str) -> Source:
+    for known in SOURCES:
+        if text == known:
+            return known
+    raise ValueError(f"source is one of {', '.join(SOURCES)}")
 
 
 def _again(device: DeviceFile, path: Path) -> str:

@@ -262,7 +262,7 @@ def _table_facts(table: LatencyTable | None, facts: RunFacts) -> TableFacts | No
         date=device.provenance.date.isoformat(),
         method=device.provenance.method,
         sources=tuple(device.provenance.sources),
-        calibration=table.calibration(facts.space, facts.plan, facts.precision),
+        calibrations=tuple(table.calibrations(facts.space, facts.plan, facts.precision)),
         families=device.certificate,
         roofline=device.roofline,
     )

@@ -11,7 +11,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from nas.latency.table import Calibration, LeftOutFamilies
+from nas.latency.table import LeftOutFamilies
 from nas.report.markup import interval, percent
 from nas.report.values import FinishedModel, Latency, ReportData
 from nas.units import format_latency_ms
@@ -90,15 +90,12 @@ def certificate_figure(data: ReportData) -> go.Figure | None:
         return None
     if data.table.families is not None:
         return families_figure(data.table.families)
-    calibration = data.table.calibration
-    if calibration is None or not calibration.certificate.points:
-        return None
-    return whole_models_figure(calibration)
+    points = [point for c in data.table.calibrations for point in c.certificate.points]
+    return whole_models_figure(points) if points else None
 
 
-def whole_models_figure(calibration: Calibration) -> go.Figure:
+def whole_models_figure(points: Sequence[Sequence[float]]) -> go.Figure:
     """Predicted against measured latency of whole models, the diagonal, and 10 % either side."""
-    points = calibration.certificate.points
     low, high = 0.9 * min(map(min, points)), 1.1 * max(map(max, points))
     figure = _figure()
     figure.add_trace(

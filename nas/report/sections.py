@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nas.latency.table import Calibration
 from nas.report.figures import device_name
 from nas.report.markup import (
     Column,
@@ -149,7 +150,7 @@ def certificate_text(data: ReportData) -> str:
         return f"<p>The latency table {text(data.facts.table)} was not found.</p>"
     if data.table.families is not None:
         return _estimated_text(data)
-    if data.table.calibration is None:
+    if not data.table.calibrations:
         return (
             f"<p>The table of {text(data.facts.table)} has no certificate for "
             f"{text(data.facts.space)} ({text(data.facts.plan)} plan).</p>"
@@ -343,8 +344,15 @@ def _estimated_text(data: ReportData) -> str:
 
 def _measured_text(data: ReportData) -> str:
     facts = data.table
-    assert facts is not None and facts.calibration is not None
-    calibration, certificate = facts.calibration, facts.calibration.certificate
+    assert facts is not None
+    return (
+        f"<p>The table {text(data.facts.table)} is {tag('measured')} on {text(facts.date)}: "
+        f"{text(facts.method)}.</p>\n"
+    ) + "".join(map(_calibration_text, facts.calibrations))
+
+
+def _calibration_text(calibration: Calibration) -> str:
+    certificate = calibration.certificate
     sizes = "/".join(map(str, calibration.resolutions))
     pairs = [
         ("Mean absolute percentage error", percent(certificate.mape)),
@@ -352,11 +360,10 @@ def _measured_text(data: ReportData) -> str:
         ("Within 10 %", f"{100 * certificate.within_10:.0f} % of the models"),
         ("Rank correlation", f"{certificate.rank_correlation:.3f}"),
         ("Under the upper bound", f"{100 * certificate.coverage:.0f} % of the models"),
-        ("Two measurements of one model differ by", percent(certificate.repeat_difference)),
+        ("Timings of one model differ by", percent(certificate.repeat_difference)),
     ]
     return (
-        f"<p>The table {text(data.facts.table)} is {tag('measured')} on {text(facts.date)}: "
-        f"{text(facts.method)}. Its predictions were compared with "
+        "<p>Its predictions were compared with "
         f"{plural(certificate.models, 'whole model')} of {text(calibration.space)} "
         f"({text(calibration.plan)} plan, {sizes} px) that were not used to make it.</p>\n"
         + definitions(pairs)

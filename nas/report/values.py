@@ -109,7 +109,7 @@ class TableFacts:
     """The device behind the latencies, and how far its table was from the truth.
 
     Attributes:
-        calibration: With the certificate of a measured table, for the space and plan of the run.
+        calibrations: With the certificates of a measured table, for the space and plan of the run.
         families: The certificate of an estimated table.
         roofline: Its coefficients.
     """
@@ -119,7 +119,7 @@ class TableFacts:
     date: str
     method: str
     sources: tuple[str, ...]
-    calibration: Calibration | None
+    calibrations: tuple[Calibration, ...]
     families: LeftOutFamilies | None
     roofline: Roofline | None
 

@@ -70,6 +70,12 @@ class Block:
         return -(-self.height // self.stride), -(-self.width // self.stride)
 
     @property
+    def border_values(self) -> int:
+        """Values that enter and leave the block: what a runtime may have to reorder there."""
+        height, width = self.output_size
+        return self.in_channels * self.height * self.width + self.out_channels * height * width
+
+    @property
     def params_json(self) -> str:
         """The op's own parameters as canonical JSON."""
         return json.dumps(dict(self.params), sort_keys=True, separators=(",", ":"))

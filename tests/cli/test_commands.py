@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from nas.cli import main as cli
 from nas.data import scan
 from nas.devices import validate as validating
 from nas.devices.agent.timing import Effort
+from nas.devices.quality import QUALITIES
 from nas.models import Supernet
 from nas.search.supernets import checkpoint_subject
 from nas.space import load_space
@@ -232,7 +234,7 @@ def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, m
     assert (found["provenance"], found["interpolated"]) == ("measured", False)
     [found] = nas(*command, "--json", "--classes", "5").json()
     assert found["interpolated"]
-    assert "measured table of tiny-onnxruntime, classes interpolated" in nas(
+    assert "measured table of tiny-onnxruntime, in part interpolated" in nas(
         *command, "--classes", "5"
     ).out  # fmt: skip
 
@@ -384,17 +386,14 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
 
 
 def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_path, monkeypatch):
-    from nas.devices import profile as profiling
-
-    quick = Effort(2, 0, 2, 0.0, 0.0, 1.0)
-    given = profiling.ProfileSettings
-    monkeypatch.setattr(profiling, "ProfileSettings", lambda **k: given(**k, effort=quick))
+    quick = Effort(2, 0, 2, 0.0, 1e9, 0.0, 1.0)
+    monkeypatch.setitem(QUALITIES, "normal", replace(QUALITIES["normal"], effort=quick))
     tables = tmp_path / "tables"
     command = ("profile", "--device", "this-onnxruntime", "--space", tiny, "--out", tables)
     answer = nas(*command)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{tables / 'this-onnxruntime'}\n")
-    assert " other whole models: error " in answer.out
+    assert " whole models that were not used to make it: error " in answer.out
     assert [path.name for path in tables.iterdir()] == ["this-onnxruntime"], "no leftovers"
     found = load_space(tiny)
     predictor = package.Predictor(
@@ -408,7 +407,7 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
 def own_table(table, tiny, tmp_path, monkeypatch):
     """The measured table among the user's own, and its space where its name is found."""
     monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path / "own"))
-    monkeypatch.setattr(validating, "NORMAL", Effort(2, 0, 1, 0.0, 0.0, 1.0))
+    monkeypatch.setattr(validating, "NORMAL", Effort(2, 0, 1, 0.0, 1e9, 0.0, 1.0))
     (tmp_path / "own" / "search_spaces").mkdir(parents=True)
     (tmp_path / "own" / "search_spaces" / "tiny.yaml").write_text(Path(tiny).read_text())
     return table
@@ -419,7 +418,7 @@ def test_validate_says_that_a_made_up_table_does_not_hold(nas, own_table, tmp_pa
     plot = tmp_path / "plot.html"
     answer = nas("validate", "--device", own_table, "-n", "10", "--seed", "3", "--plot", plot)
     assert answer.code == 1
-    assert "tiny-onnxruntime, tiny small: DOES NOT HOLD\n" in answer.out
+    assert "tiny-onnxruntime, tiny small 16/20 px: DOES NOT HOLD\n" in answer.out
     assert "10 whole models (seed 3): error " in answer.out
     assert "this is another processor than the table's" in answer.out
     assert "nas: the table of tiny-onnxruntime does not hold there; try: " in answer.err

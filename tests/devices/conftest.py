@@ -14,7 +14,13 @@ from nas.devices.agent.timing import Effort, Timing
 from nas.errors import MeasurementError
 
 QUICK = Effort(
-    rounds=2, warmup_runs=0, min_runs=2, min_time_ms=0.0, repeats=0.0, most_disturbed=1.0
+    rounds=2,
+    warmup_runs=0,
+    min_runs=2,
+    min_time_ms=0.0,
+    agreement=1e9,
+    repeats=0.0,
+    most_unsettled=1.0,
 )
 
 

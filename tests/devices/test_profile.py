@@ -1,27 +1,23 @@
 """Profiling: what is measured, the table that comes of it, and going on after a stop."""
 
+from dataclasses import replace
 from functools import cache
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from nas.devices.bundle import read_result, write_bundle
-from nas.devices.calibrate import MODELS, calibrate, fit_calibration, shares
-from nas.devices.profile import (
-    ProfileSettings,
-    check_resolutions,
-    draw_models,
-    finish,
-    job_id_of,
-    make_plan,
-    profile,
-)
+from nas.devices.calibrate import calibrate, fit_calibration, shares
+from nas.devices.plan import ProfileSettings, check_resolutions, choose, draw_models, make_plan
+from nas.devices.profile import finish, job_id_of, profile
+from nas.devices.quality import Quality
 from nas.devices.transports.local import Local
 from nas.documents import parse_yaml
 from nas.errors import InputError, MeasurementError, OptionError, SpaceError, TableError
 from nas.export.graph import GraphTarget
-from nas.latency.predict import Predictor
-from nas.latency.table import load_table, read_table
+from nas.latency.predict import BlockSums, Predictor, spilled_mb
+from nas.latency.table import Terms, load_table, read_table
 from nas.space import load_space
 from nas.space.enumerate import distinct_blocks
 from nas.space.sample import count, sample
@@ -43,7 +39,9 @@ stages:
   - {op: depthwise_separable, channels: 8, depth: [1, 2], kernel: [3, 5], activation: relu}
   - {channels: 16, depth: [1, 2, 3], expand: [1, 2, 3], activation: relu}
 """
+MODELS = 190
 FIT_MODELS, _ = shares(MODELS)
+QUICKLY = Quality(share=1.0, error=0.0, models=MODELS, effort=QUICK)
 DEVICE = "test-onnxruntime"
 
 
@@ -56,7 +54,7 @@ def space(name="tiny"):
 def settings(**changes):
     given = {
         "name": DEVICE, "space": space(), "plan": "small", "resolutions": (8,),
-        "classes": (2, 10), "effort": QUICK, **changes,
+        "classes": (2, 10), "quality": QUICKLY, **changes,
     }  # fmt: skip
     return ProfileSettings(**given)
 
@@ -86,7 +84,7 @@ def test_a_real_profile_of_this_machine(tmp_path):
     assert (calibration.space, calibration.plan, calibration.resolutions) == (
         "tiny", "small", [8, 16],
     )  # fmt: skip
-    assert (calibration.fit_models, calibration.bound_models) == (40, 100)
+    assert (calibration.fit_models, calibration.bound_models) == (60, 100)
     certificate = calibration.certificate
     assert certificate.models == len(certificate.points) == 30
     assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
@@ -108,13 +106,15 @@ def test_a_profile_that_was_cut_off_goes_on_where_it_was(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
 
 
-def test_a_row_is_the_lower_quartile_and_the_spread_of_the_rounds(tmp_path):
+def test_a_row_is_the_median_and_the_spread_of_the_rounds(tmp_path):
     slow = {0: 2.0, 1: 1.0, 2: 1.0, 3: 8.0}
     board = Board(latency_ms=lambda item, number: slow[number])
-    table = profile(settings(effort=QUICK._replace(rounds=4)), board, tmp_path)
+    table = profile(
+        settings(quality=replace(QUICKLY, effort=QUICK._replace(rounds=4))), board, tmp_path
+    )
     row = next(iter(table.rows.values()))
-    assert (row.latency_ms, row.spread_ms, row.samples) == (1.0, 0.5, 20)
-    assert row.p95_ms == pytest.approx(1.2)
+    assert (row.latency_ms, row.spread_ms, row.samples) == (1.5, 0.5, 20)
+    assert row.p95_ms == pytest.approx(1.8)
 
 
 def test_what_the_board_says_is_in_the_table(tmp_path):
@@ -132,7 +132,7 @@ def test_what_the_board_says_is_in_the_table(tmp_path):
     "changed",
     [
         settings(seed=1),
-        settings(effort=QUICK._replace(min_runs=3)),
+        settings(quality=replace(QUICKLY, effort=QUICK._replace(min_runs=3))),
         settings(resolutions=(16,)),
         settings(threads=2),
         settings(runtime="openvino"),
@@ -159,13 +159,32 @@ def test_a_table_is_extended(tmp_path, board):
     assert set(first.rows) < set(both.rows)
     assert both.device.aliases == ["one", "two"]
     assert [c.space for c in both.device.calibrations] == ["tiny", "other"]
-    assert both.calibration("tiny", "small", "fp32") == first.device.calibrations[0]
+    assert both.calibration("tiny", "small", "fp32", 8) == first.device.calibrations[0]
 
 
-def test_another_resolution_leaves_the_first_one_calibrated(tmp_path, board):
-    profile(settings(resolutions=(8,)), board, tmp_path)
-    table = profile(settings(resolutions=(16,)), board, tmp_path)
-    assert [c.resolutions for c in table.device.calibrations] == [[8, 16]]
+def test_another_resolution_has_a_calibration_of_its_own(tmp_path, board):
+    first = profile(settings(resolutions=(8,)), board, tmp_path)
+    table = profile(settings(resolutions=(8, 16)), board, tmp_path)
+    assert [c.resolutions for c in table.device.calibrations] == [[8], [16]]
+    assert table.device.calibrations[0] == first.device.calibrations[0]
+
+
+def test_another_number_of_classes_needs_no_whole_models(tmp_path, board):
+    first = profile(settings(), board, tmp_path)
+    before = len(board.measured)
+    table = profile(settings(classes=(2, 10, 37)), board, tmp_path)
+    assert {item.partition(" ")[0] for _, item in board.measured[before:]} == {"block"}
+    assert len(board.measured) - before == QUICK.rounds * (len(table.rows) - len(first.rows))
+    assert table.device.calibrations == first.device.calibrations
+
+
+def test_with_nothing_to_add_all_is_measured_anew(tmp_path, board):
+    profile(settings(resolutions=(8, 16)), board, tmp_path)
+    before = len(board.measured)
+    again = profile(settings(resolutions=(16,), seed=1), board, tmp_path)
+    assert [c.resolutions for c in again.device.calibrations] == [[8], [16]]
+    blocks = distinct_blocks(space(), "small", (16,), (2, 10))
+    assert len(board.measured) - before == QUICK.rounds * (len(blocks) + MODELS)
 
 
 def test_what_an_earlier_profile_measured_is_not_measured_again(tmp_path, board):
@@ -268,40 +287,49 @@ def test_a_space_of_too_few_networks(tmp_path):
         draw_models(settings(space=few, resolutions=(8,)))
     assert str(caught.value) == (
         "few has too few networks for a calibration and a certificate; "
-        "got '18 distinct ones drawn'; allowed: at least 92"
+        "got '18 distinct ones drawn'; allowed: at least 95"
     )
 
 
 def test_a_space_of_few_networks_is_shared_out():
-    assert shares(170) == (40, 100)
-    assert shares(92) == (21, 54)
+    assert shares(190) == (60, 100)
+    assert shares(95) == (30, 50)
 
 
 # The calibration
 
 
 def measured_models(seed, noise=0.0):
+    """Sums of blocks, and timings of whole models in order of their length."""
     rng = np.random.default_rng(seed)
-    totals, counts = rng.uniform(1, 20, MODELS), rng.integers(5, 25, MODELS)
-    clean = 0.3 + 0.9 * totals - 0.02 * counts
-    return totals, counts, clean[:, None] * rng.normal(1, noise, (MODELS, 4))
+    sums = BlockSums(
+        rng.uniform(1, 20, MODELS),
+        rng.integers(5, 25, MODELS),
+        rng.uniform(1e5, 1e6, MODELS),
+        rng.uniform(1e5, 3e6, MODELS),
+    )
+    clean = 0.3 + 0.9 * sums.latency_ms - 0.02 * sums.blocks - 0.5 * sums.border_values / 1e6
+    clean += 0.1 * spilled_mb(sums.weights, 4)
+    return sums, np.sort(clean[:, None] * rng.normal(1, noise, (MODELS, 3)))
 
 
 def test_the_fit_recovers_known_coefficients():
-    totals, counts, rounds = measured_models(0)
-    found = fit_calibration(totals[:FIT_MODELS], counts[:FIT_MODELS], rounds[:FIT_MODELS, 0])
-    assert found == pytest.approx((0.3, 0.9, -0.02))
+    sums, rounds = measured_models(0)
+    fit = BlockSums(*(values[:FIT_MODELS] for values in sums))
+    assert fit_calibration(fit, rounds[:FIT_MODELS, 0]) == pytest.approx(
+        (0.3, 0.9, -0.02, -0.5, 0.1, 4)
+    )
 
 
 def test_noise_that_would_turn_the_factor_round_only_scales():
-    totals, counts = np.array([1.0, 2, 3]), np.array([5, 9, 7])
-    constant, factor, per_block = fit_calibration(totals, counts, np.array([3.0, 2, 1]))
-    assert (constant, per_block) == (0, 0) and factor > 0
+    sums = BlockSums(*map(np.array, ([1.0, 2, 3], [5, 9, 7], [1e5] * 3, [1e5] * 3)))
+    found = fit_calibration(sums, np.array([3.0, 2, 1]))
+    assert found == Terms(sum_factor=found.sum_factor) and found.sum_factor > 0
 
 
 def test_a_perfect_machine_has_a_perfect_certificate():
     found = calibrate("tiny", "small", (8, 16), *measured_models(0))
-    assert (found.sum_factor, found.per_block_ms) == (0.9, -0.02)
+    assert found.terms == Terms(0.3, 0.9, -0.02, -0.5, 0.1, 4)
     assert (found.lower_factor, found.upper_factor) == (pytest.approx(1), pytest.approx(1))
     certificate = found.certificate
     assert certificate.mape == pytest.approx(0, abs=1e-5)
@@ -311,26 +339,135 @@ def test_a_perfect_machine_has_a_perfect_certificate():
 
 
 def test_the_interval_and_the_certificate_come_from_models_that_were_not_fitted_on():
-    totals, counts, rounds = measured_models(1, noise=0.03)
-    found = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
+    sums, rounds = measured_models(1, noise=0.03)
+    found = calibrate("tiny", "small", (8, 16), sums, rounds)
     rounds[FIT_MODELS : FIT_MODELS + 2] *= 2  # of the bound's hundred: the second largest counts
-    worse = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
-    assert worse.sum_factor == found.sum_factor
+    worse = calibrate("tiny", "small", (8, 16), sums, rounds)
+    assert worse.terms == found.terms
     assert worse.certificate.points == found.certificate.points
     assert worse.upper_factor > 1.8 > found.upper_factor > 1 > found.lower_factor
     assert worse.certificate.coverage == 1
     rounds[-1] *= 2  # one of the certificate's thirty
-    last = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
+    last = calibrate("tiny", "small", (8, 16), sums, rounds)
     assert last.upper_factor == worse.upper_factor
     assert last.certificate.mape > worse.certificate.mape
     assert last.certificate.points[:-1] == worse.certificate.points[:-1]
 
 
-def test_rounds_that_differ_are_shown():
-    totals, counts, rounds = measured_models(2)
-    rounds[:, 1::2] *= 1.25
-    found = calibrate("tiny", "small", (8, 16), totals, counts, rounds)
-    assert found.certificate.repeat_difference == pytest.approx(0.2)
+def test_the_slowest_of_the_timings_that_count_makes_the_bound_and_shows():
+    sums, rounds = measured_models(2)
+    rounds[:, 2] *= 1.25
+    found = calibrate("tiny", "small", (8, 16), sums, rounds)
+    assert found.certificate.repeat_difference == pytest.approx(0.25)
+    assert found.upper_factor == pytest.approx(1.25)
+    assert found.lower_factor == pytest.approx(1)
+
+
+# Interpolation
+
+
+WIDE = """\
+schema: 1
+name: wide
+description: for tests
+plans:
+  small: {resolutions: [8], stem_stride: 1, strides: [1, 2]}
+stem: {channels: 8, activation: relu}
+stages:
+  - {channels: 16, depth: [1, 2], kernel: [3, 5, 7], expand: [1, 2, 3, 4, 6], activation: relu}
+  - {channels: 24, depth: [1, 2], kernel: [3, 5, 7], expand: [1, 2, 3, 4, 6], activation: relu}
+"""
+HALF = replace(QUICKLY, share=0.5, error=0.2)
+
+
+@cache
+def wide():
+    return SearchSpace(parse_yaml(WIDE, SpaceFile, SpaceError, "wide.yaml"))
+
+
+def wide_settings(quality):
+    return settings(space=wide(), quality=quality)
+
+
+def wide_blocks():
+    return distinct_blocks(wide(), "small", (8,), (2, 10))
+
+
+def smooth(item, number):
+    """A board whose blocks follow from their MACs and borders."""
+    known = {f"block {block}": block for block in wide_blocks()}
+    block = known.get(item)
+    return 1.0 if block is None else 1e-3 * (block.cost.macs / 100 + block.border_values / 10)
+
+
+def rough(item, number):
+    """A board whose latencies follow from nothing."""
+    return 1.0 + crc32(item.encode()) % 9
+
+
+def test_what_is_not_measured_is_interpolated_and_marked(tmp_path):
+    table = profile(wide_settings(HALF), Board(latency_ms=smooth), tmp_path)
+    assert {key.block for key in table.rows} == set(wide_blocks())
+    derived = {k: row for k, row in table.rows.items() if row.source == "interpolated"}
+    assert {key.block.op for key in derived} == {"inverted_residual"}
+    assert 0.3 < len(derived) / len(table.rows) < 0.6
+    for key, row in derived.items():
+        assert row.latency_ms == pytest.approx(smooth(f"block {key.block}", 0), rel=0.2)
+        assert (row.samples, row.p95_ms) == (0, None)
+    held_out = table.device.interpolation
+    assert held_out.blocks == len(derived)
+    assert held_out.median_error <= held_out.p90_error <= 0.2
+    predict = Predictor(table, wide(), "small", classes=10)
+    found = [
+        predict.architecture(sample(wide(), "small", np.random.default_rng(seed)))
+        for seed in range(5)
+    ]
+    assert any(prediction.interpolated for prediction in found)
+
+
+def test_where_interpolation_is_not_safe_more_is_measured(tmp_path):
+    board = Board(latency_ms=rough)
+    table = profile(wide_settings(HALF), board, tmp_path)
+    assert all(row.source == "measured" for row in table.rows.values())
+    assert table.device.interpolation is None
+    assert len(board.measured) == len(set(board.measured)), "nothing twice"
+
+
+def test_a_carried_result_that_is_too_little_to_interpolate(tmp_path):
+    plan = make_plan(wide_settings(HALF), tmp_path, None)
+    bundle, result = tmp_path / "out.zip", tmp_path / "out.results.json"
+    Board(latency_ms=rough).run(bundle, write_bundle(bundle, plan.job), result, lambda *_: None)
+    with pytest.raises(MeasurementError) as caught:
+        finish(plan, read_result(result, plan.job, job_id_of(plan.job)), tmp_path)
+    message = str(caught.value)
+    assert message.startswith("blocks that were not measured are interpolated where that was seen")
+    assert message.endswith("; allowed: 20%; try: --quality full")
+    assert not (tmp_path / DEVICE).exists()
+
+
+def test_a_better_quality_measures_what_was_interpolated(tmp_path):
+    board = Board(latency_ms=smooth)
+    first = profile(wide_settings(HALF), board, tmp_path)
+    before = {item for _, item in board.measured if item.startswith("block")}
+    full = profile(wide_settings(QUICKLY), board, tmp_path)
+    blocks = [item for _, item in board.measured if item.startswith("block")]
+    assert len(blocks) == QUICK.rounds * len(set(blocks)), "none twice"
+    assert set(blocks) > before
+    assert all(row.source == "measured" for row in full.rows.values())
+    assert full.device.interpolation is None
+    assert [c.resolutions for c in full.device.calibrations] == [[8]]
+    assert set(full.rows) == set(first.rows)
+
+
+def test_more_blocks_are_chosen_beside_those_that_are_known():
+    needed = wide_blocks()
+    chosen = choose(needed, set(), 0.3)
+    assert len(chosen) == len(set(chosen))
+    assert {b.op for b in chosen} == {b.op for b in needed}
+    more = choose(needed, set(chosen), 0.8)
+    assert not set(more) & set(chosen)
+    many = [b for b in needed if b.op == "inverted_residual"]
+    assert sum(b.op == "inverted_residual" for b in chosen + more) == round(0.8 * len(many))
 
 
 def test_resolutions_default_to_those_of_the_plan():

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from nas.devices.agent.machine import describe_processor
-from nas.devices.calibrate import PRECISION
 from nas.devices.transports.local import Local
 from nas.devices.validate import chance_of_at_least, draw, validate, with_certificate
-from nas.errors import MeasurementError, OptionError, TableError
+from nas.errors import MeasurementError, OptionError
 from nas.latency.predict import Predictor
-from nas.latency.table import LatencyTable, load_table, read_table, write_table
+from nas.latency.table import LatencyTable, read_table, write_table
 from nas.space import load_space
 
 from .conftest import QUICK, Board
@@ -40,7 +39,7 @@ def measured(space, table):
     """Every model takes what the table predicts, times a factor of its number."""
 
     def make(factor, **board):
-        calibration = table.calibration(space.name, "small", PRECISION)
+        calibration = table.device.calibrations[0]
         drawn = draw(space, "small", calibration.resolutions, 20, 0)
         predictor = Predictor(table, space, "small", 10)
         expected = {
@@ -48,7 +47,7 @@ def measured(space, table):
             for i, a in enumerate(drawn)
         }
         answering = Board(lambda item, number: expected[item], **board)
-        return validate(table, space, "small", 20, 0, answering, QUICK)
+        return validate(table, space, table.device.calibrations[0], 20, 0, answering, QUICK)
 
     return make
 
@@ -96,7 +95,7 @@ def test_another_board_or_version_is_said(measured):
 def test_a_real_validation_on_this_machine(space, table):
     seen = []
     found = validate(
-        table, space, "small", 10, 1, Local(), QUICK, lambda *n: seen.append(n)
+        table, space, table.device.calibrations[0], 10, 1, Local(), QUICK, lambda *n: seen.append(n)
     )  # fmt: skip
     assert found.certificate.models == 10
     assert seen[-1] == (20, 20)
@@ -107,19 +106,12 @@ def test_a_real_validation_on_this_machine(space, table):
 def test_a_validation_that_was_cut_off_goes_on(space, table, monkeypatch, tmp_path):
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "cache"))
     board = Board(lost_after=7)
-    arguments = (table, space, "small", 10, 1, board, QUICK)
+    arguments = (table, space, table.device.calibrations[0], 10, 1, board, QUICK)
     with pytest.raises(MeasurementError, match="cut off"):
         validate(*arguments)
     validate(*arguments)
     assert len(board.measured) == len(set(board.measured)) == 20
     assert not list((tmp_path / "cache" / "measurements").iterdir()), "no leftovers"
-
-
-def test_only_measured_and_calibrated_tables_are_validated(space, table, board):
-    with pytest.raises(TableError, match="is estimated: there is nothing of the device in it"):
-        validate(load_table("jetson-nano"), space, "small", 10, 0, board)
-    with pytest.raises(TableError, match="not calibrated for mobilenetv1"):
-        validate(table, load_space("mobilenetv1"), "small", 10, 0, board)
 
 
 def test_drawn_models_are_distinct_and_of_the_resolutions(space):

@@ -5,8 +5,8 @@ import pytest
 
 from nas.documents import parse_yaml
 from nas.errors import SpaceError, TableError
-from nas.latency.predict import Predictor, calibrated_ms, interpolate_classes
-from nas.latency.table import Row, load_table
+from nas.latency.predict import BlockSums, Predictor, calibrated_ms, interpolate_classes, spilled_mb
+from nas.latency.table import Row, Terms, load_table
 from nas.space import load_space
 from nas.space.blocks import BlockKey, make_block
 from nas.space.enumerate import distinct_blocks
@@ -53,7 +53,12 @@ def test_a_prediction_is_the_calibrated_sum_of_the_blocks(predictor):
     found = architecture(**{"stage1.depth": 2})
     network = SPACE.network(found, 10)
     total = sum(tiny_rows()[key].latency_ms for key in network.keys())
-    expected = 0.01 + 0.9 * total - 0.001 * len(network.blocks)
+    blocks = [block for _, block in network.blocks]
+    values = sum(block.border_values for block in blocks)
+    weights = np.array(sum(block.cost.params for block in blocks))
+    spilled = float(spilled_mb(weights, 0.01))
+    assert spilled > 0
+    expected = 0.01 + 0.9 * total - 0.001 * len(blocks) - 0.02 * values / 1e6 + 0.5 * spilled
     prediction = predictor().architecture(found)
     assert prediction.predicted_ms == pytest.approx(expected)
     assert prediction.lower_ms == pytest.approx(0.95 * expected)
@@ -65,7 +70,12 @@ def test_the_same_block_twice_counts_twice(predictor):
     once = predictor().architecture(architecture(**{"stage1.depth": 1})).predicted_ms
     twice = predictor().architecture(architecture(**{"stage1.depth": 2})).predicted_ms
     key = SPACE.network(architecture(), 10).keys()[1]
-    assert twice - once == pytest.approx(0.9 * tiny_rows()[key].latency_ms - 0.001)
+    assert twice - once > 0.9 * tiny_rows()[key].latency_ms - 0.002
+
+
+def test_weights_spill_when_they_exceed_the_cache():
+    megabytes = np.array([0.5, 1.0, 1.25, 1.5, 3.0])
+    assert spilled_mb(megabytes * 1e6 / 4, 1.0).tolist() == [0, 0, pytest.approx(0.625), 1.5, 3]
 
 
 def test_a_predictor_answers_the_same_again(predictor):
@@ -74,7 +84,8 @@ def test_a_predictor_answers_the_same_again(predictor):
 
 
 def test_a_calibration_never_gives_less_than_a_tenth_of_the_sum():
-    found = calibrated_ms((0.5, 0.9, -0.001), np.array([10.0, 10.0]), np.array([9000, 10]))
+    sums = BlockSums(np.array([10.0, 10.0]), np.array([9000, 10]), np.zeros(2), np.zeros(2))
+    found = calibrated_ms(Terms(0.5, 0.9, -0.001), sums)
     assert found.tolist() == [1.0, pytest.approx(9.49)]
 
 

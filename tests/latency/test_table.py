@@ -64,7 +64,7 @@ def test_a_folder_holds_two_readable_files(written):
     lines = (written / "blocks.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[-1] == (
-        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100'
+        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100,measured'
     )
     assert "- [1.0, 1.1]" in (written / "device.yaml").read_text()
 
@@ -81,9 +81,10 @@ def test_the_order_of_rows_does_not_depend_on_when_they_were_measured(tmp_path, 
 def test_what_a_table_says_of_itself(written):
     table = read_table(written)
     assert (table.name, table.provenance, len(table.rows)) == ("nuc-onnxruntime", "measured", 3)
-    assert table.calibration("tiny", "small", "fp32").sum_factor == 0.9
-    assert table.calibration("tiny", "large", "fp32") is None
-    assert table.calibration("tiny", "small", "int8") is None
+    assert table.calibration("tiny", "small", "fp32", 16).sum_factor == 0.9
+    assert table.calibration("tiny", "small", "fp32", 20) is None
+    assert table.calibration("tiny", "large", "fp32", 16) is None
+    assert table.calibration("tiny", "small", "int8", 16) is None
 
 
 # Broken rows
@@ -210,14 +211,15 @@ def test_a_row_that_is_none(written, old, new, reason):
 
 def test_a_row_with_another_number_of_columns(written):
     edit(written, ",0.2,0.001,", ",0.2,")
-    assert broken(written) == f"blocks.csv line 3: a row has 13 columns; got 12; {again(written)}"
+    assert broken(written) == f"blocks.csv line 3: a row has 14 columns; got 13; {again(written)}"
 
 
 def test_other_columns(written):
     edit(written, "latency_ms", "latency_s")
     assert broken(written).startswith(
         "blocks.csv line 1: the columns are fixed; got 'schema,op,precision,batch,height,width,"
-        "in_channels,out_channels,params,latency_s,spread_ms,p95_ms,samples'; allowed: schema,op,"
+        "in_channels,out_channels,params,latency_s,spread_ms,p95_ms,samples,source'; "
+        "allowed: schema,op,"
     )
 
 

@@ -205,7 +205,9 @@ def write_measured_table(folder: Path, architectures: Sequence[Architecture]) ->
             "calibrations": [
                 Calibration(
                     space="mobilenetv3", plan="small", resolutions=[24, 28, 32], precision="fp32",
-                    constant_ms=0, sum_factor=1, per_block_ms=0, lower_factor=0.95,
+                    constant_ms=0, sum_factor=1, per_block_ms=0, border_ms_per_million=0,
+                    spill_ms_per_mb=0, cache_mb=1,
+                    lower_factor=0.95,
                     upper_factor=1.08, fit_models=12, bound_models=50,
                     certificate=WholeModels(
                         models=30, mape=0.02, within_5=0.9, within_10=1, rank_correlation=0.99,

@@ -145,7 +145,7 @@ def write_result(
         "threads": job["threads"],
         "reference_ms": found.reference_ms,
         "repeated": found.repeated,
-        "disturbed": found.disturbed,
+        "unsettled": found.unsettled,
         "timings": [to_line(key, found.entries[key]) for key in sorted(found.entries)],
     }
     result["sha256"] = digest(result)

@@ -1,9 +1,10 @@
 """Timing many models on a machine whose speed is not constant.
 
-All items are gone through in rounds of random order, so that slow drift touches all alike. Between
-stretches of a part of a second, a reference model is timed: where it takes longer than in quiet
-times, what was timed beside it was disturbed (by heat, a lower clock, another program) and is timed
-again, later. A machine on which that does not help is not measured at all.
+All items are gone through in rounds of random order, so that slow drift touches all alike. An item
+whose timings do not agree was disturbed (a burst of another program's work) and is timed again,
+later. Disturbances that last (heat, a lower clock) slow all timings of a while and let them agree:
+they show in a reference model, timed between stretches of a part of a second. What was timed while
+it was slow does not count. A machine on which that does not help is not measured at all.
 """
 
 import json
@@ -15,11 +16,14 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 from .timing import Clock, Effort, Timing, quantile, time_runs
 
 STRETCH_S = 0.4
-REFERENCE = Effort(1, warmup_runs=2, min_runs=9, min_time_ms=2.0, repeats=0, most_disturbed=1)
+REFERENCE = Effort(1, 2, 9, 2.0, agreement=1.0, repeats=0.0, most_unsettled=1.0)
 TOLERANCE = 1.1
 """Ratio of the reference to its quiet latency from which a stretch counts as disturbed."""
-QUIET = 0.25
+QUIET = 0.1
 """Quantile of the references beside all timings that stands for quiet times."""
+WAIT_S = 0.2
+MOST = 60
+"""Timings of one item: what does not agree then never will."""
 
 Key = Tuple[int, str]
 Run = Callable[[], object]
@@ -38,14 +42,14 @@ class Measured(NamedTuple):
     Attributes:
         entries: All timings.
         reference_ms: Quiet latency of the reference.
-        repeated: How many timings were done again.
-        disturbed: Share of the timings that stayed disturbed.
+        repeated: How many timings there are beyond the rounds.
+        unsettled: Share of the items whose timings do not agree.
     """
 
     entries: Dict[Key, Entry]
     reference_ms: float
     repeated: int
-    disturbed: float
+    unsettled: float
 
 
 class DisturbedError(Exception):
@@ -62,6 +66,7 @@ class Session:
         journal: File where finished timings are kept.
         job: What they belong to: timings of another job are not used.
         clock: In seconds.
+        sleep: Waits for so many of them.
     """
 
     def __init__(
@@ -72,9 +77,11 @@ class Session:
         journal: str,
         job: str,
         clock: Clock = time.perf_counter,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.load, self.effort, self.seed, self.clock = load, effort, seed, clock
         self.journal, self.job = journal, job
+        self.sleep, self.start_s, self.waited_s = sleep, clock(), 0.0
         self.entries: Dict[Key, Entry] = {}
 
     def measure(
@@ -87,22 +94,26 @@ class Session:
         """
         self.entries = read_journal(self.journal, self.job)
         todo = [key for key in self._order(items) if key not in self.entries]
-        total = self.effort.rounds * len(items)
-        left, repeated = int(self.effort.repeats * total), 0
+        planned = self.effort.rounds * len(items)
+        most = planned + int(self.effort.repeats * planned)
         run = self.load(reference)
-        while todo:
-            self._stretches(todo, run, progress, total + repeated - len(todo))
-            todo = self._disturbed()[:left]
-            left, repeated = left - len(todo), repeated + len(todo)
-        disturbed = len(self._disturbed()) / max(1, len(self.entries))
-        if disturbed > self.effort.most_disturbed:
+        while True:
+            self._stretches(todo, run, progress)
+            unsettled = self._unsettled(items)
+            todo = self._again(unsettled)[: most - len(self.entries)]
+            if not todo:
+                break
+        share = len(unsettled) / max(1, len(items))
+        if share > self.effort.most_unsettled:
             os.remove(self.journal)  # the next attempt begins afresh
             raise DisturbedError(
-                f"the speed of this machine moved too much: beside {disturbed:.0%} of the timings "
-                f"a reference was over {TOLERANCE - 1:.0%} slower than in quiet times, after "
-                "timing them again; try: end other programs, cool it or fix its clock"
+                f"the speed of this machine moved too much: {share:.0%} of the items never took "
+                f"equally long, within {self.effort.agreement - 1:.0%}, {self.effort.rounds} times "
+                "while a reference was as fast as in quiet times; try: end other programs, cool it "
+                "or fix its clock"
             )
-        return Measured(self.entries, self._quiet_ms(), repeated, disturbed)
+        quiet = quiet_reference_ms(self.entries)
+        return Measured(self.entries, quiet, len(self.entries) - planned, share)
 
     def _order(self, items: Sequence[str]) -> List[Key]:
         """Every item once in each round, in an order of its own."""
@@ -114,12 +125,13 @@ class Session:
         return order
 
     def _stretches(
-        self, todo: List[Key], reference: Run, progress: Callable[[int, int], None], done: int
+        self, todo: List[Key], reference: Run, progress: Callable[[int, int], None]
     ) -> None:
         """Time what is to do, with the reference before and after each stretch."""
-        total, position = done + len(todo), 0
-        before = time_runs(reference, REFERENCE, self.clock).latency_ms
+        total, position = len(self.entries) + len(todo), 0
+        before = time_runs(reference, REFERENCE, self.clock).latency_ms if todo else 0.0
         while position < len(todo):
+            before = self._wait_for_quiet(reference, before)
             start = self.clock()
             found: List[Tuple[Key, Timing]] = []
             while position < len(todo) and (not found or self.clock() - start < STRETCH_S):
@@ -129,26 +141,62 @@ class Session:
             after = time_runs(reference, REFERENCE, self.clock).latency_ms
             for key, timing in found:
                 self._keep(key, Entry(timing, max(before, after)))
-                done += 1
-                progress(done, total)
+                progress(len(self.entries), total)
             before = after
 
+    def _wait_for_quiet(self, reference: Run, found_ms: float) -> float:
+        """The reference's latency once it is not slow; in all waits no longer than it measures."""
+        quiet_ms = quiet_reference_ms(self.entries)
+        start_s = self.clock()
+        patience_s = start_s - self.start_s - 2 * self.waited_s
+        while quiet_ms and found_ms > TOLERANCE * quiet_ms:
+            if self.clock() - start_s >= patience_s:
+                break
+            self.sleep(WAIT_S)
+            found_ms = time_runs(reference, REFERENCE, self.clock).latency_ms
+        self.waited_s += self.clock() - start_s
+        return found_ms
+
     def _keep(self, key: Key, entry: Entry) -> None:
-        """A second timing replaces the first only if the machine was quieter."""
-        old = self.entries.get(key)
-        if old is None or entry.reference_ms < old.reference_ms:
-            self.entries[key] = entry
-            with open(self.journal, "a", encoding="utf-8") as file:
-                file.write(json.dumps(to_line(key, entry)) + "\n")
+        self.entries[key] = entry
+        with open(self.journal, "a", encoding="utf-8") as file:
+            file.write(json.dumps(to_line(key, entry)) + "\n")
 
-    def _disturbed(self) -> List[Key]:
-        """What was timed while the machine was slow, the slowest first."""
-        limit = TOLERANCE * self._quiet_ms()
-        found = [(e.reference_ms, key) for key, e in self.entries.items() if e.reference_ms > limit]
-        return [key for _, key in sorted(found, reverse=True)]
+    def _unsettled(self, items: Sequence[str]) -> List[str]:
+        """Items whose timings do not agree yet."""
+        found = quiet_timings(self.entries, quiet_reference_ms(self.entries))
+        return [item for item in items if not agree(found.get(item, []), self.effort)]
 
-    def _quiet_ms(self) -> float:
-        return quantile([entry.reference_ms for entry in self.entries.values()], QUIET)
+    def _again(self, items: Sequence[str]) -> List[Key]:
+        """One more timing of each, in random order."""
+        count: Dict[str, int] = {}
+        for _, item in self.entries:
+            count[item] = count.get(item, 0) + 1
+        todo = [(count[item], item) for item in items if count[item] < MOST]
+        random.Random(f"{self.seed} {len(self.entries)}").shuffle(todo)
+        return todo
+
+
+def quiet_reference_ms(entries: Dict[Key, Entry]) -> float:
+    """The reference's latency in quiet times; 0 without entries."""
+    references = [entry.reference_ms for entry in entries.values()]
+    return quantile(references, QUIET) if references else 0.0
+
+
+def quiet_timings(entries: Dict[Key, Entry], reference_ms: float) -> Dict[str, List[Timing]]:
+    """Per item, the timings beside which the reference was not slow, the fastest first."""
+    found: Dict[str, List[Timing]] = {}
+    for (_, item), entry in entries.items():
+        if entry.reference_ms <= TOLERANCE * reference_ms:
+            found.setdefault(item, []).append(entry.timing)
+    return {item: sorted(timings) for item, timings in found.items()}
+
+
+def agree(timings: Sequence[Timing], effort: Effort) -> bool:
+    """Whether enough of the fastest timings, given in order, are alike."""
+    if len(timings) < effort.rounds:
+        return False
+    return timings[effort.rounds - 1].latency_ms <= effort.agreement * timings[0].latency_ms
 
 
 def to_line(key: Key, entry: Entry) -> List[Any]:

@@ -15,20 +15,23 @@ class Effort(NamedTuple):
     """How long things are timed.
 
     Attributes:
-        rounds: In each one, every item is timed once.
+        rounds: In each one, every item is timed once; so many timings of an item have to agree.
         warmup_runs: In a window of the warm-up.
         min_runs: Timed runs at least.
         min_time_ms: What those take together at least.
-        repeats: Timings that may be done again because they were disturbed, as a share of all.
-        most_disturbed: Share of timings left disturbed from which the measurement is refused.
+        agreement: Ratio of the slowest to the fastest of timings that agree.
+        repeats: Timings beyond the rounds, of what does not agree, as a share of those of the
+            rounds.
+        most_unsettled: Share of items left without agreement from which a measurement is refused.
     """
 
     rounds: int
     warmup_runs: int
     min_runs: int
     min_time_ms: float
+    agreement: float
     repeats: float
-    most_disturbed: float
+    most_unsettled: float
 
 
 class Timing(NamedTuple):

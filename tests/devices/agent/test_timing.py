@@ -22,7 +22,7 @@ class Machine:
         return self.now
 
     def time(self, warmup_runs, min_runs, min_time_ms):
-        effort = Effort(1, warmup_runs, min_runs, min_time_ms, 0.0, 1.0)
+        effort = Effort(1, warmup_runs, min_runs, min_time_ms, 1.0, 0.0, 1.0)
         return time_runs(self.run, effort, self.clock)
 
 
@@ -72,7 +72,7 @@ def test_an_error_of_the_model_is_not_hidden():
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="^out of memory$"):
-        time_runs(fail, Effort(1, 1, 1, 0.0, 0.0, 1.0))
+        time_runs(fail, Effort(1, 1, 1, 0.0, 1.0, 0.0, 1.0))
 
 
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=30), st.floats(0, 1))

@@ -1,0 +1,247 @@
+"""What a profile measures: the blocks and the whole models that a table lacks.
+
+The distinct blocks of a space are enumerated exactly. Of those that the table lacks, some that lie
+far from each other are measured, and the others interpolated (`nas.devices.quality`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nas.devices.bundle import Item, Job
+from nas.devices.calibrate import FEWEST_MODELS, PRECISION, shares
+from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality
+from nas.devices.targets import target_of
+from nas.errors import InputError, MeasurementError, OptionError
+from nas.latency.regression import spread_out
+from nas.latency.table import NAME_PATTERN, LatencyTable, Row, read_table
+from nas.space.architecture import Architecture, Network
+from nas.space.blocks import Block, BlockKey
+from nas.space.enumerate import distinct_blocks
+from nas.space.sample import from_genome, sample, smallest, to_genome
+from nas.space.space import DEFAULT_CLASSES, SearchSpace
+
+CLASSES = (2, 10, 100, 1000)
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """What to profile.
+
+    Attributes:
+        name: The device's name, which becomes the folder's.
+        space: The search space whose blocks are measured.
+        plan: Its input plan.
+        resolutions: Input sizes in pixels.
+        classes: Numbers of classes for which classifiers are measured.
+        runtime: Name of the runtime.
+        threads: Of one inference.
+        seed: Of the order and of the drawn whole models.
+        aliases: Short names of the device.
+        quality: How much is measured.
+    """
+
+    name: str
+    space: SearchSpace
+    plan: str
+    resolutions: tuple[int, ...]
+    classes: tuple[int, ...] = CLASSES
+    runtime: str = "onnxruntime"
+    threads: int = 1
+    seed: int = 0
+    aliases: tuple[str, ...] = ()
+    quality: Quality = QUALITIES["normal"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a profile measures, and what it makes of it.
+
+    Attributes:
+        settings: With the resolutions that the calibration is for.
+        job: What the agent does.
+        needed: Every block that the table has to have in the end.
+        blocks: Those that are measured.
+        models: Whole models: to fit on, for the bound, for the certificate; none where the
+            calibrations that there are stay.
+        existing: The table that is extended.
+    """
+
+    settings: ProfileSettings
+    job: Job
+    needed: list[Block]
+    blocks: list[Block]
+    models: list[Network]
+    existing: LatencyTable | None
+
+    @property
+    def known(self) -> dict[BlockKey, Row]:
+        """Rows that were measured earlier, and are not measured anew."""
+        rows = self.existing.rows if self.existing else {}
+        anew = {BlockKey(block, PRECISION) for block in self.blocks}
+        return {k: row for k, row in rows.items() if row.source == "measured" and k not in anew}
+
+    @property
+    def kept(self) -> dict[BlockKey, Row]:
+        """All rows that stay as they are: without a new calibration the interpolated ones too."""
+        rows = self.existing.rows if self.existing else {}
+        changed = {BlockKey(b, PRECISION) for b in (self.needed if self.models else self.blocks)}
+        return {key: row for key, row in rows.items() if key not in changed} | self.known
+
+    @property
+    def rest(self) -> list[Block]:
+        """Needed blocks that are interpolated between those that are measured."""
+        there = {key.block for key in self.kept if key.precision == PRECISION} | set(self.blocks)
+        return [block for block in self.needed if block not in there]
+
+
+def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan:
+    """What has to be measured for a table in `out`; `version` is the runtime's, if known.
+
+    What an earlier profile measured is kept, unless there is nothing else to do: then all of it is
+    measured anew.
+
+    Raises:
+        OptionError: `settings.name` cannot be a device's name.
+        TableError: The table that would be extended cannot be read.
+        MeasurementError: The space has too few networks.
+    """
+    check_name(settings.name)
+    folder = out / settings.name
+    existing = read_table(folder) if folder.exists() else None
+    # The whole models have the plan's default number of classes.
+    classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
+    needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
+    rows = existing.rows if existing else {}
+    known = {
+        k.block for k, r in rows.items() if k.precision == PRECISION and r.source == "measured"
+    }
+    blocks = choose(needed, known, settings.quality.share)
+    calibrated = _calibrated(existing, settings)
+    if any(BlockKey(block, PRECISION) in rows for block in blocks):
+        calibrated = set()  # what was interpolated is measured now: the sums change
+    resolutions = tuple(r for r in settings.resolutions if r not in calibrated)
+    if not blocks and not resolutions:
+        blocks, resolutions = choose(needed, set(), settings.quality.share), settings.resolutions
+    settings = replace(settings, resolutions=resolutions or settings.resolutions)
+    models = draw_models(settings) if resolutions else []
+    job = make_job(settings, blocks, models, version)
+    return Plan(settings, job, needed, blocks, models, existing)
+
+
+def with_more_blocks(plan: Plan, version: str | None) -> Plan:
+    """Twice as many of the needed blocks as are measured so far; the job has the further ones."""
+    known = {key.block for key in plan.known} | set(plan.blocks)
+    measured = sum(block in known for block in plan.needed)
+    more = choose(plan.needed, known, min(1.0, 2 * measured / len(plan.needed)))
+    job = make_job(plan.settings, more, [], version)
+    return replace(plan, job=job, blocks=plan.blocks + more)
+
+
+def make_job(
+    settings: ProfileSettings, blocks: list[Block], models: list[Network], version: str | None
+) -> Job:
+    """Blocks and models as the agent gets them."""
+    items = [Item(f"block {block}", (("block", block),)) for block in blocks]
+    items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
+    return Job(
+        settings.runtime,
+        settings.threads,
+        settings.quality.effort,
+        settings.seed,
+        target_of(settings.runtime, version),
+        reference_item(settings.space, settings.plan, settings.resolutions),
+        tuple(items),
+    )
+
+
+def choose(needed: list[Block], known: set[Block], share: float) -> list[Block]:
+    """Blocks to measure beside those that are known, so that a share of those needed is."""
+    counts = Counter(block.op for block in needed)
+    few = [b for b in needed if counts[b.op] <= MEASURED_WHOLE and b not in known]
+    many = [b for b in needed if counts[b.op] > MEASURED_WHOLE]
+    first = [index for index, block in enumerate(many) if block in known]
+    number = max(0, round(share * len(many)) - len(first))
+    return few + [many[index] for index in spread_out(many, number, first)]
+
+
+def reference_item(space: SearchSpace, plan: str, resolutions: Iterable[int]) -> Item:
+    """The smallest network: short enough to be timed again and again."""
+    genome = to_genome(space, smallest(space, plan))
+    found = from_genome(space, plan, {**genome, "resolution": min(resolutions)})
+    return Item("reference", space.network(found, DEFAULT_CLASSES[plan]).blocks)
+
+
+def draw_models(settings: ProfileSettings) -> list[Network]:
+    """Distinct random architectures: first those to fit on, chosen to span the range of MACs."""
+    rng = np.random.default_rng(settings.seed)
+    drawn: dict[str, Architecture] = {}
+    wanted = settings.quality.models
+    for _ in range(wanted * 20):
+        found = sample(settings.space, settings.plan, rng)
+        if found.resolution in settings.resolutions:
+            drawn.setdefault(found.id, found)
+        if len(drawn) == wanted:
+            break
+    total = len(drawn)
+    if total < FEWEST_MODELS:
+        raise MeasurementError(
+            f"{settings.space.name} has too few networks for a calibration and a certificate",
+            got=f"{total} distinct ones drawn",
+            allowed=f"at least {FEWEST_MODELS}",
+        )
+    fit_models, _ = shares(total)
+    classes = DEFAULT_CLASSES[settings.plan]
+    networks = [settings.space.network(a, classes) for a in drawn.values()]
+    networks.sort(key=lambda network: network.cost.macs)
+    spanning = {round(i) for i in np.linspace(0, total - 1, fit_models)}
+    fit = [networks[i] for i in sorted(spanning)]
+    rest = [network for i, network in enumerate(networks) if i not in spanning]
+    return fit + [rest[i] for i in rng.permutation(len(rest))]
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a device's folder's.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise OptionError(
+            "a device's name is also its folder's",
+            got=name,
+            allowed="at most 100 lower-case letters, digits, dots, dashes and underscores",
+            do="--device hardware-runtime[-threads], such as nuc-onnxruntime",
+        )
+
+
+def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> tuple[int, ...]:
+    """`wanted`, or all of the plan's where it is empty.
+
+    Raises:
+        InputError: The plan lacks one of them.
+    """
+    known = space.plan(plan).resolutions
+    chosen = tuple(wanted) or tuple(known)
+    for resolution in chosen:
+        if resolution not in known:
+            raise InputError(
+                f"plan {plan} of {space.name} has no such resolution",
+                got=resolution,
+                allowed=", ".join(map(str, known)),
+            )
+    return chosen
+
+
+def _calibrated(existing: LatencyTable | None, settings: ProfileSettings) -> set[int]:
+    """Resolutions that the table has a calibration for."""
+    if existing is None:
+        return set()
+    found = existing.calibrations(settings.space.name, settings.plan, PRECISION)
+    return {resolution for calibration in found for resolution in calibration.resolutions}

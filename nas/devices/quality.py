@@ -1,0 +1,44 @@
+"""How much is measured: `nas profile --quality`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.devices.agent.timing import Effort
+
+NORMAL = Effort(
+    rounds=3,
+    warmup_runs=2,
+    min_runs=5,
+    min_time_ms=5.0,
+    agreement=1.03,
+    repeats=3.0,
+    most_unsettled=0.1,
+)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a profile measures of what its space needs.
+
+    Attributes:
+        share: Of the blocks that are measured; the others are interpolated.
+        error: Nine of ten measured blocks are predicted from the others within this, or more of
+            them are measured.
+        models: Whole models: to fit on, for the bound, for the certificate.
+        effort: How long each item is timed.
+    """
+
+    share: float
+    error: float
+    models: int
+    effort: Effort = NORMAL
+
+
+QUALITIES = {
+    "quick": Quality(share=0.15, error=0.15, models=95, effort=NORMAL._replace(agreement=1.05)),
+    "normal": Quality(share=0.35, error=0.1, models=190),
+    "full": Quality(share=1.0, error=0.0, models=190),
+}
+MEASURED_WHOLE = 40
+"""Of an op with so few distinct blocks all are measured: its stem, head and classifiers."""
