@@ -94,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> ProfileSettings:
+    from nas.devices.measure import effort_of
     from nas.devices.profile import CLASSES, ProfileSettings, check_name, check_resolutions
     from nas.space import load_space
 
@@ -110,6 +111,7 @@ def _settings(options: argparse.Namespace) -> ProfileSettings:
         threads=options.threads,
         seed=options.seed,
         aliases=tuple(options.alias),
+        effort=effort_of(options.runtime),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from nas.devices.measure import quiet_latency
@@ -14,7 +12,6 @@ from nas.latency.table import Calibration, WholeModels
 MODELS = 170
 FEWEST_MODELS = 92
 """With fewer, less than 49 are left for the bound: what 98 % takes (`conformal_upper`)."""
-PRECISION: Final = "fp32"
 
 
 def calibrate(
@@ -24,6 +21,8 @@ def calibrate(
     totals: np.ndarray,
     counts: np.ndarray,
     rounds: np.ndarray,
+    *,
+    precision: str,
 ) -> Calibration:
     """Fit, bound and certificate from block sums and measured whole models.
 
@@ -35,6 +34,7 @@ def calibrate(
             then those of the certificate.
         counts: Numbers of blocks, shape `N`.
         rounds: Measured latencies, ms, shape `N x rounds`.
+        precision: In which they were measured.
     """
     measured = quiet_latency(rounds)
     fit_models, bound_models = shares(len(totals))
@@ -53,7 +53,7 @@ def calibrate(
         space=space,
         plan=plan,
         resolutions=sorted(resolutions),
-        precision=PRECISION,
+        precision=precision,
         constant_ms=terms[0],
         sum_factor=terms[1],
         per_block_ms=terms[2],

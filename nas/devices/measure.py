@@ -10,6 +10,16 @@ NORMAL = Effort(
     rounds=9, warmup_runs=4, min_runs=15, min_time_ms=5.0, repeats=0.5, most_disturbed=0.5
 )
 
+SELF_TIMED = Effort(
+    rounds=3, warmup_runs=0, min_runs=30, min_time_ms=1000.0, repeats=0.25, most_disturbed=0.5
+)
+"""For trtexec: each timing starts a process, which takes seconds on a Jetson Nano."""
+
+
+def effort_of(runtime: str) -> Effort:
+    """How long each item is timed, unless told otherwise."""
+    return SELF_TIMED if runtime == "tensorrt" else NORMAL
+
 
 def quiet_latency(rounds_ms: np.ndarray) -> np.ndarray:
     """Latency while nothing else disturbs, from `... x R` medians of R rounds: the lower quartile.

@@ -23,14 +23,19 @@ from nas.devices.bundle import Item, Job, Result, read_result, write_bundle
 from nas.devices.calibrate import (
     FEWEST_MODELS,
     MODELS,
-    PRECISION,
     calibrate,
     rounded,
     shares,
 )
 from nas.devices.lines import Progress
 from nas.devices.measure import NORMAL, quiet_latency, spread
-from nas.devices.targets import target_of
+from nas.devices.targets import (
+    Precision,
+    hardware_of,
+    precision_of,
+    target_of,
+    threads_of,
+)
 from nas.devices.transports import Transport
 from nas.errors import InputError, MeasurementError, OptionError, TableError
 from nas.latency.table import (
@@ -81,6 +86,19 @@ class ProfileSettings:
     seed: int = 0
     aliases: tuple[str, ...] = ()
     effort: Effort = NORMAL
+
+    def __post_init__(self) -> None:
+        if threads_of(self.runtime, self.threads) is None and self.threads != 1:
+            raise OptionError(
+                "threads are for runtimes on the processor",
+                got=f"{self.threads} for {self.runtime}",
+                do="leave --threads out",
+            )
+
+    @property
+    def precision(self) -> Precision:
+        """In which the runtime computes."""
+        return precision_of(self.runtime)
 
 
 @dataclass(frozen=True)
@@ -160,7 +178,7 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
     known = existing.rows if existing else {}
     # What an earlier profile measured is kept, unless there is nothing else to do: then all is new.
-    blocks = [b for b in needed if BlockKey(b, PRECISION) not in known] or needed
+    blocks = [b for b in needed if BlockKey(b, settings.precision) not in known] or needed
     models = draw_models(settings)
     items = [Item(f"block {block}", (("block", block),)) for block in blocks]
     items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
@@ -182,12 +200,12 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
     Raises:
         TableError: The table that is extended is of another device or runtime.
     """
-    settings, times = plan.settings, result.timings
+    settings, precision, times = plan.settings, plan.settings.precision, result.timings
     if plan.existing is not None:
         _check_same(plan, result.machine, result.version)
     known = dict(plan.existing.rows) if plan.existing else {}
-    rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in plan.blocks}
-    totals = [sum(rows[key].latency_ms for key in model.keys()) for model in plan.models]
+    rows = known | {BlockKey(b, precision): _row(times[f"block {b}"]) for b in plan.blocks}
+    totals = [sum(rows[key].latency_ms for key in m.keys(precision)) for m in plan.models]
     counts = [len(model.blocks) for model in plan.models]
     models = [times[f"model {index}"] for index in range(len(plan.models))]
     calibration = calibrate(
@@ -197,6 +215,7 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
         np.array(totals),
         np.array(counts),
         np.array([[timing.latency_ms for timing in timings] for timings in models]),
+        precision=precision,
     )
     device = _device(plan, result, len(rows), calibration)
     write_table(LatencyTable(device, rows, out / settings.name))
@@ -274,14 +293,19 @@ def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
     assert plan.existing is not None
     device, settings = plan.existing.device, plan.settings
     found = (device.hardware, device.runtime, device.runtime_version, device.threads)
-    mine = (machine["processor"], settings.runtime, version, settings.threads)
+    threads = threads_of(settings.runtime, settings.threads)
+    mine = (hardware_of(settings.runtime, machine), settings.runtime, version, threads)
     if found != mine or plan.existing.provenance != "measured":
         raise TableError(
             f"{plan.existing.folder} holds a table of another device, runtime or number of threads",
-            got="{}, {} {}, {} threads".format(*found),
-            allowed="{}, {} {}, {} threads".format(*mine),
+            got=_told(*found),
+            allowed=_told(*mine),
             do="another --device name or --out folder",
         )
+
+
+def _told(hardware: str, runtime: str, version: str | None, threads: int | None) -> str:
+    return f"{hardware}, {runtime} {version}" + (f", {threads} threads" if threads else "")
 
 
 def _with_calibrated_resolutions(
@@ -289,7 +313,7 @@ def _with_calibrated_resolutions(
 ) -> ProfileSettings:
     """Resolutions that a plan was profiled for before stay in its calibration."""
     space, plan = settings.space.name, settings.plan
-    old = existing.calibration(space, plan, PRECISION) if existing else None
+    old = existing.calibration(space, plan, settings.precision) if existing else None
     resolutions = {*settings.resolutions, *(old.resolutions if old else [])}
     return replace(settings, resolutions=tuple(sorted(resolutions)))
 
@@ -299,19 +323,20 @@ def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> 
     old = plan.existing.device if plan.existing else None
     kept = [
         c for c in (old.calibrations if old else [])
-        if (c.space, c.plan, c.precision) != (calibration.space, calibration.plan, PRECISION)
+        if (c.space, c.plan, c.precision)
+        != (calibration.space, calibration.plan, calibration.precision)
     ]  # fmt: skip
     effort = settings.effort
     return DeviceFile(
         schema=1,
         name=settings.name,
         aliases=sorted({*settings.aliases, *(old.aliases if old else [])}),
-        hardware=result.machine["processor"],
+        hardware=hardware_of(settings.runtime, result.machine),
         runtime=settings.runtime,
         runtime_version=result.version,
-        threads=settings.threads,
-        mode=result.conditions["after"].get("power_mode"),
-        precision=PRECISION,
+        threads=threads_of(settings.runtime, settings.threads),
+        mode=_mode(result.conditions["after"]),
+        precision=settings.precision,
         export=ExportSection(**asdict(plan.job.target)),
         provenance=Provenance(
             kind="measured",
@@ -328,6 +353,12 @@ def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> 
         rows=rows,
         calibrations=[*kept, calibration],
     )
+
+
+def _mode(conditions: dict[str, Any]) -> str | None:
+    """The power mode, and on a Jetson whether its clocks are fixed."""
+    mode, clocks = conditions.get("power_mode"), conditions.get("jetson_clocks")
+    return f"{mode}, jetson_clocks {clocks}" if mode and clocks else mode
 
 
 def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> tuple[int, ...]:

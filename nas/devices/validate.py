@@ -13,8 +13,9 @@ from nas.devices.agent.timing import Effort
 from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
-from nas.devices.measure import NORMAL, quiet_latency
+from nas.devices.measure import effort_of, quiet_latency
 from nas.devices.profile import reference_item, run_job
+from nas.devices.targets import hardware_of
 from nas.devices.transports import Transport
 from nas.errors import OptionError, TableError
 from nas.export.graph import GraphTarget
@@ -96,7 +97,7 @@ def validate(
     job = Job(
         device.runtime,
         device.threads or 1,
-        effort or NORMAL,
+        effort or effort_of(device.runtime),
         seed,
         target,
         reference,
@@ -114,7 +115,7 @@ def validate(
         calibration.model_copy(update={"certificate": certificate}),
         over,
         over + int((ratios < calibration.lower_factor).sum()),
-        device.hardware == found.machine["processor"],
+        device.hardware == hardware_of(device.runtime, found.machine),
         found.version,
     )
 

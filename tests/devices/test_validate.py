@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from nas.devices.agent.machine import describe_processor
-from nas.devices.calibrate import PRECISION
 from nas.devices.transports.local import Local
 from nas.devices.validate import chance_of_at_least, draw, validate, with_certificate
 from nas.errors import MeasurementError, OptionError, TableError
@@ -40,7 +39,7 @@ def measured(space, table):
     """Every model takes what the table predicts, times a factor of its number."""
 
     def make(factor, **board):
-        calibration = table.calibration(space.name, "small", PRECISION)
+        calibration = table.calibration(space.name, "small", "fp32")
         drawn = draw(space, "small", calibration.resolutions, 20, 0)
         predictor = Predictor(table, space, "small", 10)
         expected = {
