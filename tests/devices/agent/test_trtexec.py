@@ -142,17 +142,13 @@ def test_another_version_builds_its_own_engine(trtexec, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (GraphTarget(opset=13, ir_version=7, hardswish=True), "IR 7"),
-        (GraphTarget(opset=17, ir_version=8, hardswish=False), "opset 17, IR 8 are too new"),
+        (GraphTarget(), r'\[HardSwish -> "logits"\]: ... Engine set up failed$'),
+        (GraphTarget(hardswish=False), "opset 17, IR 8 are too new$"),
     ],
 )
 def test_what_8_2_does_not_read_is_refused(trtexec, tmp_path, target, reason):
-    block = model(target=target)
-    if target.hardswish:  # this builder writes it from opset 14 on, as ONNX has it
-        assert b"HardSwish" in block
-        reason = "HardSwish"
     with pytest.raises(RefusedError, match=f"^tensorrt refuses the model: .*{reason}"):
-        load_runtime().load(block, 1, str(tmp_path))
+        load_runtime().load(model(target=target), 1, str(tmp_path))
     assert not list(tmp_path.glob("*.engine")), "nothing half built is taken for an engine"
 
 

@@ -67,7 +67,7 @@ def _open(name: str, model: bytes, providers: Providers) -> Any:
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     elsewhere = (
         f"{name} refuses the model: {providers[0][0]} did not start (its libraries or the GPU are "
-        "missing, see what onnxruntime printed) or lacks an operator: it would run on the CPU"
+        "missing) or lacks an operator, and onnxruntime would use the CPU"
     )
     try:
         session = onnxruntime.InferenceSession(model, options, providers=providers)
