@@ -107,13 +107,14 @@ def test_an_engine_is_built_once_and_loaded_for_every_timing(trtexec, tmp_path):
     [engine] = work.glob("*.engine")
     assert build == (
         f"--onnx={engine}.onnx --saveEngine={engine}.part --fp16 "
-        f"--timingCacheFile={work}/timing.cache --buildOnly --workspace=1024"
+        f"--timingCacheFile={work}/timing-8.2.1.cache --buildOnly --workspace=1024"
     )
     assert loads == 2 * [
         f"--loadEngine={engine} --noDataTransfers --useSpinWait --warmUp=200 --iterations=7 "
         f"--duration=2 --exportTimes={engine}.times.json"
     ]
-    assert {path.name for path in work.iterdir()} == {engine.name, "timing.cache"}, "no leftovers"
+    left = {path.name for path in work.iterdir()}
+    assert left == {engine.name, "timing-8.2.1.cache"}, "no leftovers"
 
 
 def test_a_newer_version_is_asked_in_its_own_words(trtexec, tmp_path, monkeypatch):
@@ -121,7 +122,7 @@ def test_a_newer_version_is_asked_in_its_own_words(trtexec, tmp_path, monkeypatc
     runtime = load_runtime()
     assert runtime.version() == "10.3.0"
     assert runtime.load(model(target=GraphTarget(hardswish=False)), 1, str(tmp_path)).time(EFFORT)
-    assert commands(trtexec)[0].endswith("timing.cache --skipInference")
+    assert commands(trtexec)[0].endswith("timing-10.3.0.cache --skipInference")
 
 
 def test_two_models_have_two_engines_and_one_timing_cache(trtexec, tmp_path):
@@ -129,7 +130,7 @@ def test_two_models_have_two_engines_and_one_timing_cache(trtexec, tmp_path):
     for channels in (8, 16):
         runtime.load(model(channels), 1, str(tmp_path))
     assert len(list(tmp_path.glob("*.engine"))) == 2
-    assert (tmp_path / "timing.cache").read_text() == "kernels\nkernels\n"
+    assert (tmp_path / "timing-8.2.1.cache").read_text() == "kernels\nkernels\n"
 
 
 def test_another_version_builds_its_own_engine(trtexec, tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def load(model: bytes, threads: int, work: str) -> SelfTimed:
     program = _program()
     found = _version(program)
     os.makedirs(work, exist_ok=True)
-    name = "{}-{}".format(hashlib.sha256(model).hexdigest()[:32], "".join(map(str, found)))
+    name = "{}-{}.{}.{}".format(hashlib.sha256(model).hexdigest()[:32], *found)
     engine = os.path.join(work, name + ".engine")
     if not os.path.exists(engine):
         _build(program, found, model, engine)
@@ -96,7 +96,7 @@ def _build(program: str, found: Version, model: bytes, engine: str) -> None:
     onnx, part = engine + ".onnx", engine + ".part"
     with open(onnx, "wb") as file:
         file.write(model)
-    cache = os.path.join(os.path.dirname(engine), "timing.cache")
+    cache = os.path.join(os.path.dirname(engine), "timing-{}.{}.{}.cache".format(*found))
     _run([
         program, "--onnx=" + onnx, "--saveEngine=" + part, "--fp16", "--timingCacheFile=" + cache,
         "--skipInference" if found >= SKIP_SINCE else "--buildOnly",
