@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from nas.devices.measure import settled_latency
@@ -13,7 +11,6 @@ from nas.latency.table import Calibration, Terms, WholeModels
 
 FEWEST_MODELS = 95
 """With fewer, less than 50 are left for the bound: what 98 % takes (`conformal_upper`)."""
-PRECISION: Final = "fp32"
 CACHES_MB = (1e6, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Sizes of the last cache, or of what a program gets of it, that are tried; first: unlimited."""
 LEAST_FREEDOM = 0.1
@@ -26,6 +23,8 @@ def calibrate(
     resolutions: tuple[int, ...],
     sums: BlockSums,
     rounds: np.ndarray,
+    *,
+    precision: str,
 ) -> Calibration:
     """Fit, bound and certificate from block sums and measured whole models.
 
@@ -36,6 +35,7 @@ def calibrate(
         sums: Of the models, shape `N`: first those to fit on, then those that bound, then those of
             the certificate.
         rounds: Measured latencies, ms, shape `N x rounds`, the fastest first.
+        precision: In which they were measured.
     """
     measured = settled_latency(rounds)
     fit_models, bound_models = shares(len(measured))
@@ -53,7 +53,7 @@ def calibrate(
         space=space,
         plan=plan,
         resolutions=sorted(resolutions),
-        precision=PRECISION,
+        precision=precision,
         **terms._asdict(),
         lower_factor=lower,
         upper_factor=upper,

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from nas.devices.bundle import Item, Job
-from nas.devices.calibrate import FEWEST_MODELS, PRECISION, shares
-from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality
-from nas.devices.targets import target_of
+from nas.devices.calibrate import FEWEST_MODELS, shares
+from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality, effort_of
+from nas.devices.targets import Precision, precision_of, target_of, threads_of
 from nas.errors import InputError, MeasurementError, OptionError
 from nas.latency.regression import spread_out
 from nas.latency.table import NAME_PATTERN, LatencyTable, Row, read_table
@@ -58,6 +58,19 @@ class ProfileSettings:
     aliases: tuple[str, ...] = ()
     quality: Quality = QUALITIES["normal"]
 
+    def __post_init__(self) -> None:
+        if threads_of(self.runtime, self.threads) is None and self.threads != 1:
+            raise OptionError(
+                "threads are for runtimes on the processor",
+                got=f"{self.threads} for {self.runtime}",
+                do="leave --threads out",
+            )
+
+    @property
+    def precision(self) -> Precision:
+        """In which the runtime computes."""
+        return precision_of(self.runtime)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -84,20 +97,22 @@ class Plan:
     def known(self) -> dict[BlockKey, Row]:
         """Rows that were measured earlier, and are not measured anew."""
         rows = self.existing.rows if self.existing else {}
-        anew = {BlockKey(block, PRECISION) for block in self.blocks}
+        anew = {BlockKey(block, self.settings.precision) for block in self.blocks}
         return {k: row for k, row in rows.items() if row.source == "measured" and k not in anew}
 
     @property
     def kept(self) -> dict[BlockKey, Row]:
         """All rows that stay as they are: without a new calibration the interpolated ones too."""
         rows = self.existing.rows if self.existing else {}
-        changed = {BlockKey(b, PRECISION) for b in (self.needed if self.models else self.blocks)}
+        blocks = self.needed if self.models else self.blocks
+        changed = {BlockKey(block, self.settings.precision) for block in blocks}
         return {key: row for key, row in rows.items() if key not in changed} | self.known
 
     @property
     def rest(self) -> list[Block]:
         """Needed blocks that are interpolated between those that are measured."""
-        there = {key.block for key in self.kept if key.precision == PRECISION} | set(self.blocks)
+        precision = self.settings.precision
+        there = {key.block for key in self.kept if key.precision == precision} | set(self.blocks)
         return [block for block in self.needed if block not in there]
 
 
@@ -119,12 +134,11 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
     needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
     rows = existing.rows if existing else {}
-    known = {
-        k.block for k, r in rows.items() if k.precision == PRECISION and r.source == "measured"
-    }
+    measured = [key for key, row in rows.items() if row.source == "measured"]
+    known = {key.block for key in measured if key.precision == settings.precision}
     blocks = choose(needed, known, settings.quality.share)
     calibrated = _calibrated(existing, settings)
-    if any(BlockKey(block, PRECISION) in rows for block in blocks):
+    if any(BlockKey(block, settings.precision) in rows for block in blocks):
         calibrated = set()  # what was interpolated is measured now: the sums change
     resolutions = tuple(r for r in settings.resolutions if r not in calibrated)
     if not blocks and not resolutions:
@@ -153,7 +167,7 @@ def make_job(
     return Job(
         settings.runtime,
         settings.threads,
-        settings.quality.effort,
+        effort_of(settings.runtime, settings.quality.effort),
         settings.seed,
         target_of(settings.runtime, version),
         reference_item(settings.space, settings.plan, settings.resolutions),
@@ -243,5 +257,5 @@ def _calibrated(existing: LatencyTable | None, settings: ProfileSettings) -> set
     """Resolutions that the table has a calibration for."""
     if existing is None:
         return set()
-    found = existing.calibrations(settings.space.name, settings.plan, PRECISION)
+    found = existing.calibrations(settings.space.name, settings.plan, settings.precision)
     return {resolution for calibration in found for resolution in calibration.resolutions}

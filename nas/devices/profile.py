@@ -19,10 +19,11 @@ import numpy as np
 
 from nas.devices.agent.timing import Timing
 from nas.devices.bundle import Job, Result, read_result, write_bundle
-from nas.devices.calibrate import PRECISION, calibrate, rounded
+from nas.devices.calibrate import calibrate, rounded
 from nas.devices.lines import Progress
 from nas.devices.measure import settled_latency, spread
 from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
+from nas.devices.targets import hardware_of, threads_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, TableError
 from nas.latency.predict import BlockSums
@@ -145,7 +146,8 @@ def _together(first: Result, second: Result) -> Result:
 
 
 def _measured(plan: Plan, result: Result) -> Rows:
-    found = {BlockKey(b, PRECISION): _row(result.timings[f"block {b}"]) for b in plan.blocks}
+    precision = plan.settings.precision
+    found = {BlockKey(b, precision): _row(result.timings[f"block {b}"]) for b in plan.blocks}
     return plan.known | found
 
 
@@ -163,7 +165,7 @@ def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
     old = plan.existing.device.interpolation if plan.existing else None
     if rest:
         regression = _regression(plan, result)
-        rows |= _interpolated(rest, regression)
+        rows |= _interpolated(rest, regression, plan.settings.precision)
         median, p90 = np.quantile(regression.errors, [0.5, 0.9])
     elif old:
         median, p90 = old.median_error, old.p90_error
@@ -173,11 +175,11 @@ def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
     return rows, Interpolation(blocks=count, median_error=rounded(median), p90_error=rounded(p90))
 
 
-def _interpolated(blocks: Sequence[Block], regression: BlockRegression) -> Rows:
+def _interpolated(blocks: Sequence[Block], regression: BlockRegression, precision: str) -> Rows:
     error = float(np.median(regression.errors))
     found = zip(blocks, regression.predict(blocks), strict=True)
     return {
-        BlockKey(block, PRECISION): Row(float(ms), error * float(ms), None, 0, "interpolated")
+        BlockKey(block, precision): Row(float(ms), error * float(ms), None, 0, "interpolated")
         for block, ms in found
     }
 
@@ -189,16 +191,19 @@ def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
         settings.space.name,
         settings.plan,
         settings.resolutions,
-        sums_of(plan.models, rows),
+        sums_of(plan.models, rows, settings.precision),
         np.array([[timing.latency_ms for timing in timings] for timings in models]),
+        precision=settings.precision,
     )
 
 
-def sums_of(models: Sequence[Network], rows: Mapping[BlockKey, Row]) -> BlockSums:
+def sums_of(
+    models: Sequence[Network], rows: Mapping[BlockKey, Row], precision: str = "fp32"
+) -> BlockSums:
     """What a calibration needs of whole models."""
     found = []
     for model in models:
-        latencies = [rows[key].latency_ms for key in model.keys()]
+        latencies = [rows[key].latency_ms for key in model.keys(precision)]
         found.append(BlockSums.of(latencies, [block for _, block in model.blocks]))
     return BlockSums(*(np.array(values) for values in zip(*found, strict=True)))
 
@@ -219,14 +224,19 @@ def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
     assert plan.existing is not None
     device, settings = plan.existing.device, plan.settings
     found = (device.hardware, device.runtime, device.runtime_version, device.threads)
-    mine = (machine["processor"], settings.runtime, version, settings.threads)
+    threads = threads_of(settings.runtime, settings.threads)
+    mine = (hardware_of(settings.runtime, machine), settings.runtime, version, threads)
     if found != mine or plan.existing.provenance != "measured":
         raise TableError(
             f"{plan.existing.folder} holds a table of another device, runtime or number of threads",
-            got="{}, {} {}, {} threads".format(*found),
-            allowed="{}, {} {}, {} threads".format(*mine),
+            got=_told(*found),
+            allowed=_told(*mine),
             do="another --device name or --out folder",
         )
+
+
+def _told(hardware: str, runtime: str, version: str | None, threads: int | None) -> str:
+    return f"{hardware}, {runtime} {version}" + (f", {threads} threads" if threads else "")
 
 
 def _device(
@@ -238,17 +248,17 @@ def _device(
 ) -> DeviceFile:
     settings = plan.settings
     old = plan.existing.device if plan.existing else None
-    effort = settings.quality.effort
+    effort = plan.job.effort
     return DeviceFile(
         schema=1,
         name=settings.name,
         aliases=sorted({*settings.aliases, *(old.aliases if old else [])}),
-        hardware=result.machine["processor"],
+        hardware=hardware_of(settings.runtime, result.machine),
         runtime=settings.runtime,
         runtime_version=result.version,
-        threads=settings.threads,
-        mode=result.conditions["after"].get("power_mode"),
-        precision=PRECISION,
+        threads=threads_of(settings.runtime, settings.threads),
+        mode=_mode(result.conditions["after"]),
+        precision=settings.precision,
         export=ExportSection(**asdict(plan.job.target)),
         provenance=Provenance(
             kind="measured",
@@ -268,6 +278,12 @@ def _device(
         interpolation=interpolation,
         calibrations=_calibrations(old.calibrations if old else [], calibration),
     )
+
+
+def _mode(conditions: dict[str, Any]) -> str | None:
+    """The power mode, and on a Jetson whether its clocks are fixed."""
+    mode, clocks = conditions.get("power_mode"), conditions.get("jetson_clocks")
+    return f"{mode}, jetson_clocks {clocks}" if mode and clocks else mode
 
 
 def _calibrations(old: list[Calibration], new: Calibration | None) -> list[Calibration]:

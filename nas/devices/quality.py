@@ -16,6 +16,22 @@ NORMAL = Effort(
     most_unsettled=0.1,
 )
 
+SELF_TIMED = Effort(
+    rounds=3,
+    warmup_runs=0,
+    min_runs=30,
+    min_time_ms=1000.0,
+    agreement=1.05,
+    repeats=0.5,
+    most_unsettled=0.5,
+)
+"""For trtexec: each timing starts a process, which takes seconds on a Jetson Nano."""
+
+
+def effort_of(runtime: str, effort: Effort = NORMAL) -> Effort:
+    """How long each item is timed: as long as `effort` says where the agent does the timing."""
+    return SELF_TIMED if runtime == "tensorrt" else effort
+
 
 @dataclass(frozen=True)
 class Quality:

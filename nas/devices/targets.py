@@ -1,8 +1,13 @@
-"""Which ONNX a runtime accepts."""
+"""What holds for a runtime: the ONNX that it accepts, its precision, where it runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 from nas.export.graph import GraphTarget
+
+Precision = Literal["fp32", "fp16"]
 
 BOARDS = GraphTarget(opset=13, ir_version=7, hardswish=False)
 """What JetPack 4.6 runs: TensorRT 8.2, and onnxruntime 1.10 (the last one for Python 3.6)."""
@@ -10,9 +15,32 @@ OPSET_17_SINCE = (1, 12)
 """onnxruntime's first version with opset 17 (its own table of compatibility)."""
 
 
+ON_GPU = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt")
+"""Where a number of threads means nothing."""
+THROUGH_TENSORRT = ("onnxruntime-tensorrt", "tensorrt")
+
+
+def precision_of(runtime: str) -> Precision:
+    """In which a runtime computes here: it is part of what is measured, so of every key."""
+    return "fp16" if runtime == "tensorrt" else "fp32"
+
+
+def threads_of(runtime: str, threads: int) -> int | None:
+    """What a table says of the number of threads: nothing for a GPU."""
+    return None if runtime in ON_GPU else threads
+
+
+def hardware_of(runtime: str, machine: Mapping[str, Any]) -> str:
+    """What a table is of: the board or processor, and the graphics card where it computes."""
+    processor, gpu = str(machine["processor"]), machine.get("gpu")
+    return f"{processor}, {gpu}" if gpu and runtime in ON_GPU else processor
+
+
 def target_of(runtime: str, version: str | None) -> GraphTarget:
     """The newest form that a version of a runtime surely reads; the oldest where it is unknown."""
     if runtime == "openvino":
         return GraphTarget()
+    if runtime in THROUGH_TENSORRT:
+        return BOARDS
     numbers = tuple(int(part) for part in (version or "0").split(".")[:2] if part.isdigit())
     return GraphTarget() if numbers >= OPSET_17_SINCE else BOARDS

@@ -16,7 +16,8 @@ from nas.devices.lines import Progress
 from nas.devices.measure import settled_latency
 from nas.devices.plan import reference_item
 from nas.devices.profile import run_job
-from nas.devices.quality import NORMAL
+from nas.devices.quality import effort_of
+from nas.devices.targets import hardware_of
 from nas.devices.transports import Transport
 from nas.errors import OptionError
 from nas.export.graph import GraphTarget
@@ -97,7 +98,7 @@ def validate(
     job = Job(
         device.runtime,
         device.threads or 1,
-        effort or NORMAL,
+        effort or effort_of(device.runtime),
         seed,
         target,
         reference,
@@ -115,7 +116,7 @@ def validate(
         calibration.model_copy(update={"certificate": certificate}),
         over,
         over + int((ratios < calibration.lower_factor).sum()),
-        device.hardware == found.machine["processor"],
+        device.hardware == hardware_of(device.runtime, found.machine),
         found.version,
     )
 

@@ -221,6 +221,13 @@ def test_a_device_name_that_is_no_folder_name(refused, tiny, tmp_path):
     assert refused(*command, "My Board").startswith("a device's name is also its folder's; ")
 
 
+def test_threads_for_a_gpu(refused, tiny, tmp_path):
+    command = ("profile", "--device", "mine", "--space", tiny, "--out", tmp_path / "tables")
+    assert refused(*command, "--runtime", "tensorrt", "--threads", "2") == (
+        "threads are for runtimes on the processor; got '2 for tensorrt'; try: leave --threads out"
+    )
+
+
 def test_a_search_without_device_or_budget(refused):
     assert refused("search", "--budget", "20ms").startswith("a search needs a device; try: nas ")
     assert refused("search", "--device", "jetson-nano").startswith("a search needs a budget; try: ")

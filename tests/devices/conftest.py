@@ -1,9 +1,12 @@
 """A board that measures nothing: its timings follow from the items, its machine is told."""
 
 import json
+import os
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -31,6 +34,7 @@ class Board:
     Attributes:
         processor: What the board calls itself.
         version: Of its runtime.
+        after: What it says of its conditions at the end.
         lost_after: Timings after which the connection is lost, once.
         measured: What it was asked for, and had not measured before.
     """
@@ -40,6 +44,7 @@ class Board:
     )
     processor: str = "a board"
     version: str = "1.30.0"
+    after: dict = field(default_factory=lambda: {"load": 0.2})
     lost_after: int | None = None
     measured: list = field(default_factory=list)
     kept: dict = field(default_factory=dict)
@@ -66,7 +71,7 @@ class Board:
         found = Measured({key: self.kept[job, key] for key in keys}, 1.0, 0, 0.0)
         facts = self.describe(content["runtime"])
         result.parent.mkdir(parents=True, exist_ok=True)
-        conditions = {"before": {"load": 0.1}, "after": {"load": 0.2}}
+        conditions = {"before": {"load": 0.1}, "after": self.after}
         write_result(str(result), content, facts["runtime"], found, conditions)
         written = result.read_text()
         # `write_result` describes the machine it runs on: this board is another one.
@@ -79,3 +84,17 @@ class Board:
 @pytest.fixture
 def board():
     return Board()
+
+
+@pytest.fixture
+def trtexec(tmp_path, monkeypatch):
+    """A `trtexec` on PATH (`agent/trtexec.py`); the file with the commands that it was given."""
+    program = Path(__file__).with_name("agent") / "trtexec.py"
+    tool = tmp_path / "bin" / "trtexec"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\nexec {sys.executable} {program} "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    log = tmp_path / "commands.txt"
+    monkeypatch.setenv("TRTEXEC_LOG", str(log))
+    return log

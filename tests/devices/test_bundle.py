@@ -87,6 +87,27 @@ def test_a_bundle_runs_by_itself(packed, tmp_path):
     assert sorted(p.name for p in tmp_path.glob("bundle*")) == ["bundle.results.json", "bundle.zip"]
 
 
+def test_engines_are_kept_until_the_result_is_written(tmp_path, trtexec):
+    """As on a Jetson, with the tests' trtexec: stopped after the first round, it goes on."""
+    path, target = tmp_path / "bundle.zip", GraphTarget(opset=13, ir_version=7, hardswish=False)
+    job = replace(JOB, runtime="tensorrt", target=target)
+    job_id = write_bundle(path, job)
+    work = tmp_path / "bundle.results.json.work"
+    (tmp_path / "bundle.results.json").mkdir()  # the result cannot be written: everything stays
+    assert run_agent(path).returncode == 1
+    assert len(list(work.glob("*.engine"))) == 3
+    (tmp_path / "bundle.results.json").rmdir()
+    done = run_agent(path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read_result(tmp_path / "bundle.results.json", job, job_id)
+    assert found.version == "8.2.1"
+    assert {len(timings) for timings in found.timings.values()} == {2}
+    commands = trtexec.read_text().splitlines()
+    assert sum("--onnx" in command for command in commands) == 3, "each engine is built once"
+    assert not work.exists()
+    assert sorted(p.name for p in tmp_path.glob("bundle*")) == ["bundle.results.json", "bundle.zip"]
+
+
 def test_a_bundle_describes_the_machine(packed):
     done = run_agent(packed[0], "--describe", "onnxruntime")
     told = json.loads(done.stdout)

@@ -7,12 +7,15 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from nas.devices.agent.runtimes import NAMES
 from nas.devices.bundle import read_result, write_bundle
 from nas.devices.calibrate import calibrate, fit_calibration, shares
 from nas.devices.plan import ProfileSettings, check_resolutions, choose, draw_models, make_plan
 from nas.devices.profile import finish, job_id_of, profile
-from nas.devices.quality import Quality
+from nas.devices.quality import NORMAL, Quality, effort_of
+from nas.devices.targets import hardware_of, precision_of
 from nas.devices.transports.local import Local
+from nas.devices.validate import validate
 from nas.documents import parse_yaml
 from nas.errors import InputError, MeasurementError, OptionError, SpaceError, TableError
 from nas.export.graph import GraphTarget
@@ -257,6 +260,73 @@ def test_a_result_that_was_carried_by_hand_makes_the_same_table(tmp_path, board)
     assert by_hand.device.calibrations == direct.device.calibrations
 
 
+# Runtimes on a GPU
+
+
+def gpu(**changes):
+    return settings(runtime="tensorrt", **changes)
+
+
+def test_tensorrt_has_keys_of_its_own_and_no_threads(tmp_path):
+    conditions = {"power_mode": "MAXN", "jetson_clocks": "on"}
+    board = Board(processor="Jetson Nano", version="8.2.1", after=conditions)
+    profile(gpu(), board, tmp_path)
+    table = profile(gpu(resolutions=(16,)), board, tmp_path)
+    device = table.device
+    assert (device.runtime, device.precision, device.threads) == ("tensorrt", "fp16", None)
+    assert device.mode == "MAXN, jetson_clocks on"
+    assert (device.export.opset, device.export.ir_version, device.export.hardswish) == (
+        13, 7, False,
+    )  # fmt: skip
+    assert {key.precision for key in table.rows} == {"fp16"}
+    assert [(c.precision, c.resolutions) for c in device.calibrations] == [
+        ("fp16", [8]),
+        ("fp16", [16]),
+    ]
+    found = validate(table, space(), device.calibrations[1], 20, 0, board, QUICK)
+    assert found.same_machine and found.calibration.precision == "fp16"
+    assert found.certificate.models == 20
+
+
+def test_a_board_says_no_more_of_its_mode_than_it_knows(tmp_path):
+    table = profile(settings(), Board(after={"power_mode": "MAXN"}), tmp_path)
+    assert table.device.mode == "MAXN"
+
+
+def test_a_table_of_a_processor_is_not_extended_on_its_gpu(tmp_path, board):
+    profile(settings(), board, tmp_path)
+    assert refusal(tmp_path, Board(version="8.2.1"), runtime="tensorrt") == REFUSED.format(
+        folder=tmp_path / DEVICE,
+        got="a board, onnxruntime 1.30.0, 1 threads",
+        allowed="a board, tensorrt 8.2.1",
+    )
+
+
+@pytest.mark.parametrize("runtime", ["tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt"])
+def test_a_gpu_has_no_threads(runtime):
+    with pytest.raises(OptionError) as caught:
+        settings(runtime=runtime, threads=2)
+    assert str(caught.value) == (
+        f"threads are for runtimes on the processor; got '2 for {runtime}'; "
+        "try: leave --threads out"
+    )
+
+
+def test_other_runtimes_compute_in_fp32():
+    assert {name: precision_of(name) for name in NAMES if name != "tensorrt"} == dict.fromkeys(
+        [name for name in NAMES if name != "tensorrt"], "fp32"
+    )
+    assert precision_of("tensorrt") == "fp16"
+    assert effort_of("tensorrt") != effort_of("onnxruntime") == NORMAL
+
+
+def test_a_graphics_card_is_part_of_the_hardware():
+    machine = {"processor": "some processor", "gpu": "NVIDIA H200"}
+    assert hardware_of("onnxruntime-cuda", machine) == "some processor, NVIDIA H200"
+    assert hardware_of("onnxruntime", machine) == "some processor"
+    assert hardware_of("tensorrt", {"processor": "Jetson Nano"}) == "Jetson Nano"
+
+
 # The models
 
 
@@ -328,7 +398,7 @@ def test_noise_that_would_turn_the_factor_round_only_scales():
 
 
 def test_a_perfect_machine_has_a_perfect_certificate():
-    found = calibrate("tiny", "small", (8, 16), *measured_models(0))
+    found = calibrate("tiny", "small", (8, 16), *measured_models(0), precision="fp32")
     assert found.terms == Terms(0.3, 0.9, -0.02, -0.5, 0.1, 4)
     assert (found.lower_factor, found.upper_factor) == (pytest.approx(1), pytest.approx(1))
     certificate = found.certificate
@@ -340,15 +410,15 @@ def test_a_perfect_machine_has_a_perfect_certificate():
 
 def test_the_interval_and_the_certificate_come_from_models_that_were_not_fitted_on():
     sums, rounds = measured_models(1, noise=0.03)
-    found = calibrate("tiny", "small", (8, 16), sums, rounds)
+    found = calibrate("tiny", "small", (8, 16), sums, rounds, precision="fp32")
     rounds[FIT_MODELS : FIT_MODELS + 2] *= 2  # of the bound's hundred: the second largest counts
-    worse = calibrate("tiny", "small", (8, 16), sums, rounds)
+    worse = calibrate("tiny", "small", (8, 16), sums, rounds, precision="fp32")
     assert worse.terms == found.terms
     assert worse.certificate.points == found.certificate.points
     assert worse.upper_factor > 1.8 > found.upper_factor > 1 > found.lower_factor
     assert worse.certificate.coverage == 1
     rounds[-1] *= 2  # one of the certificate's thirty
-    last = calibrate("tiny", "small", (8, 16), sums, rounds)
+    last = calibrate("tiny", "small", (8, 16), sums, rounds, precision="fp32")
     assert last.upper_factor == worse.upper_factor
     assert last.certificate.mape > worse.certificate.mape
     assert last.certificate.points[:-1] == worse.certificate.points[:-1]
@@ -357,7 +427,7 @@ def test_the_interval_and_the_certificate_come_from_models_that_were_not_fitted_
 def test_the_slowest_of_the_timings_that_count_makes_the_bound_and_shows():
     sums, rounds = measured_models(2)
     rounds[:, 2] *= 1.25
-    found = calibrate("tiny", "small", (8, 16), sums, rounds)
+    found = calibrate("tiny", "small", (8, 16), sums, rounds, precision="fp32")
     assert found.certificate.repeat_difference == pytest.approx(0.25)
     assert found.upper_factor == pytest.approx(1.25)
     assert found.lower_factor == pytest.approx(1)

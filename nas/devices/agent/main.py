@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 import zipfile
@@ -16,8 +17,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 from .machine import describe_conditions, describe_machine
 from .runtimes import RefusedError, open_runtime
-from .session import DisturbedError, Measured, Run, Session, to_line
-from .timing import Effort
+from .session import DisturbedError, Measured, Session, to_line
+from .timing import Effort, Run
 
 SCHEMA = 1
 SAY_EVERY_S = 0.5
@@ -80,14 +81,15 @@ def measure(bundle: str, out: str) -> str:
         runtime = open_runtime(job["runtime"])
         before = describe_conditions()
         session = Session(
-            loader(archive, job, runtime), Effort(*job["effort"]), job["seed"], out + ".part",
-            job["id"],
+            loader(archive, job, runtime, out + ".work"), Effort(*job["effort"]), job["seed"],
+            out + ".part", job["id"],
         )  # fmt: skip
         items = [item["id"] for item in job["items"]]
         found = session.measure(items, job["reference"]["id"], Speaker())
     facts = {"name": job["runtime"], "version": runtime.version()}
     write_result(out, job, facts, found, {"before": before, "after": describe_conditions()})
     os.remove(out + ".part")
+    shutil.rmtree(out + ".work", ignore_errors=True)
     return out
 
 
@@ -101,7 +103,9 @@ def read_job(archive: zipfile.ZipFile) -> Dict[str, Any]:
     return job
 
 
-def loader(archive: zipfile.ZipFile, job: Dict[str, Any], runtime: Any) -> Callable[[str], Run]:
+def loader(
+    archive: zipfile.ZipFile, job: Dict[str, Any], runtime: Any, work: str
+) -> Callable[[str], Run]:
     """Makes models ready by their id, after comparing their bytes with their hash."""
     known = {item["id"]: item for item in [job["reference"]] + job["items"]}
 
@@ -112,7 +116,7 @@ def loader(archive: zipfile.ZipFile, job: Dict[str, Any], runtime: Any) -> Calla
         model = archive.read(item["file"])
         if hashlib.sha256(model).hexdigest() != item["sha256"]:
             raise DamagedError("{} is not what was packed".format(item["file"]))
-        run: Run = runtime.load(model, job["threads"])
+        run: Run = runtime.load(model, job["threads"], work)
         return run
 
     return load

@@ -13,9 +13,11 @@ import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
-from .timing import Clock, Effort, Timing, quantile, time_runs
+from .timing import Clock, Effort, Run, SelfTimed, Timing, quantile, time_runs
 
 STRETCH_S = 0.4
+SELF_TIMED_STRETCH_S = 60.0
+"""Where a runtime times by itself, its start takes seconds, that of the reference, too."""
 REFERENCE = Effort(1, 2, 9, 2.0, agreement=1.0, repeats=0.0, most_unsettled=1.0)
 TOLERANCE = 1.1
 """Ratio of the reference to its quiet latency from which a stretch counts as disturbed."""
@@ -26,7 +28,6 @@ MOST = 60
 """Timings of one item: what does not agree then never will."""
 
 Key = Tuple[int, str]
-Run = Callable[[], object]
 
 
 class Entry(NamedTuple):
@@ -60,7 +61,7 @@ class Session:
     """Times items; finished timings are kept in a journal and not done again.
 
     Args:
-        load: Makes a model ready by its id; each call of the result is one inference.
+        load: Makes a model ready by its id.
         effort: How long each item is timed.
         seed: Of the order.
         journal: File where finished timings are kept.
@@ -129,12 +130,13 @@ class Session:
     ) -> None:
         """Time what is to do, with the reference before and after each stretch."""
         total, position = len(self.entries) + len(todo), 0
+        stretch_s = SELF_TIMED_STRETCH_S if isinstance(reference, SelfTimed) else STRETCH_S
         before = time_runs(reference, REFERENCE, self.clock).latency_ms if todo else 0.0
         while position < len(todo):
             before = self._wait_for_quiet(reference, before)
             start = self.clock()
             found: List[Tuple[Key, Timing]] = []
-            while position < len(todo) and (not found or self.clock() - start < STRETCH_S):
+            while position < len(todo) and (not found or self.clock() - start < stretch_s):
                 key = todo[position]
                 found.append((key, time_runs(self.load(key[1]), self.effort, self.clock)))
                 position += 1

@@ -2,8 +2,15 @@
 
 import json
 
+import pytest
+
 from nas.devices.agent import machine
-from nas.devices.agent.machine import describe_conditions, describe_machine, describe_processor
+from nas.devices.agent.machine import (
+    describe_conditions,
+    describe_machine,
+    describe_processor,
+    spans,
+)
 
 
 def test_this_machine():
@@ -66,3 +73,51 @@ def test_the_power_mode_of_a_jetson(monkeypatch, tmp_path):
     assert describe_conditions()["power_mode"] == "MAXN"
     tool.write_text("#!/bin/sh\nexit 3\n")
     assert "power_mode" not in describe_conditions()
+
+
+def test_the_clocks_of_a_jetson(monkeypatch, tmp_path):
+    tool = tmp_path / "nvpmodel"
+    tool.write_text("#!/bin/sh\necho 'NV Power Mode: MAXN'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(machine, "ROOT", f"{tmp_path}/")
+    gpu = tmp_path / "sys" / "devices" / "gpu.0" / "devfreq" / "57000000.gpu"
+    gpu.mkdir(parents=True)
+    for end, value in {"min": 76800000, "max": 921600000, "cur": 460800000}.items():
+        (gpu / f"{end}_freq").write_text(f"{value}\n")
+    for core in range(4):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{core}/cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_min_freq").write_text("1479000\n")
+        (folder / "scaling_max_freq").write_text("1479000\n")
+    facts = describe_conditions()
+    assert (facts["cpu_clocks"], facts["gpu_clocks"]) == ("fixed", "free")
+    assert (facts["gpu_frequency_hz"], facts["jetson_clocks"]) == ("460800000", "off")
+    (gpu / "min_freq").write_text("921600000\n")
+    assert describe_conditions()["jetson_clocks"] == "on"
+    (tmp_path / "sys/devices/system/cpu/cpu3/cpufreq/scaling_min_freq").write_text("102000\n")
+    assert describe_conditions()["jetson_clocks"] == "off"
+
+
+def test_a_board_that_does_not_tell_its_clocks(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "ROOT", f"{tmp_path}/")
+    assert not {"cpu_clocks", "gpu_clocks", "gpu_frequency_hz", "jetson_clocks"} & set(
+        describe_conditions()
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [([0], "0"), ([0, 1, 2, 3], "0-3"), ([0, 2, 3, 7], "0,2-3,7")]
+)
+def test_processors_in_few_words(numbers, text):
+    assert spans(numbers) == text
+
+
+def test_a_graphics_card_is_named(monkeypatch, tmp_path):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H200'\necho 'NVIDIA T4'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert describe_machine()["gpu"] == "NVIDIA H200"
+    tool.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")
+    assert "gpu" not in describe_machine()

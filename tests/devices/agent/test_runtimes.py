@@ -1,10 +1,12 @@
 """What every runtime keeps to. A new runtime joins the list."""
 
 import onnx
+import onnxruntime
 import pytest
 
 from nas.devices.agent.runtimes import NAMES, RefusedError, open_runtime
-from nas.devices.targets import target_of
+from nas.devices.agent.timing import Effort, time_runs
+from nas.devices.targets import ON_GPU, target_of
 from nas.export.graph import build_graph, random_weights
 from nas.space import load_space
 from nas.space.blocks import OPS, make_block
@@ -23,22 +25,50 @@ PARAMS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=[(name, threads) for name in NAMES for threads in (1, 2)], ids=str)
-def runtime(request):
+ONCE = Effort(1, 0, 1, 0.0, 0.0, 1.0)
+CASES = [
+    (name, threads) for name in NAMES for threads in (1, 2) if threads == 1 or name not in ON_GPU
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def runtime(request, tmp_path):
+    """Those that need a GPU are skipped where there is none; trtexec is the program of the tests.
+
+    What `tensorrt` proves here is its command line and what it reads, not TensorRT.
+    """
     name, threads = request.param
-    return Opened(name, threads)
+    if name == "tensorrt":
+        request.getfixturevalue("trtexec")
+    opened = Opened(name, threads, str(tmp_path / "engines"))
+    if name in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
+        try:
+            opened.load(model_of([("block", BLOCK)], opened))
+        except RefusedError as error:
+            if any(reason in str(error) for reason in ("needs an onnxruntime", "did not start")):
+                pytest.skip(str(error))
+            raise
+    return opened
 
 
 class Opened:
     """A runtime with its number of threads."""
 
-    def __init__(self, name, threads):
-        self.name, self.threads = name, threads
+    def __init__(self, name, threads, work):
+        self.name, self.threads, self.work = name, threads, work
         self.module = open_runtime(name)
-        self.target = target_of(name, self.module.version())
+
+    @property
+    def target(self):
+        return target_of(self.name, self.module.version())
 
     def load(self, model):
-        return self.module.load(model, self.threads)
+        """What times the model once."""
+        loaded = self.module.load(model, self.threads, self.work)
+        return lambda: time_runs(loaded, ONCE)
+
+
+BLOCK = make_block("head", (8, 8), 8, 8, PARAMS["head"])
 
 
 def model_of(blocks, runtime):
@@ -65,8 +95,8 @@ def test_a_runtime_that_is_not_installed_is_refused(monkeypatch):
 def test_every_block_runs_by_itself_and_again(runtime, op):
     block = make_block(op, (8, 8), 8, 8, PARAMS[op])
     run = runtime.load(model_of([("block", block)], runtime))
-    run()
-    run()
+    assert run().latency_ms > 0
+    assert run().runs == 1
 
 
 def test_a_whole_network_runs(runtime):
@@ -83,8 +113,7 @@ def test_what_is_no_model_is_refused(runtime, model):
 
 
 def test_an_operator_that_it_does_not_know_is_refused(runtime):
-    block = make_block("head", (8, 8), 8, 8, PARAMS["head"])
-    model = build_graph([("block", block)], random_weights(0), runtime.target)
+    model = build_graph([("block", BLOCK)], random_weights(0), runtime.target)
     model.graph.node[-1].op_type = "Frobnicate"
     with pytest.raises(RefusedError, match="Frobnicate"):
         runtime.load(model.SerializeToString())
@@ -93,7 +122,29 @@ def test_an_operator_that_it_does_not_know_is_refused(runtime):
 
 
 def test_two_loaded_models_do_not_disturb_each_other(runtime):
-    block = make_block("head", (8, 8), 8, 8, PARAMS["head"])
-    one = runtime.load(model_of([("block", block)], runtime))
-    two = runtime.load(model_of([("block", block)], runtime))
+    one = runtime.load(model_of([("block", BLOCK)], runtime))
+    two = runtime.load(model_of([("block", BLOCK)], runtime))
     one(), two(), one()
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("onnxruntime-cuda", "CUDAExecutionProvider"),
+        ("onnxruntime-tensorrt", "TensorrtExecutionProvider"),
+    ],
+)
+def test_an_onnxruntime_without_the_provider_is_refused(name, provider, tmp_path):
+    if provider in onnxruntime.get_available_providers():
+        pytest.skip(f"this onnxruntime has {provider}")
+    module = open_runtime(name)
+    message = (
+        f"{name} needs an onnxruntime with {provider}; installed: {onnxruntime.__version__} with "
+        f"{', '.join(onnxruntime.get_available_providers())}; try: pip install onnxruntime-gpu in "
+        "its place, on a Jetson NVIDIA's own wheel"
+    )
+    for call in (module.version, lambda: module.load(b"", 1, str(tmp_path / "engines"))):
+        with pytest.raises(RefusedError) as caught:
+            call()
+        assert str(caught.value) == message
+    assert not (tmp_path / "engines").exists()

@@ -14,7 +14,7 @@ from nas.devices.agent.session import (
     read_journal,
     to_line,
 )
-from nas.devices.agent.timing import Effort, Timing
+from nas.devices.agent.timing import Effort, SelfTimed, Timing
 
 EFFORT = Effort(
     rounds=4, warmup_runs=1, min_runs=3, min_time_ms=0, agreement=1.02, repeats=2.0,
@@ -201,3 +201,45 @@ def test_the_order_is_another_one_in_each_round_and_follows_the_seed(tmp_path):
     rounds = [first[start : start + 10] for start in range(0, 40, 10)]
     assert all(sorted(one) == sorted(ITEMS) for one in rounds)
     assert rounds[0] != rounds[1]
+
+
+class OwnClock(SelfTimed):
+    """Starts for seven seconds and then says what it found."""
+
+    def __init__(self, machine, name):
+        self.machine, self.name = machine, name
+
+    def time(self, effort):
+        self.machine.now += 7
+        self.machine.timed.append(self.name)
+        slowness = self.machine.slowness(self.machine.now)
+        return Timing(float(self.name) * slowness, 1.5 * float(self.name), effort.min_runs)
+
+
+class SlowStarter(Machine):
+    """A machine whose runtime times by itself."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.timed = []
+
+    def load(self, name):
+        return OwnClock(self, name)
+
+
+def test_a_runtime_that_times_by_itself(tmp_path):
+    machine = SlowStarter()
+    found = measure(machine, tmp_path)
+    assert_true(found)
+    assert {entry.timing.runs for entry in found.entries.values()} == {EFFORT.min_runs}
+    assert found.entries[0, "2"].timing.p95_ms == 3.0
+    # A minute has room for nine starts: forty items lie between six references.
+    places = [i for i, name in enumerate(machine.timed) if name == REFERENCE]
+    assert places == [0, 10, 20, 30, 40, 45]
+
+
+def test_its_disturbed_timings_are_done_again(tmp_path):
+    machine = SlowStarter(lambda seconds: 1.5 if 70 < seconds < 140 else 1.0)
+    found = measure(machine, tmp_path)
+    assert_true(found)
+    assert found.repeated > 0 and found.unsettled == 0.0

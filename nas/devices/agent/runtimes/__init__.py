@@ -1,14 +1,23 @@
 """Inference runtimes that can be measured, one file each, behind one protocol.
 
-A runtime is a module with `version() -> str` and `load(model: bytes, threads: int)`, which makes a
-model ready: each call of the result is one complete inference. What the runtime does not accept is
-a `RefusedError`. A new one joins the tuple below and the conformance suite.
+A runtime is a module with `version() -> str` and `load(model: bytes, threads: int, work: str)`,
+which makes a model ready: each call of the result is one complete inference, or the result is a
+`SelfTimed`. `work` is a folder that lasts as long as the whole measurement, for what is built only
+once. What the runtime does not accept is a `RefusedError`. A new one joins the table below and the
+conformance suite.
 """
 
 import importlib
 from typing import Any
 
-NAMES = ("onnxruntime", "openvino")
+MODULES = {
+    "onnxruntime": "onnxruntime_cpu",
+    "onnxruntime-cuda": "onnxruntime_cuda",
+    "onnxruntime-tensorrt": "onnxruntime_tensorrt",
+    "openvino": "openvino_cpu",
+    "tensorrt": "trtexec",
+}
+NAMES = tuple(MODULES)
 
 
 class RefusedError(Exception):
@@ -21,9 +30,9 @@ def open_runtime(name: str) -> Any:
     Raises:
         RefusedError: There is none of that name, or it is not installed.
     """
-    if name not in NAMES:
+    if name not in MODULES:
         raise RefusedError("no such runtime: {}; known: {}".format(name, ", ".join(NAMES)))
     try:
-        return importlib.import_module("." + name + "_cpu", __name__)
+        return importlib.import_module("." + MODULES[name], __name__)
     except ImportError as cause:
         raise RefusedError(f"{name} cannot be imported on this machine: {cause}") from cause

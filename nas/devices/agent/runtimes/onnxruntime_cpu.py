@@ -15,8 +15,9 @@ def version() -> str:
     return str(onnxruntime.__version__)
 
 
-def load(model: bytes, threads: int) -> Callable[[], object]:
+def load(model: bytes, threads: int, work: str) -> Callable[[], object]:
     """A session on the model, fed with the same random input at every call."""
+    del work
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

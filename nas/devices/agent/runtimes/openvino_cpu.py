@@ -15,8 +15,9 @@ def version() -> str:
     return str(openvino.get_version()).partition("-")[0]
 
 
-def load(model: bytes, threads: int) -> Callable[[], object]:
+def load(model: bytes, threads: int, work: str) -> Callable[[], object]:
     """A compiled model, fed with the same random input at every call."""
+    del work
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
