@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.devices.agent import main as agent
 from nas.devices.agent.main import digest
 from nas.devices.bundle import Item, Job, read_result, write_bundle
 from nas.errors import ResultError
@@ -85,6 +86,19 @@ def test_a_bundle_runs_by_itself(packed, tmp_path):
     assert all(len(timings) == 2 for timings in found.timings.values())
     assert found.machine["processor"] and found.version
     assert sorted(p.name for p in tmp_path.glob("bundle*")) == ["bundle.results.json", "bundle.zip"]
+
+
+def test_two_agents_do_not_measure_the_same_bundle(packed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(agent, "PATIENCE_S", 0.0)
+    command = ["--bundle", str(packed[0]), "--out", str(tmp_path / "r.json")]
+    with packed[0].open("rb") as file:
+        agent.claim(file)
+        assert agent.main(command) == 1
+        assert json.loads(capsys.readouterr().out)["error"] == (
+            "another process on this machine measures this bundle; try: the same command when it "
+            "has ended"
+        )
+    assert agent.main(command) == 0
 
 
 def test_a_bundle_describes_the_machine(packed):

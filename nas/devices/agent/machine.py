@@ -13,7 +13,7 @@ ROOT = "/"
 
 def describe_processor() -> str:
     """A board's name, else the processor's with family and model (names alone are too coarse)."""
-    board = (_read("proc/device-tree/model") or "").strip("\0 ")
+    board = _phone() or (_read("proc/device-tree/model") or "").strip("\0 ")
     fields = _cpu_info()
     name = board or fields.get("model name") or platform.processor() or platform.machine()
     if not board and "cpu family" in fields and "model" in fields:
@@ -63,17 +63,28 @@ def _temperature_c() -> Optional[float]:
 
 def _power_mode() -> Optional[str]:
     """The mode of a Jetson: the line `NV Power Mode: MAXN` of `nvpmodel -q`."""
-    tool = shutil.which("nvpmodel")
-    if tool is None:
-        return None
-    try:
-        done = subprocess.run([tool, "-q"], stdout=subprocess.PIPE, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    for line in done.stdout.decode("utf-8", "replace").splitlines():
+    for line in _output("nvpmodel", "-q").splitlines():
         if line.startswith("NV Power Mode:"):
             return line.partition(":")[2].strip()
     return None
+
+
+def _phone() -> str:
+    """Maker, model and chip of an Android device: its processor has no name of its own."""
+    names = ("ro.product.manufacturer", "ro.product.model", "ro.soc.model")
+    return " ".join(filter(None, (_output("getprop", name).strip() for name in names)))
+
+
+def _output(program: str, argument: str) -> str:
+    """What a program of the system prints; nothing where there is none."""
+    tool = shutil.which(program)
+    if tool is None:
+        return ""
+    try:
+        done = subprocess.run([tool, argument], stdout=subprocess.PIPE, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode("utf-8", "replace")
 
 
 def _cpu_info() -> Dict[str, str]:

@@ -66,3 +66,14 @@ def test_the_power_mode_of_a_jetson(monkeypatch, tmp_path):
     assert describe_conditions()["power_mode"] == "MAXN"
     tool.write_text("#!/bin/sh\nexit 3\n")
     assert "power_mode" not in describe_conditions()
+
+
+def test_the_name_of_a_phone(monkeypatch, tmp_path):
+    tool = tmp_path / "getprop"
+    tool.write_text(
+        "#!/bin/sh\ncase $1 in ro.product.manufacturer) echo Maker;; ro.product.model) echo M 7;; "
+        "ro.soc.model) echo SM8550;; *) echo;; esac\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert describe_processor() == "Maker M 7 SM8550"

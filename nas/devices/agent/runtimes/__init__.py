@@ -6,9 +6,13 @@ a `RefusedError`. A new one joins the tuple below and the conformance suite.
 """
 
 import importlib
+import os
 from typing import Any
 
 NAMES = ("onnxruntime", "openvino")
+QUIET = ("ORT_DISABLE_TELEMETRY", "1")
+"""Since version 1.29 onnxruntime reports each session over the network and keeps a file for that
+in the user's cache folder: on a board that is measured, neither is wanted."""
 
 
 class RefusedError(Exception):
@@ -23,6 +27,7 @@ def open_runtime(name: str) -> Any:
     """
     if name not in NAMES:
         raise RefusedError("no such runtime: {}; known: {}".format(name, ", ".join(NAMES)))
+    os.environ.setdefault(*QUIET)
     try:
         return importlib.import_module("." + name + "_cpu", __name__)
     except ImportError as cause:
