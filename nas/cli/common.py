@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import ArchitectureError, OptionError
 
 if TYPE_CHECKING:
+    from nas.devices.transports import Transport
     from nas.space import Architecture, SearchSpace
     from nas.space.architecture import Network
 
@@ -54,6 +55,30 @@ def print_json(value: Any) -> int:
     """The answer for programs, alone on standard output; returns the exit code 0."""
     print(json.dumps(value, indent=2))
     return 0
+
+
+def add_board_options(parser: argparse.ArgumentParser, where: Any) -> None:
+    """Ways to another device than this machine, in `where`: a group of which one is given."""
+    where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    where.add_argument("--adb", metavar="SERIAL", help="measure an Android device over adb")
+    parser.add_argument(
+        "--python", default="python3", help="interpreter on the board (%(default)s)"
+    )
+
+
+def open_transport(options: argparse.Namespace) -> Transport:
+    """The way to the device that is measured.
+
+    Raises:
+        OptionError: There cannot be such a device, or the program that reaches it is missing.
+    """
+    from nas.devices.transports.adb import Adb
+    from nas.devices.transports.local import Local
+    from nas.devices.transports.ssh import Ssh
+
+    if options.host is not None:
+        return Ssh(options.host, options.python)
+    return Local() if options.adb is None else Adb(options.adb, options.python)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

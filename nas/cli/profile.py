@@ -7,14 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, positive, seed, whole
+from nas.cli.common import (
+    add_board_options,
+    command_parser,
+    open_transport,
+    positive,
+    seed,
+    whole,
+)
 from nas.devices.agent.runtimes import NAMES
 from nas.devices.quality import QUALITIES
 from nas.errors import OptionError
 
 if TYPE_CHECKING:
     from nas.devices.plan import ProfileSettings
-    from nas.devices.transports import Transport
     from nas.latency.table import Calibration, LatencyTable
 
 
@@ -44,7 +50,7 @@ def add_parser(commands: Any) -> None:
         "--runtime", choices=NAMES, default="onnxruntime", help="what runs it (%(default)s)"
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    add_board_options(parser, where)
     where.add_argument(
         "--bundle", type=Path, metavar="ZIP",
         help="only write what python3 ZIP measures on a board that cannot be reached",
@@ -53,9 +59,6 @@ def add_parser(commands: Any) -> None:
         "--import", dest="result", type=Path, metavar="JSON",
         help="the result of that bundle; all other options as for --bundle",
     )  # fmt: skip
-    parser.add_argument(
-        "--python", default="python3", help="interpreter on the board (%(default)s)"
-    )
     parser.add_argument(
         "--quality", choices=tuple(QUALITIES), default="normal",
         help="how much is measured; the rest is interpolated, full: nothing (%(default)s)",
@@ -87,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         with TerminalWatcher() as watcher:
             table = profile(
                 settings,
-                _transport(options),
+                open_transport(options),
                 out,
                 lambda done, n: watcher.progress("profile", done, n),
             )
@@ -117,13 +120,6 @@ def _settings(options: argparse.Namespace) -> ProfileSettings:
         aliases=tuple(options.alias),
         quality=QUALITIES[options.quality],
     )
-
-
-def _transport(options: argparse.Namespace) -> Transport:
-    from nas.devices.transports.local import Local
-    from nas.devices.transports.ssh import Ssh
-
-    return Local() if options.host is None else Ssh(options.host, options.python)
 
 
 def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:

@@ -56,7 +56,7 @@ def listen(
         said = errors.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
     if "error" in last:
         raise MeasurementError(f"{place}: {last['error']}")
-    if code != 0 or not last:
+    if code != 0 or not last or "progress" in last:  # `adb` ends with 0 when the device is lost
         reason = said[-1] if said else f"it ended with code {code}"
         raise MeasurementError(
             f"the measurement on {place} was cut off: {reason}",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.devices.agent import main as agent
 from nas.devices.agent.main import digest
 from nas.devices.bundle import Item, Job, read_result, write_bundle
 from nas.errors import ResultError
@@ -106,6 +107,19 @@ def test_engines_are_kept_until_the_result_is_written(tmp_path, trtexec):
     assert sum("--onnx" in command for command in commands) == 3, "each engine is built once"
     assert not work.exists()
     assert sorted(p.name for p in tmp_path.glob("bundle*")) == ["bundle.results.json", "bundle.zip"]
+
+
+def test_two_agents_do_not_measure_the_same_bundle(packed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(agent, "PATIENCE_S", 0.0)
+    command = ["--bundle", str(packed[0]), "--out", str(tmp_path / "r.json")]
+    with packed[0].open("rb") as file:
+        agent.claim(file)
+        assert agent.main(command) == 1
+        assert json.loads(capsys.readouterr().out)["error"] == (
+            "another process on this machine measures this bundle; try: the same command when it "
+            "has ended"
+        )
+    assert agent.main(command) == 0
 
 
 def test_a_bundle_describes_the_machine(packed):

@@ -20,7 +20,7 @@ GPU_CLOCKS = (
 
 def describe_processor() -> str:
     """A board's name, else the processor's with family and model (names alone are too coarse)."""
-    board = (_read("proc/device-tree/model") or "").strip("\0 ")
+    board = _phone() or (_read("proc/device-tree/model") or "").strip("\0 ")
     fields = _cpu_info()
     name = board or fields.get("model name") or platform.processor() or platform.machine()
     if not board and "cpu family" in fields and "model" in fields:
@@ -140,6 +140,14 @@ def _said(name: str, *options: str) -> List[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+def _phone() -> str:
+    """Maker, model and chip of an Android device: its processor has no name of its own."""
+    names = ("ro.product.manufacturer", "ro.product.model", "ro.soc.model")
+    return " ".join(
+        line.strip() for name in names for line in _said("getprop", name) if line.strip()
+    )
 
 
 def _cpu_info() -> Dict[str, str]:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import zipfile
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
 from .machine import describe_conditions, describe_machine
 from .runtimes import RefusedError, open_runtime
@@ -22,10 +22,15 @@ from .timing import Effort, Run
 
 SCHEMA = 1
 SAY_EVERY_S = 0.5
+PATIENCE_S = 10.0
 
 
 class DamagedError(Exception):
     """The bundle is not what was packed."""
+
+
+class BusyError(Exception):
+    """Another process measures this bundle: the two would disturb each other."""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -48,7 +53,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except DamagedError as error:
         say({"error": str(error)})
         return 2
-    except (RefusedError, DisturbedError, OSError) as error:
+    except (RefusedError, DisturbedError, BusyError, OSError) as error:
         say({"error": f"{error}"})
         return 1
     except KeyboardInterrupt:
@@ -75,8 +80,10 @@ def measure(bundle: str, out: str) -> str:
         DamagedError: A model is not the one that was packed.
         RefusedError: The runtime is missing or refuses a model.
         DisturbedError: The machine was never quiet.
+        BusyError: Another process measures this bundle.
     """
-    with zipfile.ZipFile(bundle) as archive:
+    with open(bundle, "rb") as file, zipfile.ZipFile(file) as archive:
+        claim(file)
         job = read_job(archive)
         runtime = open_runtime(job["runtime"])
         before = describe_conditions()
@@ -91,6 +98,31 @@ def measure(bundle: str, out: str) -> str:
     os.remove(out + ".part")
     shutil.rmtree(out + ".work", ignore_errors=True)
     return out
+
+
+def claim(file: BinaryIO) -> None:
+    """Keep others from measuring the bundle while this process lives.
+
+    An agent whose connection was cut notices when it next speaks: that is waited for. Where it was
+    cut without a word, the agent goes on for longer.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            if time.monotonic() >= end:
+                raise BusyError(
+                    "another process on this machine measures this bundle; try: the same command "
+                    "when it has ended"
+                ) from cause
+        except OSError:  # a file system without locks
+            return
+        time.sleep(0.1)
 
 
 def read_job(archive: zipfile.ZipFile) -> Dict[str, Any]:

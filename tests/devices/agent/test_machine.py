@@ -121,3 +121,14 @@ def test_a_graphics_card_is_named(monkeypatch, tmp_path):
     assert describe_machine()["gpu"] == "NVIDIA H200"
     tool.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")
     assert "gpu" not in describe_machine()
+
+
+def test_the_name_of_a_phone(monkeypatch, tmp_path):
+    tool = tmp_path / "getprop"
+    tool.write_text(
+        "#!/bin/sh\ncase $1 in ro.product.manufacturer) echo Maker;; ro.product.model) echo M 7;; "
+        "ro.soc.model) echo SM8550;; *) echo;; esac\n"
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert describe_processor() == "Maker M 7 SM8550"

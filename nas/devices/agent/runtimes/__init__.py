@@ -8,6 +8,7 @@ conformance suite.
 """
 
 import importlib
+import os
 from typing import Any
 
 MODULES = {
@@ -18,6 +19,9 @@ MODULES = {
     "tensorrt": "trtexec",
 }
 NAMES = tuple(MODULES)
+QUIET = ("ORT_DISABLE_TELEMETRY", "1")
+"""Since version 1.29 onnxruntime reports each session over the network and keeps a file for that
+in the user's cache folder: on a board that is measured, neither is wanted."""
 
 
 class RefusedError(Exception):
@@ -32,6 +36,7 @@ def open_runtime(name: str) -> Any:
     """
     if name not in MODULES:
         raise RefusedError("no such runtime: {}; known: {}".format(name, ", ".join(NAMES)))
+    os.environ.setdefault(*QUIET)
     try:
         return importlib.import_module("." + MODULES[name], __name__)
     except ImportError as cause:
