@@ -7,7 +7,13 @@ import numpy as np
 from nas.devices.agent.timing import Effort
 
 NORMAL = Effort(
-    rounds=9, warmup_runs=4, min_runs=15, min_time_ms=5.0, repeats=0.5, most_disturbed=0.5
+    rounds=9,
+    warmup_runs=4,
+    min_runs=15,
+    min_time_ms=5.0,
+    repeats=0.5,
+    most_disturbed=0.5,
+    energy=True,
 )
 
 

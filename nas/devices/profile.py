@@ -11,7 +11,7 @@ import datetime
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from nas.devices.measure import NORMAL, quiet_latency, spread
 from nas.devices.targets import target_of
 from nas.devices.transports import Transport
 from nas.errors import InputError, MeasurementError, OptionError, TableError
+from nas.latency.predict import sum_of_energies
 from nas.latency.table import (
     NAME_PATTERN,
     Calibration,
@@ -52,6 +53,8 @@ from nas.space.sample import from_genome, sample, smallest, to_genome
 from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
 CLASSES = (2, 10, 100, 1000)
+METER, ENERGY_ERROR = "energy_meter", "energy_sum_mape"
+Facts = dict[str, str | int | float | None]
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,11 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
     if plan.existing is not None:
         _check_same(plan, result.machine, result.version)
     known = dict(plan.existing.rows) if plan.existing else {}
-    rows = known | {BlockKey(b, PRECISION): _row(times[f"block {b}"]) for b in plan.blocks}
+    energies, facts = _energies(plan, result)
+    rows = known | {
+        BlockKey(b, PRECISION): _row(times[f"block {b}"], energies.get(f"block {b}"))
+        for b in plan.blocks
+    }
     totals = [sum(rows[key].latency_ms for key in model.keys()) for model in plan.models]
     counts = [len(model.blocks) for model in plan.models]
     models = [times[f"model {index}"] for index in range(len(plan.models))]
@@ -198,7 +205,8 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
         np.array(counts),
         np.array([[timing.latency_ms for timing in timings] for timings in models]),
     )
-    device = _device(plan, result, len(rows), calibration)
+    facts = facts | _energy_error(plan, rows, energies)
+    device = _device(plan, result, len(rows), calibration, facts)
     write_table(LatencyTable(device, rows, out / settings.name))
     return read_table(out / settings.name)
 
@@ -258,11 +266,30 @@ def check_name(name: str) -> None:
         )
 
 
-def _row(timings: list[Timing]) -> Row:
+def _energies(plan: Plan, result: Result) -> tuple[dict[str, float], Facts]:
+    """Energies for the table's rows, and what its provenance says of them: one meter for all."""
+    machine = plan.existing.device.provenance.machine if plan.existing else {}
+    old = {name: machine[name] for name in (METER, ENERGY_ERROR) if name in machine}
+    if result.meter is None or old.get(METER, result.meter) != result.meter:
+        return {}, old
+    return result.energies, {METER: result.meter}
+
+
+def _energy_error(plan: Plan, rows: Mapping[BlockKey, Row], energies: Mapping[str, float]) -> Facts:
+    """How far sums of blocks are from whole models, mean of the relative differences."""
+    differences = []
+    for index, model in enumerate(plan.models):
+        total = sum_of_energies(rows, model, PRECISION)
+        if total is not None and f"model {index}" in energies:
+            differences.append(abs(total / energies[f"model {index}"] - 1))
+    return {ENERGY_ERROR: rounded(float(np.mean(differences)))} if differences else {}
+
+
+def _row(timings: list[Timing], energy_mj: float | None) -> Row:
     rounds = np.array([timing.latency_ms for timing in timings])
     p95_ms = float(quiet_latency(np.array([timing.p95_ms for timing in timings])))
     runs = sum(timing.runs for timing in timings)
-    return Row(float(quiet_latency(rounds)), spread(rounds), p95_ms, runs)
+    return Row(float(quiet_latency(rounds)), spread(rounds), p95_ms, runs, energy_mj)
 
 
 def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
@@ -294,7 +321,9 @@ def _with_calibrated_resolutions(
     return replace(settings, resolutions=tuple(sorted(resolutions)))
 
 
-def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> DeviceFile:
+def _device(
+    plan: Plan, result: Result, rows: int, calibration: Calibration, facts: Facts
+) -> DeviceFile:
     settings = plan.settings
     old = plan.existing.device if plan.existing else None
     kept = [
@@ -318,7 +347,7 @@ def _device(plan: Plan, result: Result, rows: int, calibration: Calibration) -> 
             date=datetime.date.today(),
             method=f"lower quartile of {effort.rounds} rounds in random order, each the median of "
             f"at least {effort.min_runs} runs; what a reference shows as disturbed is timed again",
-            machine={**result.machine, **result.conditions["after"]},
+            machine={**result.machine, **result.conditions["after"], **facts},
         ),
         session=SessionFacts(
             reference_ms=rounded(result.reference_ms),

@@ -96,7 +96,7 @@ def validate(
     job = Job(
         device.runtime,
         device.threads or 1,
-        effort or NORMAL,
+        (effort or NORMAL)._replace(energy=False),
         seed,
         target,
         reference,

@@ -1,11 +1,13 @@
 """Latency of networks: sums, calibration, intervals, interpolation, and what is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nas.documents import parse_yaml
 from nas.errors import SpaceError, TableError
-from nas.latency.predict import Predictor, calibrated_ms, interpolate_classes
+from nas.latency.predict import Predictor, calibrated_ms, interpolate_classes, sum_of_energies
 from nas.latency.table import Row, load_table
 from nas.space import load_space
 from nas.space.blocks import BlockKey, make_block
@@ -66,6 +68,16 @@ def test_the_same_block_twice_counts_twice(predictor):
     twice = predictor().architecture(architecture(**{"stage1.depth": 2})).predicted_ms
     key = SPACE.network(architecture(), 10).keys()[1]
     assert twice - once == pytest.approx(0.9 * tiny_rows()[key].latency_ms - 0.001)
+
+
+def test_energies_are_summed_where_every_block_has_one():
+    network = SPACE.network(architecture(), 10)
+    rows = {key: replace(row, energy_mj=2.5) for key, row in tiny_rows().items()}
+    assert sum_of_energies(rows, network, "fp32") == 2.5 * len(network.blocks)
+    assert sum_of_energies(rows, network, "int8") is None
+    key = network.keys()[-1]
+    assert sum_of_energies({**rows, key: tiny_rows()[key]}, network, "fp32") is None
+    assert sum_of_energies(tiny_rows(), network, "fp32") is None
 
 
 def test_a_predictor_answers_the_same_again(predictor):

@@ -14,6 +14,7 @@ import time
 import zipfile
 from typing import Any, Callable, Dict, List, Optional
 
+from .energy import find_meter, measure_energies
 from .machine import describe_conditions, describe_machine
 from .runtimes import RefusedError, open_runtime
 from .session import DisturbedError, Measured, Run, Session, to_line
@@ -79,15 +80,27 @@ def measure(bundle: str, out: str) -> str:
         job = read_job(archive)
         runtime = open_runtime(job["runtime"])
         before = describe_conditions()
-        session = Session(
-            loader(archive, job, runtime), Effort(*job["effort"]), job["seed"], out + ".part",
-            job["id"],
-        )  # fmt: skip
+        load, effort = loader(archive, job, runtime), Effort(*job["effort"])
+        session = Session(load, effort, job["seed"], out + ".part", job["id"])
         items = [item["id"] for item in job["items"]]
-        found = session.measure(items, job["reference"]["id"], Speaker())
+        meter, speaker = find_meter() if effort.energy else None, Speaker()
+        later = len(items) if meter else 0
+        found = session.measure(
+            items, job["reference"]["id"], lambda done, total: speaker(done, total + later)
+        )
+        timed, millijoules = effort.rounds * len(items) + found.repeated, {}
+        if meter is not None:
+            millijoules = measure_energies(
+                items, load, meter, out + ".energy.part", job["id"],
+                lambda done: speaker(timed + done, timed + later),
+            )  # fmt: skip
+    energy = {"meter": meter.name, "millijoules": millijoules} if meter and millijoules else None
     facts = {"name": job["runtime"], "version": runtime.version()}
-    write_result(out, job, facts, found, {"before": before, "after": describe_conditions()})
-    os.remove(out + ".part")
+    conditions = {"before": before, "after": describe_conditions()}
+    write_result(out, job, facts, found, conditions, energy)
+    for journal in (out + ".part", out + ".energy.part"):
+        if os.path.exists(journal):
+            os.remove(journal)
     return out
 
 
@@ -133,10 +146,15 @@ class Speaker:
 
 
 def write_result(
-    out: str, job: Dict[str, Any], runtime: Dict[str, str], found: Measured, conditions: Any
+    out: str,
+    job: Dict[str, Any],
+    runtime: Dict[str, str],
+    found: Measured,
+    conditions: Any,
+    energy: Optional[Dict[str, Any]] = None,
 ) -> None:
     """The result with its own hash, whole or not at all."""
-    result = {
+    result: Dict[str, Any] = {
         "schema": SCHEMA,
         "job": job["id"],
         "machine": describe_machine(),
@@ -148,6 +166,8 @@ def write_result(
         "disturbed": found.disturbed,
         "timings": [to_line(key, found.entries[key]) for key in sorted(found.entries)],
     }
+    if energy is not None:
+        result["energy"] = energy
     result["sha256"] = digest(result)
     with open(out + ".tmp", "w", encoding="utf-8") as file:
         json.dump(result, file)

@@ -21,6 +21,7 @@ class Effort(NamedTuple):
         min_time_ms: What those take together at least.
         repeats: Timings that may be done again because they were disturbed, as a share of all.
         most_disturbed: Share of timings left disturbed from which the measurement is refused.
+        energy: Whether energy is measured too, where there is a meter.
     """
 
     rounds: int
@@ -29,6 +30,7 @@ class Effort(NamedTuple):
     min_time_ms: float
     repeats: float
     most_disturbed: float
+    energy: bool = False
 
 
 class Timing(NamedTuple):
