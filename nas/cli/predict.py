@@ -15,6 +15,7 @@ from nas.cli.common import (
 
 if TYPE_CHECKING:
     from nas.latency.predict import Prediction
+    from nas.space.architecture import Network
 
 
 def add_parser(commands: Any) -> None:
@@ -33,10 +34,14 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
+    from nas.latency.predict import sum_of_energies
+    from nas.latency.roofline import BYTES
     from nas.latency.table import load_table
+    from nas.space.memory import peak_activation_bytes, weight_bytes
     from nas.units import format_latency_ms
 
     table = load_table(options.device)
+    precision = table.device.precision
     answers: list[dict[str, Any]] = [
         {
             "id": name,
@@ -46,8 +51,11 @@ def run(options: argparse.Namespace) -> int:
             "upper_ms": p.upper_ms,
             "provenance": p.provenance,
             "interpolated": p.interpolated,
+            "peak_memory_bytes": peak_activation_bytes(network, BYTES[precision]),
+            "weight_bytes": weight_bytes(network, BYTES[precision]),
+            "energy_sum_of_blocks_mj": sum_of_energies(table.rows, network, precision),
         }
-        for name, p in _predictions(options, table)
+        for name, network, p in _predictions(options, table)
     ]
     if options.json:
         return print_json(answers)
@@ -61,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Prediction]]:
+def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Network, Prediction]]:
     from nas.latency.predict import Predictor
     from nas.space.space import DEFAULT_CLASSES
 
@@ -69,12 +77,13 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Pre
         space, name, network = read_reference(options.reference, options.classes, options.space)
         # References are written for large images; no plan has their exact strides.
         plan = "large" if "large" in space.plans else space.plans[0]
-        return [(name, Predictor(table, space, plan, network.classes).network(network))]
+        return [(name, network, Predictor(table, space, plan, network.classes).network(network))]
     predictors: dict[tuple[str, str], Predictor] = {}
     answers = []
     for space, architecture in read_architectures(options.arch, options.space):
         key = space.name, architecture.plan
         classes = options.classes or DEFAULT_CLASSES[architecture.plan]
         predictor = predictors.setdefault(key, Predictor(table, space, architecture.plan, classes))
-        answers.append((architecture.id, predictor.architecture(architecture)))
+        network = space.network(architecture, classes)
+        answers.append((architecture.id, network, predictor.network(network)))
     return answers

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a bundle: the same job gives the same bytes."""
 LARGEST_RESULT = 200_000_000
 LONGEST_MS = 1e7
+MOST_MJ = 1e9
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Result:
         repeated: How many timings there are beyond the rounds.
         unsettled: Share of the items whose timings do not agree.
         timings: Per item, as many as there are rounds, the fastest first: those that agree.
+        energies: Millijoules of one inference of an item, where a meter told it.
+        meter: Which one.
     """
 
     machine: dict[str, Any]
@@ -83,6 +87,8 @@ class Result:
     repeated: int
     unsettled: float
     timings: dict[str, list[Timing]]
+    energies: dict[str, float] = field(default_factory=dict)
+    meter: str | None = None
 
 
 def write_bundle(path: Path, job: Job) -> str:
@@ -164,6 +170,7 @@ def read_result(path: Path, job: Job, job_id: str) -> Result:
         content["repeated"],
         content["unsettled"],
         _agreeing(_entries(path, content["timings"], job), content["reference_ms"], job),
+        *_energies(path, content.get("energy"), {item.id for item in job.items}),
     )
 
 
@@ -245,6 +252,25 @@ def _entry(path: Path, line: Any) -> tuple[tuple[int, str], Entry]:
     if not all(0 < value < LONGEST_MS for value in times) or runs <= 0:
         raise _broken(path, f"a latency is above zero and finite, that of {item[:80]} is not")
     return (number, item), Entry(Timing(latency_ms, p95_ms, runs), reference_ms)
+
+
+def _energies(
+    path: Path, energy: Any, known: Container[str]
+) -> tuple[dict[str, float], str | None]:
+    """Millijoules per item and the meter's name; none at all where the board told none."""
+    if energy is None:
+        return {}, None
+    if not isinstance(energy, dict) or set(energy) != {"meter", "millijoules"}:
+        raise _broken(path, "its energies have another form")
+    meter, found = energy["meter"], energy["millijoules"]
+    if not isinstance(meter, str) or not _is_fact(meter) or not isinstance(found, dict):
+        raise _broken(path, "its energies have another form")
+    for item, millijoules in found.items():
+        if item not in known:
+            raise _broken(path, f"it has an energy that was not asked for: {item[:80]!r}")
+        if type(millijoules) is not float or not 0 < millijoules < MOST_MJ:
+            raise _broken(path, f"an energy is above zero and finite, that of {item[:80]} is not")
+    return found, meter
 
 
 def _broken(path: Path, reason: str) -> ResultError:

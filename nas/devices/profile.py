@@ -20,6 +20,7 @@ import numpy as np
 from nas.devices.agent.timing import Timing
 from nas.devices.bundle import Job, Result, read_result, write_bundle
 from nas.devices.calibrate import calibrate, rounded
+from nas.devices.energies import Facts, energies_of, energy_error
 from nas.devices.lines import Progress
 from nas.devices.measure import settled_latency, spread
 from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
@@ -116,7 +117,9 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
         )
     rows, interpolation = _all_rows(plan, result)
     calibration = _calibration(plan, result, rows) if plan.models else None
-    device = _device(plan, result, rows, calibration, interpolation)
+    energies, facts = energies_of(plan, result)
+    facts |= energy_error(plan, rows, energies)
+    device = _device(plan, result, rows, calibration, interpolation, facts)
     write_table(LatencyTable(device, rows, out / settings.name))
     return read_table(out / settings.name)
 
@@ -136,18 +139,23 @@ def job_id_of(job: Job) -> str:
 
 
 def _together(first: Result, second: Result) -> Result:
-    """Two sessions on one device as one: the later one's conditions, all timings."""
+    """Two sessions on one device as one: the later one's conditions, all timings and energies."""
     return replace(
         second,
         repeated=first.repeated + second.repeated,
         unsettled=max(first.unsettled, second.unsettled),
         timings={**first.timings, **second.timings},
+        energies={**first.energies, **second.energies},
     )
 
 
 def _measured(plan: Plan, result: Result) -> Rows:
     precision = plan.settings.precision
-    found = {BlockKey(b, precision): _row(result.timings[f"block {b}"]) for b in plan.blocks}
+    energies, _ = energies_of(plan, result)
+    found = {}
+    for block in plan.blocks:
+        item = f"block {block}"
+        found[BlockKey(block, precision)] = _row(result.timings[item], energies.get(item))
     return plan.known | found
 
 
@@ -165,7 +173,8 @@ def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
     old = plan.existing.device.interpolation if plan.existing else None
     if rest:
         regression = _regression(plan, result)
-        rows |= _interpolated(rest, regression, plan.settings.precision)
+        derived = _interpolated(rest, regression, plan.settings.precision)
+        rows |= _with_energies(derived, _measured(plan, result))
         median, p90 = np.quantile(regression.errors, [0.5, 0.9])
     elif old:
         median, p90 = old.median_error, old.p90_error
@@ -182,6 +191,18 @@ def _interpolated(blocks: Sequence[Block], regression: BlockRegression, precisio
         BlockKey(block, precision): Row(float(ms), error * float(ms), None, 0, "interpolated")
         for block, ms in found
     }
+
+
+def _with_energies(derived: Rows, measured: Rows) -> Rows:
+    """Interpolated energies too, where every measured block of those ops has one."""
+    ops = {key.block.op for key in derived}
+    known = {k.block: r.energy_mj for k, r in measured.items() if k.block.op in ops}
+    energies = [energy_mj for energy_mj in known.values() if energy_mj is not None]
+    if len(energies) < len(known):
+        return derived
+    regression = fit_blocks(list(known), np.array(energies))
+    found = zip(derived.items(), regression.predict([k.block for k in derived]), strict=True)
+    return {key: replace(row, energy_mj=float(energy)) for (key, row), energy in found}
 
 
 def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
@@ -208,11 +229,11 @@ def sums_of(
     return BlockSums(*(np.array(values) for values in zip(*found, strict=True)))
 
 
-def _row(timings: list[Timing]) -> Row:
+def _row(timings: list[Timing], energy_mj: float | None) -> Row:
     rounds = np.array([timing.latency_ms for timing in timings])
     p95_ms = float(np.median([timing.p95_ms for timing in timings]))
     runs = sum(timing.runs for timing in timings)
-    return Row(float(settled_latency(rounds)), spread(rounds), p95_ms, runs)
+    return Row(float(settled_latency(rounds)), spread(rounds), p95_ms, runs, energy_mj=energy_mj)
 
 
 def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
@@ -245,6 +266,7 @@ def _device(
     rows: Rows,
     calibration: Calibration | None,
     interpolation: Interpolation | None,
+    facts: Facts,
 ) -> DeviceFile:
     settings = plan.settings
     old = plan.existing.device if plan.existing else None
@@ -267,7 +289,7 @@ def _device(
             f"{effort.agreement - 1:.0%}, from rounds in random order, each the median of at least "
             f"{effort.min_runs} runs; what does not agree, or was timed beside a slow reference, "
             "is timed again",
-            machine={**result.machine, **result.conditions["after"]},
+            machine={**result.machine, **result.conditions["after"], **facts},
         ),
         session=SessionFacts(
             reference_ms=rounded(result.reference_ms),

@@ -14,6 +14,7 @@ NORMAL = Effort(
     agreement=1.03,
     repeats=3.0,
     most_unsettled=0.1,
+    energy=True,
 )
 
 SELF_TIMED = Effort(
@@ -24,6 +25,7 @@ SELF_TIMED = Effort(
     agreement=1.05,
     repeats=0.5,
     most_unsettled=0.5,
+    energy=True,
 )
 """For trtexec: each timing starts a process, which takes seconds on a Jetson Nano."""
 

@@ -98,7 +98,7 @@ def validate(
     job = Job(
         device.runtime,
         device.threads or 1,
-        effort or effort_of(device.runtime),
+        (effort or effort_of(device.runtime))._replace(energy=False),
         seed,
         target,
         reference,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.errors import TableError
 from nas.latency.roofline import estimate_block_ms
-from nas.latency.table import Calibration, LatencyTable, Terms, profile_option
+from nas.latency.table import Calibration, LatencyTable, Row, Terms, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.space import SearchSpace
@@ -188,6 +188,16 @@ def calibrated_ms(terms: Terms, sums: BlockSums) -> np.ndarray:
     """Whole-model latencies in milliseconds; never below a tenth of the sums."""
     latency_ms = sums.features(terms.cache_mb) @ np.array(terms[:-1])
     return np.asarray(np.maximum(latency_ms, LEAST_SHARE * sums.latency_ms))
+
+
+def sum_of_energies(rows: Mapping[BlockKey, Row], network: Network, precision: str) -> float | None:
+    """Sum of the blocks' energies, mJ; None where one of them is not known.
+
+    Not calibrated on whole models: blocks by themselves pay for calls that they share in a network.
+    """
+    found = [rows[key].energy_mj if key in rows else None for key in network.keys(precision)]
+    known = [energy_mj for energy_mj in found if energy_mj is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
 def interpolate_classes(table: LatencyTable, key: BlockKey) -> float | None:

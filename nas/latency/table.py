@@ -28,11 +28,13 @@ from nas.files import data_folder, search_folders, shipped_folder, write_text
 from nas.latency.roofline import BYTES, Roofline
 from nas.space import space_names
 from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
+from nas.space.memory import block_peak_bytes, block_weight_bytes
 
 KIND = "latency_tables"
 COLUMNS = (
     "schema", "op", "precision", "batch", "height", "width", "in_channels", "out_channels",
     "params", "latency_ms", "spread_ms", "p95_ms", "samples", "source",
+    "energy_mj", "peak_memory_bytes", "weight_bytes",
 )  # fmt: skip
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,99}$"
@@ -231,6 +233,7 @@ class Row:
         samples: Number of timed runs; 0 for an interpolated block.
         source: Whether the block was measured, interpolated between others of the table, or
             transferred from another device's table.
+        energy_mj: Of one inference, by the board's meter; None where it has none.
     """
 
     latency_ms: float
@@ -238,6 +241,7 @@ class Row:
     p95_ms: float | None
     samples: int
     source: Source = "measured"
+    energy_mj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -358,7 +362,7 @@ def write_table(table: LatencyTable) -> None:
             [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
              block.in_channels, block.out_channels, block.params_json,
              _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples,
-             row.source]
+             row.source, _number(row.energy_mj), *_memory_bytes(key)]
         )  # fmt: skip
     write_text(table.folder / "blocks.csv", buffer.getvalue())
     content = table.device.model_dump(by_alias=True)
@@ -454,7 +458,9 @@ def _parse_row(
         latency_ms, spread_ms = float(numbers[0]), float(numbers[1])
         p95_ms = float(numbers[2]) if numbers[2] else None
         samples, source = int(numbers[3]), _source(numbers[4])
-    except (ValueError, TypeError, AttributeError, SpaceError) as cause:
+        energy_mj = float(numbers[5]) if numbers[5] else None
+        memory = [str(n) for n in _memory_bytes(key)] if precision in BYTES else []
+    except (ValueError, TypeError, AttributeError, ArithmeticError, SpaceError) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
     whole = (*size, block.in_channels, block.out_channels, key.batch)
     if precision not in BYTES or min(whole) <= 0 or (samples > 0) != (source == "measured"):
@@ -472,7 +478,15 @@ def _parse_row(
     for name, value, text in (("spread_ms", spread_ms, numbers[1]), ("p95_ms", p95_ms, numbers[2])):
         if value is not None and (not math.isfinite(value) or value < 0):
             raise TableError(f"{where}: {name} must be a finite number, not negative", got=text)
-    return key, Row(latency_ms, spread_ms, p95_ms, samples, source)
+    if energy_mj is not None and (not math.isfinite(energy_mj) or energy_mj <= 0):
+        raise TableError(
+            f"{where}: energy_mj is a finite number above zero, or empty where it is not known",
+            got=numbers[5],
+        )
+    for name, expected, text in zip(COLUMNS[-2:], memory, numbers[6:], strict=True):
+        if text != expected:
+            raise TableError(f"{where}: {name} follows from the block", got=text, allowed=expected)
+    return key, Row(latency_ms, spread_ms, p95_ms, samples, source, energy_mj)
 
 
 def _source(text: str) -> Source:
@@ -480,6 +494,12 @@ def _source(text: str) -> Source:
         if text == known:
             return known
     raise ValueError(f"source is one of {', '.join(SOURCES)}")
+
+
+def _memory_bytes(key: BlockKey) -> tuple[int, int]:
+    """Peak of the activations and size of the weights: exact, not measured."""
+    width = BYTES[key.precision]
+    return key.batch * block_peak_bytes(key.block, width), block_weight_bytes(key.block, width)
 
 
 def _again(device: DeviceFile, path: Path) -> str:

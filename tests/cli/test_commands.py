@@ -15,6 +15,7 @@ import pytest
 import nas as package
 from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
 from nas.cli import main as cli
+from nas.cli.common import read_architectures
 from nas.data import scan
 from nas.devices import validate as validating
 from nas.devices.agent.timing import Effort
@@ -22,6 +23,7 @@ from nas.devices.quality import QUALITIES
 from nas.models import Supernet
 from nas.search.supernets import checkpoint_subject
 from nas.space import load_space
+from nas.space.memory import peak_activation_bytes, weight_bytes
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in cli.COMMANDS]
 HEAVY = ("torch", "ray", "plotly", "optuna", "sklearn", "onnxruntime")
@@ -232,6 +234,11 @@ def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, m
     command = ("predict", "--device", table, "--arch", tmp_path / "arch.json")
     [found] = nas(*command, "--json").json()
     assert (found["provenance"], found["interpolated"]) == ("measured", False)
+    [(space, architecture)] = read_architectures(str(tmp_path / "arch.json"), None)
+    network = space.network(architecture, 10)
+    assert found["peak_memory_bytes"] == peak_activation_bytes(network)
+    assert found["weight_bytes"] == weight_bytes(network)
+    assert found["energy_sum_of_blocks_mj"] is None, "it was measured where no meter is"
     [found] = nas(*command, "--json", "--classes", "5").json()
     assert found["interpolated"]
     assert "measured table of tiny-onnxruntime, in part interpolated" in nas(

@@ -37,6 +37,8 @@ class Board:
         after: What it says of its conditions at the end.
         lost_after: Timings after which the connection is lost, once.
         measured: What it was asked for, and had not measured before.
+        energy_mj: Of an item, where the board has a meter.
+        meter: What that is called.
     """
 
     latency_ms: Callable[[str, int], float] = lambda item, number: (
@@ -49,6 +51,8 @@ class Board:
     measured: list = field(default_factory=list)
     kept: dict = field(default_factory=dict)
     place: str = "board"
+    energy_mj: Callable[[str], float] | None = None
+    meter: str = "RAPL package-0"
 
     def describe(self, runtime):
         machine = {"processor": self.processor, "architecture": "aarch64"}
@@ -72,7 +76,11 @@ class Board:
         facts = self.describe(content["runtime"])
         result.parent.mkdir(parents=True, exist_ok=True)
         conditions = {"before": {"load": 0.1}, "after": self.after}
-        write_result(str(result), content, facts["runtime"], found, conditions)
+        energy = None
+        if self.energy_mj is not None:
+            told = {item["id"]: self.energy_mj(item["id"]) for item in content["items"]}
+            energy = {"meter": self.meter, "millijoules": told}
+        write_result(str(result), content, facts["runtime"], found, conditions, energy)
         written = result.read_text()
         # `write_result` describes the machine it runs on: this board is another one.
         told = json.loads(written)

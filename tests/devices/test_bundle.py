@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.devices.agent import energy
 from nas.devices.agent import main as agent
 from nas.devices.agent.main import digest
 from nas.devices.bundle import Item, Job, read_result, write_bundle
@@ -199,6 +200,65 @@ def resign(path, change):
 def test_a_hostile_result_is_refused(result, packed, change, reason):
     resign(result, change)
     assert reason in refused(result, packed[1])
+
+
+def told(**changes):
+    return lambda c: c.update(energy={"meter": "RAPL", "millijoules": {"one": 1.5}, **changes})
+
+
+def test_energies_are_read_where_a_meter_told_them(result, packed):
+    assert read_result(result, JOB, packed[1]).energies == {}
+    resign(result, told())
+    found = read_result(result, JOB, packed[1])
+    assert (found.energies, found.meter) == ({"one": 1.5}, "RAPL")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (told(millijoules={"one": float("nan")}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": float("inf")}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": 0.0}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": -1.0}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": 1e99}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": True}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": "1"}), "above zero and finite, that of one is not"),
+        (told(millijoules={"three\n": 1.0}), "was not asked for: 'three\\n'"),
+        (told(millijoules=[1.0]), "its energies have another form"),
+        (told(meter=None), "its energies have another form"),
+        (told(meter="x\nname: y"), "its energies have another form"),
+        (told(more=1), "its energies have another form"),
+        (lambda c: c.update(energy=[]), "its energies have another form"),
+    ],
+)
+def test_a_hostile_energy_is_refused(result, packed, change, reason):
+    resign(result, change)
+    assert reason in refused(result, packed[1])
+
+
+def test_an_agent_on_a_board_with_a_meter(packed, tmp_path, monkeypatch):
+    """The agent itself, in this process, with a processor's counter that moves as it is read."""
+    path = tmp_path / "bundle.zip"
+    job = replace(JOB, effort=QUICK._replace(energy=True))
+    job_id = write_bundle(path, job)
+    monkeypatch.setattr(energy, "ROOT", f"{tmp_path}/")
+    zone = tmp_path / "sys/class/powercap/intel-rapl:0"
+    zone.mkdir(parents=True)
+    (zone / "name").write_text("package-0\n")
+    (zone / "energy_uj").write_text("5\n")
+    monkeypatch.setattr(energy, "COUNTER_S", 0.0)
+    monkeypatch.setattr(energy, "_used_uj", lambda zone, before: 2500)
+    said = []
+    monkeypatch.setattr(agent, "say", said.append)
+    out = tmp_path / "results.json"
+    agent.measure(str(path), str(out))
+    found = read_result(out, job, job_id)
+    assert (found.energies, found.meter) == ({"one": 2.5, "two": 2.5}, "RAPL package-0")
+    assert said[-1] == {"progress": [6, 6]}, "two rounds of two items, then their energy"
+    assert not list(tmp_path.glob("*.part"))
+    (zone / "energy_uj").unlink()
+    agent.measure(str(path), str(out))
+    assert "energy" not in json.loads(out.read_text())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": 1}', b"[" * 99999])

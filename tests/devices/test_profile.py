@@ -131,6 +131,42 @@ def test_what_the_board_says_is_in_the_table(tmp_path):
     )  # fmt: skip
 
 
+def test_a_board_without_a_meter_has_no_energies(tmp_path, board):
+    table = profile(settings(), board, tmp_path)
+    assert {row.energy_mj for row in table.rows.values()} == {None}
+    assert not [name for name in table.device.provenance.machine if "energy" in name]
+
+
+@cache
+def block_counts():
+    return [len(model.blocks) for model in draw_models(settings())]
+
+
+def energy_of(item):
+    """Whole models need four fifths of the sums of their blocks."""
+    kind, name = item.split(" ", 1)
+    return 2.0 if kind == "block" else 0.8 * 2.0 * block_counts()[int(name)]
+
+
+def test_a_boards_energies_are_in_the_table(tmp_path):
+    table = profile(settings(), Board(energy_mj=energy_of), tmp_path)
+    assert {row.energy_mj for row in table.rows.values()} == {2.0}
+    machine = table.device.provenance.machine
+    assert machine["energy_meter"] == "RAPL package-0"
+    assert machine["energy_sum_mape"] == pytest.approx(0.25)
+
+
+def test_energies_of_two_meters_are_not_mixed(tmp_path):
+    first = profile(settings(), Board(energy_mj=energy_of), tmp_path)
+    battery = Board(energy_mj=lambda item: 9.0, meter="battery BAT0")
+    both = profile(settings(resolutions=(16,)), battery, tmp_path)
+    assert {row.energy_mj for row in both.rows.values()} == {2.0, None}
+    assert all(both.rows[key] == row for key, row in first.rows.items())
+    assert both.device.provenance.machine["energy_meter"] == "RAPL package-0"
+    without = profile(settings(space=space("other")), Board(), tmp_path)
+    assert without.device.provenance.machine["energy_meter"] == "RAPL package-0"
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -1,11 +1,20 @@
 """Latency of networks: sums, calibration, intervals, interpolation, and what is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nas.documents import parse_yaml
 from nas.errors import SpaceError, TableError
-from nas.latency.predict import BlockSums, Predictor, calibrated_ms, interpolate_classes, spilled_mb
+from nas.latency.predict import (
+    BlockSums,
+    Predictor,
+    calibrated_ms,
+    interpolate_classes,
+    spilled_mb,
+    sum_of_energies,
+)
 from nas.latency.table import Row, Terms, load_table
 from nas.space import load_space
 from nas.space.blocks import BlockKey, make_block
@@ -76,6 +85,16 @@ def test_the_same_block_twice_counts_twice(predictor):
 def test_weights_spill_when_they_exceed_the_cache():
     megabytes = np.array([0.5, 1.0, 1.25, 1.5, 3.0])
     assert spilled_mb(megabytes * 1e6 / 4, 1.0).tolist() == [0, 0, pytest.approx(0.625), 1.5, 3]
+
+
+def test_energies_are_summed_where_every_block_has_one():
+    network = SPACE.network(architecture(), 10)
+    rows = {key: replace(row, energy_mj=2.5) for key, row in tiny_rows().items()}
+    assert sum_of_energies(rows, network, "fp32") == 2.5 * len(network.blocks)
+    assert sum_of_energies(rows, network, "int8") is None
+    key = network.keys()[-1]
+    assert sum_of_energies({**rows, key: tiny_rows()[key]}, network, "fp32") is None
+    assert sum_of_energies(tiny_rows(), network, "fp32") is None
 
 
 def test_a_predictor_answers_the_same_again(predictor):

@@ -39,6 +39,8 @@ milliseconds = st.floats(1e-6, 1e5).map(lambda value: float(f"{value:.6g}"))
 def keys(draw):
     op = draw(st.sampled_from(sorted(OP_PARAMS)))
     params = {name: draw(VALUES[name]) for name in OP_PARAMS[op]}
+    if op == "inverted_residual":
+        params["hidden"] += 1  # none at all is for classifiers
     size, channels = (draw(sizes), draw(sizes)), (draw(sizes), draw(sizes))
     block = make_block(op, size, *channels, params)
     return BlockKey(block, draw(st.sampled_from(["fp32", "fp16", "int8"])), draw(st.integers(1, 8)))
@@ -46,7 +48,14 @@ def keys(draw):
 
 rows = st.dictionaries(
     keys(),
-    st.builds(Row, milliseconds, milliseconds, st.none() | milliseconds, st.integers(1, 10**6)),
+    st.builds(
+        Row,
+        milliseconds,
+        milliseconds,
+        st.none() | milliseconds,
+        st.integers(1, 10**6),
+        st.none() | milliseconds,
+    ),
     min_size=1,
 )
 
@@ -64,7 +73,7 @@ def test_a_folder_holds_two_readable_files(written):
     lines = (written / "blocks.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[-1] == (
-        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100,measured'
+        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100,measured,,19456,1792'
     )
     assert "- [1.0, 1.1]" in (written / "device.yaml").read_text()
 
@@ -170,6 +179,40 @@ def test_a_spread_is_finite_and_not_negative(written, value):
     )
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-0.1", "0", "0.0"])
+def test_an_energy_is_finite_and_above_zero(written, value):
+    edit(written, ",0.2,0.001,0,100,,", f",0.2,0.001,0,100,{value},")
+    assert broken(written) == (
+        "blocks.csv line 3: energy_mj is a finite number above zero, or empty where it is not "
+        f"known; got {value!r}"
+    )
+
+
+@pytest.mark.parametrize("value", ["", "nan", "0", "20479", "-20480", "20480.0", " 20480", "2e4"])
+def test_memory_and_weights_follow_from_the_block(written, value):
+    edit(written, ",100,,20480,2816", f",100,,{value},2816")
+    assert broken(written) == (
+        f"blocks.csv line 3: peak_memory_bytes follows from the block; got {value!r}; "
+        "allowed: 20480"
+    )
+    edit(written, f",100,,{value},2816", ",100,,20480,2815")
+    assert broken(written) == (
+        "blocks.csv line 3: weight_bytes follows from the block; got '2815'; allowed: 2816"
+    )
+
+
+def test_memory_and_weights_of_a_row_follow_its_precision_and_batch(tmp_path, make_table):
+    key = next(iter(make_table(tmp_path).rows))
+    lines = []
+    for precision, batch in (("fp32", 1), ("fp16", 1), ("int8", 3)):
+        row = {BlockKey(key.block, precision, batch): Row(1.0, 0.1, None, 5)}
+        write_table(make_table(tmp_path / precision, row))
+        lines.append((tmp_path / precision / "blocks.csv").read_text().splitlines()[1].split(","))
+    peaks, weights = ([int(fields[at]) for fields in lines] for at in (-2, -1))
+    assert (peaks[1] * 2, peaks[2] * 4) == (peaks[0], peaks[0] * 3)
+    assert (weights[1] * 2, weights[2] * 4) == (weights[0], weights[0])
+
+
 def test_another_version_of_the_key(written):
     edit(written, "1,depthwise_separable,", "2,depthwise_separable,")
     assert broken(written) == (
@@ -195,6 +238,17 @@ def test_an_unknown_op(written):
         ('""stride"":2', '""stride""', "Expecting ':' delimiter"),
         ('""stride"":2', '""strides"":2', "depthwise_separable takes exactly its own parameters"),
         ('""stride"":2', '""stride"":[2]', "unhashable type: 'list'"),
+        ('""stride"":2', '""stride"":0', "integer division or modulo by zero"),
+        (
+            '""kernel"":3,""stride"":2',
+            '""kernel"":""3"",""stride"":2',
+            "unsupported operand type(s)",
+        ),
+        (
+            '""kernel"":3,""stride"":2',
+            f'""kernel"":{"9" * 3000},""stride"":2',
+            "Exceeds the limit (4300 digits)",
+        ),
         (
             '{""activation"":""relu"",""kernel"":3,""stride"":2}',
             "3",
@@ -211,15 +265,15 @@ def test_a_row_that_is_none(written, old, new, reason):
 
 def test_a_row_with_another_number_of_columns(written):
     edit(written, ",0.2,0.001,", ",0.2,")
-    assert broken(written) == f"blocks.csv line 3: a row has 14 columns; got 13; {again(written)}"
+    assert broken(written) == f"blocks.csv line 3: a row has 17 columns; got 16; {again(written)}"
 
 
 def test_other_columns(written):
     edit(written, "latency_ms", "latency_s")
     assert broken(written).startswith(
         "blocks.csv line 1: the columns are fixed; got 'schema,op,precision,batch,height,width,"
-        "in_channels,out_channels,params,latency_s,spread_ms,p95_ms,samples,source'; "
-        "allowed: schema,op,"
+        "in_channels,out_channels,params,latency_s,spread_ms,p95_ms,samples,source,energy_mj,"
+        "peak_memory_bytes,weight_bytes'; allowed: schema,op,"
     )
 
 

@@ -15,6 +15,7 @@ import time
 import zipfile
 from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
+from .energy import find_meter, measure_energies
 from .machine import describe_conditions, describe_machine
 from .runtimes import RefusedError, open_runtime
 from .session import DisturbedError, Measured, Session, to_line
@@ -87,15 +88,28 @@ def measure(bundle: str, out: str) -> str:
         job = read_job(archive)
         runtime = open_runtime(job["runtime"])
         before = describe_conditions()
-        session = Session(
-            loader(archive, job, runtime, out + ".work"), Effort(*job["effort"]), job["seed"],
-            out + ".part", job["id"],
-        )  # fmt: skip
+        load = loader(archive, job, runtime, out + ".work")
+        effort = Effort(*job["effort"])
+        session = Session(load, effort, job["seed"], out + ".part", job["id"])
         items = [item["id"] for item in job["items"]]
-        found = session.measure(items, job["reference"]["id"], Speaker())
+        meter, speaker = find_meter() if effort.energy else None, Speaker()
+        later = len(items) if meter else 0
+        found = session.measure(
+            items, job["reference"]["id"], lambda done, total: speaker(done, total + later)
+        )
+        timed, millijoules = len(found.entries), {}
+        if meter is not None:
+            millijoules = measure_energies(
+                items, load, meter, out + ".energy.part", job["id"],
+                lambda done: speaker(timed + done, timed + later),
+            )  # fmt: skip
+    energy = {"meter": meter.name, "millijoules": millijoules} if meter and millijoules else None
     facts = {"name": job["runtime"], "version": runtime.version()}
-    write_result(out, job, facts, found, {"before": before, "after": describe_conditions()})
-    os.remove(out + ".part")
+    conditions = {"before": before, "after": describe_conditions()}
+    write_result(out, job, facts, found, conditions, energy)
+    for journal in (out + ".part", out + ".energy.part"):
+        if os.path.exists(journal):
+            os.remove(journal)
     shutil.rmtree(out + ".work", ignore_errors=True)
     return out
 
@@ -169,10 +183,15 @@ class Speaker:
 
 
 def write_result(
-    out: str, job: Dict[str, Any], runtime: Dict[str, str], found: Measured, conditions: Any
+    out: str,
+    job: Dict[str, Any],
+    runtime: Dict[str, str],
+    found: Measured,
+    conditions: Any,
+    energy: Optional[Dict[str, Any]] = None,
 ) -> None:
     """The result with its own hash, whole or not at all."""
-    result = {
+    result: Dict[str, Any] = {
         "schema": SCHEMA,
         "job": job["id"],
         "machine": describe_machine(),
@@ -184,6 +203,8 @@ def write_result(
         "unsettled": found.unsettled,
         "timings": [to_line(key, found.entries[key]) for key in sorted(found.entries)],
     }
+    if energy is not None:
+        result["energy"] = energy
     result["sha256"] = digest(result)
     with open(out + ".tmp", "w", encoding="utf-8") as file:
         json.dump(result, file)

@@ -209,19 +209,23 @@ def to_line(key: Key, entry: Entry) -> List[Any]:
 
 def read_journal(path: str, job: str) -> Dict[Key, Entry]:
     """What an earlier, stopped session of the same job timed; else start afresh."""
+    found = {}
+    for number, item, latency_ms, p95_ms, runs, reference_ms in read_lines(path, job):
+        found[number, item] = Entry(Timing(latency_ms, p95_ms, runs), reference_ms)
+    return found
+
+
+def read_lines(path: str, job: str) -> List[Any]:
+    """The whole lines of a journal that belongs to a job; else start it afresh."""
     lines: List[str] = []
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             lines = file.read().split("\n")
     if not lines or lines[0] != job:
         _write(path, job + "\n")
-        return {}
-    found = {}
-    for line in lines[1:-1]:  # the last one is empty, or was cut off
-        number, item, latency_ms, p95_ms, runs, reference_ms = json.loads(line)
-        found[number, item] = Entry(Timing(latency_ms, p95_ms, runs), reference_ms)
-    _write(path, "\n".join(lines[:-1]) + "\n")
-    return found
+        return []
+    _write(path, "\n".join(lines[:-1]) + "\n")  # the last one is empty, or was cut off
+    return [json.loads(line) for line in lines[1:-1]]
 
 
 def _write(path: str, text: str) -> None:

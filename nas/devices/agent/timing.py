@@ -23,6 +23,7 @@ class Effort(NamedTuple):
         repeats: Timings beyond the rounds, of what does not agree, as a share of those of the
             rounds.
         most_unsettled: Share of items left without agreement from which a measurement is refused.
+        energy: Whether energy is measured too, where there is a meter.
     """
 
     rounds: int
@@ -32,6 +33,7 @@ class Effort(NamedTuple):
     agreement: float
     repeats: float
     most_unsettled: float
+    energy: bool = False
 
 
 class Timing(NamedTuple):
