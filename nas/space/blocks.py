@@ -70,6 +70,11 @@ class Block:
         return -(-self.height // self.stride), -(-self.width // self.stride)
 
     @property
+    def computation(self) -> tuple[int, int, tuple[Layer, ...]]:
+        """Equal for blocks that compute the same, whatever their op is called."""
+        return self.height, self.width, self.layers
+
+    @property
     def params_json(self) -> str:
         """The op's own parameters as canonical JSON."""
         return json.dumps(dict(self.params), sort_keys=True, separators=(",", ":"))
