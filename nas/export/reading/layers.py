@@ -92,10 +92,10 @@ def _global_pool(flow: Flow, step: Step) -> None:
     channels = shape[1]
     pool = dataclasses.replace(step, op="pool", layer=GlobalPool("", channels))
     steps = [step]
-    while (flat := flow.only_user(steps[-1].output)) is not None and _flattens(
-        flow, flat, channels
-    ):
+    flat = flow.only_user(step.output)
+    while flat is not None and _flattens(flow, flat, channels):
         steps.append(flat)
+        flat = flow.only_user(flat.output)
     pool.outputs = steps[-1].outputs[:1]
     pool.operations = layer_operations(GlobalPool("", channels), shape[2], shape[3])
     flow.replace(steps, pool)
