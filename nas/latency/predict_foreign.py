@@ -213,8 +213,9 @@ def _estimated(
 def _nothing(table: LatencyTable, unmatched: Sequence[Unmatched]) -> TableError:
     first = next((part.do for part in unmatched if part.do), None)
     names = ", ".join(part.what for part in unmatched[:3])
+    more = f" and {len(unmatched) - 3} more" if len(unmatched) > 3 else ""
     return TableError(
         f"the table of {table.name} answers no part of this model",
-        got=f"{len(unmatched)} parts such as {names}",
+        got=names + more,
         do=first or "nas spaces lists the spaces whose blocks nas profile can measure",
     )
