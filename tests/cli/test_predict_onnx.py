@@ -124,7 +124,7 @@ def test_a_missing_block_names_the_command(nas, table, tiny, exported):
 def test_a_model_of_which_nothing_is_known(refused, table, tmp_path):
     foreign(tmp_path / "odd.onnx")
     assert refused("predict", "--device", table, "--onnx", tmp_path / "odd.onnx") == (
-        "the table of tiny-onnxruntime answers no part of this model; got '1 parts such as stem "
+        "the table of tiny-onnxruntime answers no part of this model; got 'stem "
         '10x10x3->12 {"activation":"none","kernel":5,"stride":1}\'; try: nas spaces lists the '
         "spaces whose blocks nas profile can measure"
     )
