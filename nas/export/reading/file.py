@@ -108,7 +108,7 @@ def _check_places(model: onnx.ModelProto, path: Path) -> None:
     for tensor in _tensors(model.graph):
         for entry in tensor.external_data:
             place = PurePosixPath(entry.value.replace("\\", "/"))
-            outside = place.is_absolute() or ".." in place.parts or ":" in place.parts[:1]
+            outside = place.is_absolute() or ".." in place.parts or ":" in entry.value
             if entry.key == "location" and outside:
                 raise ModelFileError(
                     f"{path} names external data outside its folder",

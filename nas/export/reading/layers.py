@@ -108,8 +108,8 @@ def _linear(flow: Flow, step: Step) -> None:
         return
     if weight is None or weight.dims is None or len(weight.dims) != 2 or len(shape) != 2:
         return
-    outputs = weight.dims[0 if step.attributes.get("transB") else 1]
-    if step.attributes.get("transA") or shape[0] != 1 or weight.type != TensorProto.FLOAT:
+    outputs, inputs = weight.dims if step.attributes.get("transB") else weight.dims[::-1]
+    if step.attributes.get("transA") or shape != (1, inputs) or weight.type != TensorProto.FLOAT:
         return
     bias = flow.only_user(step.output) if step.op == "MatMul" else None
     steps = [step, bias] if bias is not None and _adds(bias, outputs) else [step]
@@ -226,13 +226,15 @@ def _conv_layer(flow: Flow, step: Step) -> Conv | None:
     weight, shape = step.constants.get(1), flow.shape(step.inputs[0]) if step.inputs else ()
     if weight is None or weight.dims is None or weight.type != TensorProto.FLOAT:
         return None
-    if len(step.inputs) != 1 or len(shape) != 4 or len(weight.dims) != 4:
+    if len(step.inputs) != 1 or len(shape) != 4 or len(weight.dims) != 4 or min(weight.dims) < 1:
         return None
     strides = set(step.attributes.get("strides", [1]))
     kernel, groups = weight.dims[2], step.attributes.get("group", 1)
-    square = weight.dims[3] == kernel and len(strides) == 1
+    square = weight.dims[3] == kernel and len(strides) == 1 and min(strides) > 0
     if not square or set(step.attributes.get("dilations", [1])) != {1}:
         return None
+    if weight.dims[1] * groups != shape[1] or weight.dims[0] % groups:
+        return None  # the checker lets it pass; no runtime will
     layer = Conv("", shape[1], weight.dims[0], kernel, strides.pop(), groups, "none")
     usual = (1, layer.out_channels, *output_size(layer, *shape[2:]))
     return layer if flow.shape(step.output) == usual else None
