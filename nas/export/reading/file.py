@@ -61,6 +61,7 @@ def load_model(path: Path) -> ModelFile:
         ModelFileError: Anything that the file is not.
     """
     model = _parse(path)
+    _check_names(model, path)
     _check_places(model, path)
     constants = _take_weights(model)
     image = _image_input(model, constants, path)
@@ -101,6 +102,21 @@ def _parse(path: Path) -> onnx.ModelProto:
             do="inline them with onnx.inliner.inline_local_functions, then save the model",
         )
     return model
+
+
+def _check_names(model: onnx.ModelProto, path: Path) -> None:
+    """Names that are not UTF-8 come as bytes, which nothing after this expects."""
+    graph = model.graph
+    names: list[object] = [text for n in graph.node for text in (n.name, n.op_type, n.domain)]
+    names += [name for node in graph.node for name in (*node.input, *node.output)]
+    names += [a.name for node in graph.node for a in node.attribute]
+    names += [value.name for value in (*graph.initializer, *graph.input, *graph.output)]
+    names += [d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim]
+    names += [entry.value for tensor in _tensors(graph) for entry in tensor.external_data]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelFileError(
+            f"{path} is not a valid ONNX model: a name is not UTF-8", do="export the model again"
+        )
 
 
 def _check_places(model: onnx.ModelProto, path: Path) -> None:

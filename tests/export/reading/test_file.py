@@ -243,3 +243,16 @@ def test_attributes_without_a_meaning_make_no_block(tmp_path, attribute):
         assert "is not a valid ONNX model" in str(error)
     else:
         assert found.blocks == () and len(found.leftovers) == 1
+
+
+@pytest.mark.parametrize("name", [b"tensor", b"node-1", b"image", b"batch"])
+def test_names_that_are_no_text(refused, name):
+    made = stem(("batch", 3, 8, 8))
+    made.graph.initializer[0].name = made.graph.node[0].input[1] = "tensor"
+    made.graph.node[0].name = "node-1"
+    made.graph.input[0].name = made.graph.node[0].input[0] = "image"
+    content = made.SerializeToString()
+    assert name in content
+    assert refused(content.replace(name, b"\xff" * len(name))) == (
+        "FILE is not a valid ONNX model: a name is not UTF-8; try: export the model again"
+    )
