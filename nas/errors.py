@@ -9,6 +9,7 @@
         ├── BudgetError          a budget that nothing, or nothing sensible, meets
         ├── CheckpointError      a supernet file that belongs to something else
         ├── DataError            images that cannot be trained on
+        ├── ModelFileError       an ONNX file that cannot be read
         ├── OptionError          a command-line option or a configuration value
         ├── ResultError          a measurement's result that does not belong to its bundle
         ├── RunFolderError       an output folder that cannot be used
@@ -79,6 +80,10 @@ class CheckpointError(InputError):
 
 class DataError(InputError):
     """A data set that cannot be used."""
+
+
+class ModelFileError(InputError):
+    """An ONNX file that cannot be read."""
 
 
 class OptionError(InputError):

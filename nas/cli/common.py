@@ -81,8 +81,11 @@ def open_transport(options: argparse.Namespace) -> Transport:
     return Local() if options.adb is None else Adb(options.adb, options.python)
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Ways to name a network: an architecture object, or a published reference."""
+def add_network_options(parser: argparse.ArgumentParser) -> Any:
+    """Ways to name a network: an architecture object, or a published reference.
+
+    Returns the group of which one is given, for a command that knows another way.
+    """
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "--arch",
@@ -100,6 +103,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
         type=whole(1, 100_000),
         help="number of classes (default: 10 small plan, 1000 large)",
     )
+    return which
 
 
 def read_architectures(

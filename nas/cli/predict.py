@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import (
@@ -27,7 +28,13 @@ def add_parser(commands: Any) -> None:
         "nas predict --device jetson-nano --reference mobilenetv3/mobilenet_v3_large",
     )
     parser.add_argument("--device", required=True, help="name, alias or folder of a latency table")
-    add_network_options(parser)
+    which = add_network_options(parser)
+    which.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="any model, as far as its blocks are known; the rest is listed",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -41,6 +48,10 @@ def run(options: argparse.Namespace) -> int:
     from nas.units import format_latency_ms
 
     table = load_table(options.device)
+    if options.onnx is not None:
+        from nas.cli.predict_onnx import predict_onnx
+
+        return predict_onnx(options, table)
     precision = table.device.precision
     answers: list[dict[str, Any]] = [
         {

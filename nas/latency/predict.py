@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nas.errors import TableError
-from nas.latency.roofline import estimate_block_ms
+from nas.latency.roofline import Roofline, estimate_block_ms
 from nas.latency.table import Calibration, LatencyTable, Row, Terms, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
@@ -69,7 +69,7 @@ class Predictor:
         precision = self.table.device.precision
         seen = [self.block(key, network.resolution) for key in network.keys(precision)]
         if self.table.device.roofline is not None:
-            return self._estimated(seen)
+            return estimated_prediction(self.table.device.roofline, seen)
         calibration = self.calibration(network.resolution)
         sums = BlockSums.of([latency for latency, _, _ in seen], [b for _, b in network.blocks])
         predicted = float(calibrated_ms(calibration.terms, sums))
@@ -80,13 +80,6 @@ class Predictor:
             "measured",
             any(interpolated for _, _, interpolated in seen),
         )
-
-    def _estimated(self, blocks: Sequence[tuple[float, float, bool]]) -> Prediction:
-        roofline = self.table.device.roofline
-        assert roofline is not None
-        predicted = roofline.constant_ms + sum(latency for latency, _, _ in blocks)
-        upper = roofline.constant_ms * roofline.bound_factor + sum(up for _, up, _ in blocks)
-        return Prediction(predicted, predicted * predicted / upper, upper, "estimated")
 
     def calibration(self, resolution: int) -> Calibration:
         """What turns sums of blocks into latencies of networks of this resolution.
@@ -101,7 +94,7 @@ class Predictor:
                 f"the table of {self.table.name} is not calibrated for {self.space.name}",
                 got=f"plan {self.plan} at {resolution} px",
                 allowed=_calibrated(self.table),
-                do=self._profile_command(resolution),
+                do=self.profile_command(resolution),
             )
         return found
 
@@ -112,22 +105,17 @@ class Predictor:
         return self._seen[key]
 
     def _look_up(self, key: BlockKey, resolution: int) -> tuple[float, float, bool]:
-        if self.table.device.roofline is not None:
-            latency, upper = estimate_block_ms(self.table.device.roofline, key.block, key.precision)
-            return latency, upper, False
-        row = self.table.rows.get(key)
-        if row is not None:
-            return row.latency_ms, row.latency_ms, row.source != "measured"
-        latency_ms = interpolate_classes(self.table, key)
-        if latency_ms is None:
+        found = look_up(self.table, key)
+        if found is None:
             raise TableError(
                 f"the table of {self.table.name} lacks a block of {self.space.name}",
                 got=str(key),
-                do=self._profile_command(resolution, key.block),
+                do=self.profile_command(resolution, key.block),
             )
-        return latency_ms, latency_ms, True
+        return found
 
-    def _profile_command(self, resolution: int, block: Block | None = None) -> str:
+    def profile_command(self, resolution: int, block: Block | None = None) -> str:
+        """The command that adds what is missing for this resolution, or for a block of it."""
         device = profile_option(self.table.name, self.table.folder)
         command = f"nas profile {device} {self.space.option}"
         command += f" --plan {self.plan}"
@@ -141,6 +129,27 @@ class Predictor:
         if self.table.name not in device:
             command += f", then {device} here too"
         return command
+
+
+def look_up(table: LatencyTable, key: BlockKey) -> tuple[float, float, bool] | None:
+    """Latency of a block, its own upper bound (estimated tables), whether it was interpolated."""
+    if table.device.roofline is not None:
+        latency, upper = estimate_block_ms(table.device.roofline, key.block, key.precision)
+        return latency, upper, False
+    row = table.rows.get(key)
+    if row is not None:
+        return row.latency_ms, row.latency_ms, row.source != "measured"
+    latency_ms = interpolate_classes(table, key)
+    return None if latency_ms is None else (latency_ms, latency_ms, True)
+
+
+def estimated_prediction(
+    roofline: Roofline, blocks: Sequence[tuple[float, float, bool]]
+) -> Prediction:
+    """A network's latency from the estimates of its blocks, see `look_up`."""
+    predicted = roofline.constant_ms + sum(latency for latency, _, _ in blocks)
+    upper = roofline.constant_ms * roofline.bound_factor + sum(up for _, up, _ in blocks)
+    return Prediction(predicted, predicted * predicted / upper, upper, "estimated")
 
 
 class BlockSums(NamedTuple):

@@ -76,6 +76,11 @@ class Block:
         return self.in_channels * self.height * self.width + self.out_channels * height * width
 
     @property
+    def computation(self) -> tuple[int, int, tuple[Layer, ...]]:
+        """Equal for blocks that compute the same, whatever their op is called."""
+        return self.height, self.width, self.layers
+
+    @property
     def params_json(self) -> str:
         """The op's own parameters as canonical JSON."""
         return json.dumps(dict(self.params), sort_keys=True, separators=(",", ":"))
