@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import ArchitectureError, OptionError
 
 if TYPE_CHECKING:
+    from nas.devices.transports import Transport
     from nas.space import Architecture, SearchSpace
     from nas.space.architecture import Network
 
@@ -54,6 +55,32 @@ def print_json(value: Any) -> int:
     """The answer for programs, alone on standard output; returns the exit code 0."""
     print(json.dumps(value, indent=2))
     return 0
+
+
+def add_board_options(parser: argparse.ArgumentParser, where: Any = None) -> None:
+    """Ways to the device that is measured; this machine where none is given.
+
+    Args:
+        parser: Of the command.
+        where: Its group of options that exclude each other, if it has one.
+    """
+    where = where or parser.add_mutually_exclusive_group()
+    where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    parser.add_argument(
+        "--python", default="python3", help="interpreter on the board (%(default)s)"
+    )
+
+
+def open_transport(options: argparse.Namespace) -> Transport:
+    """The way to the device that `add_board_options` asked for.
+
+    Raises:
+        OptionError: The host is no name, or a program that the way takes is missing here.
+    """
+    from nas.devices.transports.local import Local
+    from nas.devices.transports.ssh import Ssh
+
+    return Local() if options.host is None else Ssh(options.host, options.python)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, positive, seed, whole
+from nas.cli.common import (
+    add_board_options,
+    command_parser,
+    open_transport,
+    positive,
+    seed,
+    whole,
+)
 from nas.devices.agent.runtimes import NAMES
 from nas.errors import OptionError
 
 if TYPE_CHECKING:
     from nas.devices.profile import ProfileSettings
-    from nas.devices.transports import Transport
     from nas.latency.table import LatencyTable
 
 
@@ -43,7 +49,7 @@ def add_parser(commands: Any) -> None:
         "--runtime", choices=NAMES, default="onnxruntime", help="what runs it (%(default)s)"
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
+    add_board_options(parser, where)
     where.add_argument(
         "--bundle", type=Path, metavar="ZIP",
         help="only write what python3 ZIP measures on a board that cannot be reached",
@@ -52,9 +58,6 @@ def add_parser(commands: Any) -> None:
         "--import", dest="result", type=Path, metavar="JSON",
         help="the result of that bundle; all other options as for --bundle",
     )  # fmt: skip
-    parser.add_argument(
-        "--python", default="python3", help="interpreter on the board (%(default)s)"
-    )
     parser.add_argument("--alias", action="append", default=[], help="short name of the device")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument(
@@ -82,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         with TerminalWatcher() as watcher:
             table = profile(
                 settings,
-                _transport(options),
+                open_transport(options),
                 out,
                 lambda done, n: watcher.progress("profile", done, n),
             )
@@ -111,13 +114,6 @@ def _settings(options: argparse.Namespace) -> ProfileSettings:
         seed=options.seed,
         aliases=tuple(options.alias),
     )
-
-
-def _transport(options: argparse.Namespace) -> Transport:
-    from nas.devices.transports.local import Local
-    from nas.devices.transports.ssh import Ssh
-
-    return Local() if options.host is None else Ssh(options.host, options.python)
 
 
 def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, print_json, seed, whole
+from nas.cli.common import (
+    add_board_options,
+    command_parser,
+    open_transport,
+    print_json,
+    seed,
+    whole,
+)
 
 if TYPE_CHECKING:
     from nas.devices.validate import Validation
@@ -29,8 +36,7 @@ def add_parser(commands: Any) -> None:
     add("--plan", help="input plan (default: all that the table is calibrated for)")
     add("-n", type=whole(10, 10_000), default=30, help="how many models (%(default)s)")
     add("--seed", type=seed, help="of the drawn models (default: a fresh one)")
-    add("--host", help="measure a board over ssh: user@board, or a name of ssh's")
-    add("--python", default="python3", help="interpreter on the board (%(default)s)")
+    add_board_options(parser)
     add("--plot", type=Path, metavar="FILE", help="write predicted against measured as HTML")
     add("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -41,15 +47,13 @@ def run(options: argparse.Namespace) -> int:
     import secrets
 
     from nas.cli.progress import TerminalWatcher
-    from nas.devices.transports.local import Local
-    from nas.devices.transports.ssh import Ssh
     from nas.devices.validate import validate
     from nas.latency.table import load_table
 
     table = load_table(options.device)
     number = secrets.randbelow(2**31) if options.seed is None else options.seed
     wanted = _wanted(options, table)
-    transport = Local() if options.host is None else Ssh(options.host, options.python)
+    transport = open_transport(options)
     answers, lasting = [], True
     for space, plan in wanted:
         with TerminalWatcher() as watcher:
