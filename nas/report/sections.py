@@ -327,7 +327,8 @@ def _row_class(model: FinishedModel) -> str:
 
 
 def _latency_heading(data: ReportData) -> str:
-    return f"Latency ({data.facts.provenance} table)"
+    what = "Predicted latency" if data.verified else "Latency"
+    return f"{what} ({data.facts.provenance} table)"
 
 
 def _table_kind(data: ReportData) -> str:
