@@ -29,6 +29,7 @@ class Model:
         provenance: `measured` or `estimated`: what the latency table is.
         params: Number of parameters.
         macs: Multiply-adds.
+        measured_ms: Of the file as a whole on the device; `None` without `nas search --verify`.
         dominated: Another finalist is at least as good in everything and better in something.
         architecture: The architecture object.
     """
@@ -44,6 +45,7 @@ class Model:
     macs: int
     dominated: bool
     architecture: dict[str, Any]
+    measured_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,4 +126,5 @@ def _model(run: RunFolder, entry: dict[str, Any]) -> Model:
         macs=entry["macs"],
         dominated=entry["dominated"],
         architecture=entry["architecture"],
+        measured_ms=latency.get("measured", {}).get("latency_ms"),
     )

@@ -57,8 +57,14 @@ def print_json(value: Any) -> int:
     return 0
 
 
-def add_board_options(parser: argparse.ArgumentParser, where: Any) -> None:
-    """Ways to another device than this machine, in `where`: a group of which one is given."""
+def add_board_options(parser: argparse.ArgumentParser, where: Any = None) -> None:
+    """Ways to the device that is measured; this machine where none is given.
+
+    Args:
+        parser: Of the command.
+        where: Its group of options that exclude each other, if it has one.
+    """
+    where = where or parser.add_mutually_exclusive_group()
     where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
     where.add_argument("--adb", metavar="SERIAL", help="measure an Android device over adb")
     parser.add_argument(

@@ -21,6 +21,7 @@ from nas.errors import OptionError
 
 if TYPE_CHECKING:
     from nas.devices.plan import ProfileSettings
+    from nas.devices.relative import Relative
     from nas.latency.table import Calibration, LatencyTable
 
 
@@ -62,6 +63,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--quality", choices=tuple(QUALITIES), default="normal",
         help="how much is measured; the rest is interpolated, full: nothing (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--like", metavar="DEVICE",
+        help="derive the table from that of another device and a handful of measurements",
     )  # fmt: skip
     parser.add_argument("--alias", action="append", default=[], help="short name of the device")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
@@ -119,7 +124,24 @@ def _settings(options: argparse.Namespace) -> ProfileSettings:
         seed=options.seed,
         aliases=tuple(options.alias),
         quality=QUALITIES[options.quality],
+        like=_relative(options),
     )
+
+
+def _relative(options: argparse.Namespace) -> Relative | None:
+    from nas.devices.relative import Relative
+    from nas.latency.table import load_table
+
+    if options.like is None:
+        return None
+    table = load_table(options.like)
+    if table.provenance != "measured":
+        raise OptionError(
+            "--like takes a measured table",
+            got=f"{options.like}, estimated",
+            do="nas devices lists which are measured",
+        )
+    return Relative(table)
 
 
 def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:
@@ -178,8 +200,11 @@ def _print(table: LatencyTable, settings: ProfileSettings) -> None:
     print(f"{table.folder}\n{measured} blocks measured on {device.hardware}.")
     if device.interpolation is not None:
         held_out = device.interpolation
+        derived = (
+            "interpolated" if settings.like is None else f"derived from {settings.like.table.name}"
+        )
         print(
-            f"{held_out.blocks} blocks are interpolated: measured ones that were left out came out "
+            f"{held_out.blocks} blocks are {derived}: measured ones that were left out came out "
             f"off by {held_out.median_error:.1%} (median), nine of ten by at most "
             f"{held_out.p90_error:.1%}."
         )

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.common import command_parser, positive, print_json, seed, whole
+from nas.cli import verify
+from nas.cli.common import (
+    add_board_options,
+    command_parser,
+    positive,
+    print_json,
+    seed,
+    whole,
+)
 
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
@@ -46,6 +54,8 @@ def add_parser(commands: Any) -> None:
     add("--config", metavar="FILE", help="settings as YAML; options override them")
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
+    add("--verify", action="store_true", help="measure the exported models on the device, at last")
+    add_board_options(parser)
     add("--json", action="store_true", help="print front.json")
     parser.set_defaults(run=run)
 
@@ -58,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, {name: getattr(options, name) for name in SETTINGS})
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
+    verifier = verify.ask_device(options, settings.device)
     if state == "absent" and options.resume:
         print(f"Nothing to resume in {folder.path}: this run begins there.", file=sys.stderr)
     if state == "finished":
@@ -65,10 +76,10 @@ def run(options: argparse.Namespace) -> int:
         shutil.rmtree(folder.work, ignore_errors=True)  # left by a kill in the last moment
     else:
         _search(folder, settings, options.resume)
-    if not folder.report.exists():
-        from nas.report.page import write_report
-
-        write_report(folder.path)
+    _write_report(folder)
+    if verifier is not None:
+        verify.measure(folder, verifier)
+        _write_report(folder)
     if options.json:
         print_json(folder.read_front())
     else:
@@ -76,6 +87,13 @@ def run(options: argparse.Namespace) -> int:
 
         print_summary(folder)
     return 0
+
+
+def _write_report(folder: RunFolder) -> None:
+    if not folder.report.exists():
+        from nas.report.page import write_report
+
+        write_report(folder.path)
 
 
 def _say_finished(folder: RunFolder, settings: SearchSettings) -> None:

@@ -7,6 +7,7 @@ import platform
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from nas.search.measured import measured_models, say_measured
 from nas.units import format_bytes, format_count, format_latency_ms
 
 if TYPE_CHECKING:
@@ -39,20 +40,34 @@ def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
     table = Table(
         title=f"{facts['space']} on {device}, budget {budget}",
         title_justify="left",
-        caption="* recommended   - no longer on the front after fine-tuning",
+        caption=_caption(front, device),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 0),
         show_edge=False,
     )
-    headings = ("", "model", "test accuracy\n% (95 % interval)", "validation\n%",
-                f"{provenance}\nlatency ms", "upper\nbound ms", "MACs", "size")  # fmt: skip
-    for heading in headings:
+    for heading in _headings(provenance, bool(measured_models(front["models"], device))):
         side: Any = "left" if heading in ("", "model") else "right"
         table.add_column(heading, justify=side, no_wrap=True)
     for model in front["models"]:
         table.add_row(*_row(model, front["recommended"]))
     return table
+
+
+def _headings(provenance: str, verified: bool) -> list[str]:
+    """Of the columns; measured latencies take the place of the MACs, for 80 characters are few."""
+    accuracy = "test accuracy\n% (95 % interval)"
+    if verified:
+        return ["", "model", accuracy, "valida-\ntion %", "predicted\nms", "upper\nbound ms",
+                "measured\nms", "size"]  # fmt: skip
+    return ["", "model", accuracy, "validation\n%", f"{provenance}\nlatency ms",
+            "upper\nbound ms", "MACs", "size"]  # fmt: skip
+
+
+def _caption(front: dict[str, Any], device: str) -> str:
+    caption = "* recommended   - no longer on the front after fine-tuning"
+    over = any(model.over_budget for model in measured_models(front["models"], device))
+    return f"{caption}\n! measured over the budget" if over else caption
 
 
 def _row(model: dict[str, Any], recommended: str) -> list[str]:
@@ -66,9 +81,16 @@ def _row(model: dict[str, Any], recommended: str) -> list[str]:
         f"{100 * model['validation_accuracy']['value']:.1f}",
         format_latency_ms(latency["predicted"]).removesuffix(" ms"),
         format_latency_ms(latency["upper"]).removesuffix(" ms"),
-        format_count(model["macs"]),
+        _measured_cell(latency["measured"])
+        if "measured" in latency
+        else format_count(model["macs"]),
         format_bytes(model["size_bytes"]),
     ]
+
+
+def _measured_cell(measured: dict[str, Any]) -> str:
+    mark = "!" if measured["over_budget"] else ""
+    return mark + format_latency_ms(measured["latency_ms"]).removesuffix(" ms")
 
 
 def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
@@ -84,15 +106,21 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
         f"validation accuracy: {run.path / best['files']['onnx']}",
         f"Report: {run.report}   Dashboard: nas dashboard {shlex.quote(str(run.path))}",
     ]
+    settings = facts["settings"]
+    verified, warnings = say_measured(front["models"], settings["device"], settings["budget"])
+    lines[2:2] = [*verified, *warnings]
     hardware = facts["device"].get("hardware", "unknown hardware")
     if facts["device"]["provenance"] == "measured":
         lines.append(
             f"Latencies are predicted from blocks measured on {hardware}.{_elsewhere(facts)}"
         )
     if facts["device"]["provenance"] == "estimated":
+        what, advice = "Latencies", ": measure on your board before you rely on it"
+        if verified:
+            what, advice = "Predicted latencies", ""
         lines.append(
-            f"Latencies of {hardware} are estimated from published measurements of whole "
-            "networks: measure on your board before you rely on it."
+            f"{what} of {hardware} are estimated from published measurements of whole networks"
+            f"{advice}."
         )
     if facts["device"]["precision"] != "fp32":
         lines.append(

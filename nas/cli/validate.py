@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     add("--plan", help="input plan (default: all that the table is calibrated for)")
     add("-n", type=whole(10, 10_000), default=30, help="how many models (%(default)s)")
     add("--seed", type=seed, help="of the drawn models (default: a fresh one)")
-    add_board_options(parser, parser.add_mutually_exclusive_group())
+    add_board_options(parser)
     add("--plot", type=Path, metavar="FILE", help="write predicted against measured as HTML")
     add("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

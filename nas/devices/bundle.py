@@ -20,7 +20,7 @@ from nas.devices.agent.main import SCHEMA, digest
 from nas.devices.agent.session import MOST, Entry, quiet_timings
 from nas.devices.agent.timing import Effort, Timing
 from nas.errors import ResultError
-from nas.export.graph import GraphTarget, build_graph, random_weights
+from nas.export.graph import GraphTarget, Weights, build_graph, random_weights
 from nas.files import atomic_path
 from nas.space.blocks import Block
 
@@ -35,10 +35,17 @@ MOST_MJ = 1e9
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to time: a block by itself or a whole model."""
+    """One thing to time: a block by itself or a whole model.
+
+    Attributes:
+        id: Its name in the job and in the result.
+        blocks: What it is made of, with random weights; nothing where there is a file.
+        file: An ONNX file, which is packed as it is.
+    """
 
     id: str
-    blocks: tuple[tuple[str, Block], ...]
+    blocks: tuple[tuple[str, Block], ...] = ()
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def write_bundle(path: Path, job: Job) -> str:
         _add_agent(archive)
         listed = []
         for number, item in enumerate((job.reference, *job.items)):
-            model = build_graph(item.blocks, weights, job.target).SerializeToString()
+            model = _model(item, weights, job.target)
             _add(archive, f"models/{number}.onnx", model)
             listed.append(
                 {
@@ -127,6 +134,13 @@ def write_bundle(path: Path, job: Job) -> str:
         content["id"] = digest(content)
         _add(archive, "job.json", json.dumps(content).encode())
     return str(content["id"])
+
+
+def _model(item: Item, weights: Weights, target: GraphTarget) -> bytes:
+    """An item as ONNX: the bytes of its file, else a graph of its blocks."""
+    if item.file is not None:
+        return item.file.read_bytes()
+    return bytes(build_graph(item.blocks, weights, target).SerializeToString())
 
 
 def write_agent(path: Path) -> None:

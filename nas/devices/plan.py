@@ -17,6 +17,7 @@ import numpy as np
 from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import FEWEST_MODELS, shares
 from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality, effort_of
+from nas.devices.relative import Relative
 from nas.devices.targets import Precision, precision_of, target_of, threads_of
 from nas.errors import InputError, MeasurementError, OptionError
 from nas.latency.regression import spread_out
@@ -45,6 +46,7 @@ class ProfileSettings:
         seed: Of the order and of the drawn whole models.
         aliases: Short names of the device.
         quality: How much is measured.
+        like: Another device, from whose table most of this one's is derived.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ProfileSettings:
     seed: int = 0
     aliases: tuple[str, ...] = ()
     quality: Quality = QUALITIES["normal"]
+    like: Relative | None = None
 
     def __post_init__(self) -> None:
         if threads_of(self.runtime, self.threads) is None and self.threads != 1:
@@ -133,6 +136,8 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     # The whole models have the plan's default number of classes.
     classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
     needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
+    if settings.like is not None:
+        return _plan_like(settings, settings.like, needed, existing, version)
     rows = existing.rows if existing else {}
     measured = [key for key, row in rows.items() if row.source == "measured"]
     known = {key.block for key in measured if key.precision == settings.precision}
@@ -147,6 +152,32 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     models = draw_models(settings) if resolutions else []
     job = make_job(settings, blocks, models, version)
     return Plan(settings, job, needed, blocks, models, existing)
+
+
+def _plan_like(
+    settings: ProfileSettings,
+    like: Relative,
+    needed: list[Block],
+    existing: LatencyTable | None,
+    version: str | None,
+) -> Plan:
+    """A handful of blocks and models; nothing else is asked of this device."""
+    if existing is not None:
+        raise OptionError(
+            "--like makes a new table",
+            got=f"{settings.name}, which there is",
+            do="another --device name, or nas profile without --like, which extends it",
+        )
+    like.calibration(settings.space.name, settings.plan, settings.resolutions)
+    for block in needed:
+        like.row(block)
+    blocks = [needed[index] for index in spread_out(needed, like.blocks)]
+    drawn = draw_distinct(settings, 8 * like.models)
+    drawn.sort(key=lambda network: network.cost.macs)
+    places = np.linspace(0, len(drawn) - 1, min(like.models, len(drawn)))
+    models = [drawn[round(place)] for place in places]
+    job = make_job(settings, blocks, models, version)
+    return Plan(settings, job, needed, blocks, models, None)
 
 
 def with_more_blocks(plan: Plan, version: str | None) -> Plan:
@@ -194,16 +225,8 @@ def reference_item(space: SearchSpace, plan: str, resolutions: Iterable[int]) ->
 
 def draw_models(settings: ProfileSettings) -> list[Network]:
     """Distinct random architectures: first those to fit on, chosen to span the range of MACs."""
-    rng = np.random.default_rng(settings.seed)
-    drawn: dict[str, Architecture] = {}
-    wanted = settings.quality.models
-    for _ in range(wanted * 20):
-        found = sample(settings.space, settings.plan, rng)
-        if found.resolution in settings.resolutions:
-            drawn.setdefault(found.id, found)
-        if len(drawn) == wanted:
-            break
-    total = len(drawn)
+    networks = draw_distinct(settings, settings.quality.models)
+    total = len(networks)
     if total < FEWEST_MODELS:
         raise MeasurementError(
             f"{settings.space.name} has too few networks for a calibration and a certificate",
@@ -211,13 +234,26 @@ def draw_models(settings: ProfileSettings) -> list[Network]:
             allowed=f"at least {FEWEST_MODELS}",
         )
     fit_models, _ = shares(total)
-    classes = DEFAULT_CLASSES[settings.plan]
-    networks = [settings.space.network(a, classes) for a in drawn.values()]
     networks.sort(key=lambda network: network.cost.macs)
     spanning = {round(i) for i in np.linspace(0, total - 1, fit_models)}
     fit = [networks[i] for i in sorted(spanning)]
     rest = [network for i, network in enumerate(networks) if i not in spanning]
-    return fit + [rest[i] for i in rng.permutation(len(rest))]
+    order = np.random.default_rng(settings.seed).permutation(len(rest))
+    return fit + [rest[i] for i in order]
+
+
+def draw_distinct(settings: ProfileSettings, wanted: int) -> list[Network]:
+    """Distinct random networks; fewer than wanted where the space has no more."""
+    rng = np.random.default_rng(settings.seed)
+    drawn: dict[str, Architecture] = {}
+    for _ in range(wanted * 20):
+        found = sample(settings.space, settings.plan, rng)
+        if found.resolution in settings.resolutions:
+            drawn.setdefault(found.id, found)
+        if len(drawn) == wanted:
+            break
+    classes = DEFAULT_CLASSES[settings.plan]
+    return [settings.space.network(architecture, classes) for architecture in drawn.values()]
 
 
 def check_name(name: str) -> None:

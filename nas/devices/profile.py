@@ -24,6 +24,7 @@ from nas.devices.energies import Facts, energies_of, energy_error
 from nas.devices.lines import Progress
 from nas.devices.measure import settled_latency, spread
 from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
+from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfer
 from nas.devices.targets import hardware_of, threads_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, TableError
@@ -126,7 +127,7 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
 
 def interpolation_is_safe(plan: Plan, result: Result) -> bool:
     """Whether nine of ten measured blocks are predicted well enough from the others."""
-    if not plan.rest:
+    if not plan.rest or plan.settings.like is not None:
         return True
     errors = _regression(plan, result).errors
     return bool(np.quantile(errors, 0.9) <= plan.settings.quality.error)
@@ -167,7 +168,9 @@ def _regression(plan: Plan, result: Result) -> BlockRegression:
 
 
 def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
-    """Kept, measured and interpolated rows."""
+    """Kept, measured and derived rows."""
+    if plan.settings.like is not None:
+        return _transferred_rows(plan, plan.settings.like, result)
     rows = plan.kept | _measured(plan, result)
     rest = plan.rest
     old = plan.existing.device.interpolation if plan.existing else None
@@ -182,6 +185,17 @@ def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
     if not count:
         return rows, None
     return rows, Interpolation(blocks=count, median_error=rounded(median), p90_error=rounded(p90))
+
+
+def _transferred_rows(
+    plan: Plan, like: Relative, result: Result
+) -> tuple[Rows, Interpolation | None]:
+    found = transfer(like, _measured(plan, result), plan.needed, plan.settings.precision)
+    median, p90 = (rounded(q) for q in np.quantile(found.regression.errors, [0.5, 0.9]))
+    count = len(found.rows) - len(plan.blocks)
+    if not count:
+        return found.rows, None
+    return found.rows, Interpolation(blocks=count, median_error=median, p90_error=p90)
 
 
 def _interpolated(blocks: Sequence[Block], regression: BlockRegression, precision: str) -> Rows:
@@ -208,14 +222,17 @@ def _with_energies(derived: Rows, measured: Rows) -> Rows:
 def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
     settings = plan.settings
     models = [result.timings[f"model {index}"] for index in range(len(plan.models))]
-    return calibrate(
-        settings.space.name,
-        settings.plan,
-        settings.resolutions,
-        sums_of(plan.models, rows, settings.precision),
-        np.array([[timing.latency_ms for timing in timings] for timings in models]),
-        precision=settings.precision,
-    )
+    rounds = np.array([[timing.latency_ms for timing in timings] for timings in models])
+    sums = sums_of(plan.models, rows, settings.precision)
+    scope = settings.space.name, settings.plan, settings.resolutions
+    if settings.like is None:
+        return calibrate(*scope, sums, rounds, precision=settings.precision)
+    other = settings.like.calibration(*scope)
+    others = [settings.like.row(block).latency_ms for block in plan.blocks]
+    mine = [rows[BlockKey(block, settings.precision)].latency_ms for block in plan.blocks]
+    ratio = float(np.median(np.array(mine) / np.array(others)))
+    prior = scaled_terms(other.terms, ratio)
+    return calibrate_like(*scope, settings.precision, prior, other.upper_factor, sums, rounds)
 
 
 def sums_of(
@@ -270,7 +287,6 @@ def _device(
 ) -> DeviceFile:
     settings = plan.settings
     old = plan.existing.device if plan.existing else None
-    effort = plan.job.effort
     return DeviceFile(
         schema=1,
         name=settings.name,
@@ -285,10 +301,7 @@ def _device(
         provenance=Provenance(
             kind="measured",
             date=datetime.date.today(),
-            method=f"median of {effort.rounds} timings that agree within "
-            f"{effort.agreement - 1:.0%}, from rounds in random order, each the median of at least "
-            f"{effort.min_runs} runs; what does not agree, or was timed beside a slow reference, "
-            "is timed again",
+            method=_method(plan),
             machine={**result.machine, **result.conditions["after"], **facts},
         ),
         session=SessionFacts(
@@ -299,6 +312,21 @@ def _device(
         rows=len(rows),
         interpolation=interpolation,
         calibrations=_calibrations(old.calibrations if old else [], calibration),
+    )
+
+
+def _method(plan: Plan) -> str:
+    effort, like = plan.job.effort, plan.settings.like
+    timed = (
+        f"median of {effort.rounds} timings that agree within {effort.agreement - 1:.0%}, from "
+        f"rounds in random order, each the median of at least {effort.min_runs} runs; what does "
+        "not agree, or was timed beside a slow reference, is timed again"
+    )
+    if like is None:
+        return timed
+    return (
+        f"derived from the table of {like.table.name} ({like.table.device.hardware}) with "
+        f"{len(plan.blocks)} blocks and {len(plan.models)} whole models measured: {timed}"
     )
 
 

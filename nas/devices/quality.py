@@ -35,6 +35,11 @@ def effort_of(runtime: str, effort: Effort = NORMAL) -> Effort:
     return SELF_TIMED if runtime == "tensorrt" else effort
 
 
+def few_models_effort(runtime: str) -> Effort:
+    """For some whole models alone: patient, because it takes little time; without energies."""
+    return effort_of(runtime)._replace(repeats=10.0, most_unsettled=0.3, energy=False)
+
+
 @dataclass(frozen=True)
 class Quality:
     """What a profile measures of what its space needs.

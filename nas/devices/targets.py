@@ -32,7 +32,7 @@ def threads_of(runtime: str, threads: int) -> int | None:
 
 def hardware_of(runtime: str, machine: Mapping[str, Any]) -> str:
     """What a table is of: the board or processor, and the graphics card where it computes."""
-    processor, gpu = str(machine["processor"]), machine.get("gpu")
+    processor, gpu = str(machine.get("processor", "an unknown processor")), machine.get("gpu")
     return f"{processor}, {gpu}" if gpu and runtime in ON_GPU else processor
 
 

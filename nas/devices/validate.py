@@ -16,7 +16,7 @@ from nas.devices.lines import Progress
 from nas.devices.measure import settled_latency
 from nas.devices.plan import reference_item
 from nas.devices.profile import run_job
-from nas.devices.quality import effort_of
+from nas.devices.quality import few_models_effort
 from nas.devices.targets import hardware_of
 from nas.devices.transports import Transport
 from nas.errors import OptionError
@@ -98,7 +98,7 @@ def validate(
     job = Job(
         device.runtime,
         device.threads or 1,
-        (effort or effort_of(device.runtime))._replace(energy=False),
+        effort or few_models_effort(device.runtime),
         seed,
         target,
         reference,

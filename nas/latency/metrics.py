@@ -68,3 +68,15 @@ def conformal_upper(ratios: np.ndarray, coverage: float = BOUND_COVERAGE) -> flo
     """
     rank = min(len(ratios), math.ceil((len(ratios) + 1) * coverage))
     return float(np.sort(ratios)[rank - 1])
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """Of Student's distribution with so many degrees of freedom, for probabilities above a half.
+
+    By integrating the density with steps of a thousandth: good for four digits up to a hundred.
+    """
+    steps = np.arange(0.0, 100.0, 1e-3)
+    density = (1 + steps**2 / freedom) ** (-(freedom + 1) / 2)
+    half = np.cumsum((density[1:] + density[:-1]) / 2) * 1e-3
+    scale = math.gamma((freedom + 1) / 2) / math.gamma(freedom / 2) / math.sqrt(freedom * math.pi)
+    return float(steps[1 + np.searchsorted(half * scale, probability - 0.5)])

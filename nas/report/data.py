@@ -18,12 +18,14 @@ from nas.report.values import (
     Accuracy,
     FinishedModel,
     Latency,
+    Measured,
     ReportData,
     RunFacts,
     TableFacts,
     TrialPoint,
 )
 from nas.search.finalists import reference_point, trial_costs
+from nas.search.measured import say_measured
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.study import TrialRecord, read_trials
 from nas.space import SearchSpace, load_space
@@ -64,6 +66,7 @@ def _load(run: RunFolder) -> ReportData:
         for rank, entry in enumerate(_fastest_first(run.read_baselines(), facts.device), 1)
     )
     costs = trial_costs(records)
+    verified, warnings = say_measured(front["models"], facts.device, facts.budget)
     return ReportData(
         facts=facts,
         trials=_trials(records, facts.device),
@@ -77,6 +80,8 @@ def _load(run: RunFolder) -> ReportData:
             *_changes(front["models"], drawing),
             *_missing(run, front["models"]),
         ),
+        verified=tuple(verified),
+        warnings=tuple(warnings),
     )
 
 
@@ -191,6 +196,7 @@ def _model(
         recommended=recommended,
         stack=_stack(entry["architecture"], drawing),
         gain=_gain(validation.value, latency.predicted_ms, finalists),
+        measured=_measured(entry["latency_ms"][drawing.facts.device]),
     )
 
 
@@ -206,6 +212,13 @@ def _accuracy(value: Mapping[str, Any]) -> Accuracy:
 
 def _latency(value: Mapping[str, Any]) -> Latency:
     return Latency(value["predicted"], value["lower"], value["upper"], value["provenance"])
+
+
+def _measured(value: Mapping[str, Any]) -> Measured | None:
+    if "measured" not in value:
+        return None
+    found = value["measured"]
+    return Measured(found["latency_ms"], found["spread_ms"], found["p95_ms"], found["over_budget"])
 
 
 def _stack(architecture: dict[str, Any], drawing: _Drawing) -> tuple[StackBlock, ...]:

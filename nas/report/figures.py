@@ -46,6 +46,7 @@ def front_figure(data: ReportData) -> go.Figure:
     for models, name, marker in groups:
         if models:
             figure.add_trace(_models_trace(models, name, marker, data))
+    _add_measured(figure, data)
     _add_budget(figure, data)
     _fit_accuracies(figure, data)
     figure.update_xaxes(title=latency_title(data))
@@ -251,6 +252,24 @@ def _add_front_line(figure: go.Figure, data: ReportData) -> None:
     )
 
 
+def _add_measured(figure: go.Figure, data: ReportData) -> None:
+    """A cross at each measured latency, as high as the finalist that it belongs to."""
+    found = [(model, model.measured) for model in data.finalists if model.measured is not None]
+    if not found:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[measured.latency_ms for _, measured in found],
+            y=[100 * model.validation.value for model, _ in found],
+            mode="markers",
+            marker={"symbol": "x", "size": 8, "color": INK},
+            customdata=[_hover(model) for model, _ in found],
+            hovertemplate="%{customdata}<extra></extra>",
+            name="Finalist, measured",
+        )
+    )
+
+
 def _models_trace(
     models: Sequence[FinishedModel], name: str, marker: dict[str, object], data: ReportData
 ) -> go.Scatter:
@@ -291,8 +310,16 @@ def _hover(model: FinishedModel) -> str:
             f"n = {validation.images:,})",
             f"test {percent(test.value)} ({interval(test)}, n = {test.images:,})",
             _latency_text(model.latency),
+            *_measured_text(model),
         )
     )
+
+
+def _measured_text(model: FinishedModel) -> list[str]:
+    if model.measured is None:
+        return []
+    over = ", over the budget" if model.measured.over_budget else ""
+    return [f"measured {format_latency_ms(model.measured.latency_ms)}{over}"]
 
 
 def _latency_text(latency: Latency) -> str:
@@ -308,6 +335,7 @@ def _add_budget(figure: go.Figure, data: ReportData) -> None:
     models = (*data.finalists, *data.baselines)
     shown = [model.latency.predicted_ms for model in models]
     shown += [trial.latency.predicted_ms for trial in data.trials]
+    shown += [model.measured.latency_ms for model in models if model.measured is not None]
     low, high = min(shown), max(*shown, *[model.latency.upper_ms for model in models])
     note = {"y": 0.03, "yref": "paper", "xanchor": "right", "showarrow": False}
     if budget_ms > BUDGET_IN_VIEW * high:

@@ -34,20 +34,25 @@ def headline(data: ReportData) -> str:
     """Title, one line on the search, notes, and the recommended model."""
     facts = data.facts
     notes = "".join(f'<p class="note">{text(note)}</p>\n' for note in data.notes)
+    warnings = "".join(f'<p class="note loud">{text(each)}</p>\n' for each in data.warnings)
     scored = plural(len(data.trials), "architecture")
     return (
         f"<h1>{text(title(data))}</h1>\n"
         f'<p class="soft">{scored} of {text(facts.space)} scored on {text(facts.data)}, '
         f"{plural(data.refused, 'proposal')} refused for the budget, "
         f"{plural(len(data.finalists), 'model')} exported. "
-        f"Latencies are predicted from {_table_kind(data)}.</p>\n"
-        f"{notes}{recommendation(data)}"
+        f"Latencies are predicted from {_table_kind(data)}.{_verified(data)}</p>\n"
+        f"{warnings}{notes}{recommendation(data)}"
     )
 
 
 def title(data: ReportData) -> str:
     """The page's title."""
     return f"Models for {device_name(data.facts.device)} within {unbroken(data.facts.budget)}"
+
+
+def _verified(data: ReportData) -> str:
+    return "".join(f" {text(sentence)}" for sentence in data.verified)
 
 
 def recommendation(data: ReportData) -> str:
@@ -68,6 +73,7 @@ def recommendation(data: ReportData) -> str:
             latency(predicted.upper_ms),
             f"upper bound, {tag(predicted.provenance)} table<br>budget {text(facts.budget)}",
         ),
+        *_measured_number(model),
         (
             format_bytes(model.size_bytes),
             f"ONNX file<br>{format_count(model.params)} parameters, "
@@ -86,6 +92,13 @@ def recommendation(data: ReportData) -> str:
     )
 
 
+def _measured_number(model: FinishedModel) -> list[tuple[str, str]]:
+    if model.measured is None:
+        return []
+    over = f"{tag('over the budget')}<br>" if model.measured.over_budget else ""
+    return [(latency(model.measured.latency_ms), f"{over}measured as a whole model")]
+
+
 def reason(data: ReportData) -> str:
     """Why this model and not another, in one sentence."""
     return (
@@ -101,7 +114,8 @@ def front_caption(data: ReportData) -> str:
         "the exported file on the validation images, which decide the front. Vertical bars: 95 % "
         "interval of the accuracy. Horizontal bars: up to the upper bound of the predicted latency "
         f"({text(data.facts.provenance)} table), which the budget is held against. Small "
-        "grey points: scored with the supernet's weights, before fine-tuning.</p>"
+        "grey points: scored with the supernet's weights, before fine-tuning."
+        f"{' Crosses: measured latency of the exported files.' if data.verified else ''}</p>"
     )
 
 
@@ -109,8 +123,8 @@ def finalists_table(data: ReportData) -> str:
     """All exported models, fastest first."""
     columns = [
         Column("#"), Column("Model", words=True), Column("Validation accuracy"),
-        Column("Test accuracy"), Column(_latency_heading(data)), Column("Parameters"),
-        Column("MACs"), Column("File size"), Column("Peak activations"),
+        Column("Test accuracy"), Column(_latency_heading(data)), *_measured_column(data),
+        Column("Parameters"), Column("MACs"), Column("File size"), Column("Peak activations"),
     ]  # fmt: skip
     rows = [(_row_class(model), _finalist_cells(model)) for model in data.finalists]
     images = data.finalists[0]
@@ -121,6 +135,10 @@ def finalists_table(data: ReportData) -> str:
         "scored once, when everything was decided. Latency at batch 1 with its upper bound. "
         f"{_dominated_text(data.finalists)}</p>"
     )
+
+
+def _measured_column(data: ReportData) -> list[Column]:
+    return [Column("Measured latency")] if data.verified else []
 
 
 def baselines_table(data: ReportData) -> str:
@@ -223,9 +241,9 @@ def caveat_texts(data: ReportData) -> list[str]:
     facts, found = data.facts, []
     if facts.estimated:
         found.append(
-            f"The latencies on {device_name(facts.device)} are estimated from published "
-            f"measurements, not measured.{_errors(data)} Measure the recommended model on the "
-            "device before relying on its latency, or profile the device with nas profile."
+            f"The {'predicted ' if data.verified else ''}latencies on "
+            f"{device_name(facts.device)} are estimated from published measurements, not "
+            f"measured.{_errors(data)}{_advice(data)}"
         )
     if facts.precision != "fp32":
         found.append(
@@ -240,6 +258,15 @@ def caveat_texts(data: ReportData) -> list[str]:
         "by these data."
     )
     return found
+
+
+def _advice(data: ReportData) -> str:
+    if data.verified:
+        return ""
+    return (
+        " Measure the recommended model on the device before relying on its latency, or profile "
+        "the device with nas profile."
+    )
 
 
 def _errors(data: ReportData) -> str:
@@ -260,6 +287,7 @@ def _finalist_cells(model: FinishedModel) -> list[str]:
         str(model.rank),
         f"<code>{name}</code>{under(' '.join([f'{model.resolution} px', *marks]))}",
         *_score_cells(model),
+        *_measured_cell(model),
         format_count(model.params),
         format_count(model.macs),
         format_bytes(model.size_bytes),
@@ -286,12 +314,22 @@ def _score_cells(model: FinishedModel) -> list[str]:
     ]
 
 
+def _measured_cell(model: FinishedModel) -> list[str]:
+    """The measured latency, and how far it is from the predicted one."""
+    if model.measured is None:
+        return []
+    deviation = 100 * (model.measured.latency_ms / model.latency.predicted_ms - 1)
+    over = f" {tag('over the budget')}" if model.measured.over_budget else ""
+    return [latency(model.measured.latency_ms) + under(f"{deviation:+.1f} %{over}")]
+
+
 def _row_class(model: FinishedModel) -> str:
     return "recommended" if model.recommended else "dominated" if model.dominated else ""
 
 
 def _latency_heading(data: ReportData) -> str:
-    return f"Latency ({data.facts.provenance} table)"
+    what = "Predicted latency" if data.verified else "Latency"
+    return f"{what} ({data.facts.provenance} table)"
 
 
 def _table_kind(data: ReportData) -> str:

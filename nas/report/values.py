@@ -30,6 +30,23 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a whole model took on the device, ms, batch 1.
+
+    Attributes:
+        latency_ms: While nothing disturbed.
+        spread_ms: Median absolute deviation of the rounds' medians.
+        p95_ms: 95th percentile of the runs of a quiet round.
+        over_budget: It took longer than the budget.
+    """
+
+    latency_ms: float
+    spread_ms: float
+    p95_ms: float
+    over_budget: bool
+
+
+@dataclass(frozen=True)
 class TrialPoint:
     """A scored architecture; its accuracy is the supernet's on validation images."""
 
@@ -52,6 +69,7 @@ class FinishedModel:
         file: Path of the ONNX file in the run folder, `None` for a baseline.
         gain: Of a baseline: how much more accurate on the validation images the best finalist is
             that is no slower; `None` if none is, and for finalists.
+        measured: Its latency as a whole model; `None` where it was not measured.
     """
 
     id: str
@@ -70,6 +88,7 @@ class FinishedModel:
     recommended: bool
     stack: tuple[StackBlock, ...]
     gain: float | None = None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,8 @@ class ReportData:
         baselines: Width-scaled networks within the budget, fastest first.
         table: `None` where the latency table is no longer there.
         notes: What could not be shown, and why.
+        verified: What the measurements of the finalists say; empty where there are none.
+        warnings: What of it must not be missed.
     """
 
     facts: RunFacts
@@ -147,6 +168,8 @@ class ReportData:
     baselines: tuple[FinishedModel, ...]
     table: TableFacts | None
     notes: tuple[str, ...]
+    verified: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def recommended(self) -> FinishedModel:

@@ -376,5 +376,6 @@ def _finish(
         add_test_accuracy(workshop, entry, architecture)
         compared.append({"width": width, **entry})
     run.write_baselines(compared)
+    run.report.unlink(missing_ok=True)  # of a result that was deleted to be made anew
     write_json(run.front, {"schema": 1, "recommended": recommended, "models": entries})
     shutil.rmtree(workshop.folder, ignore_errors=True)

@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "work"
 
     @property
+    def verification(self) -> Path:
+        """Bundle and timings of models that are being measured, removed when they are done."""
+        return self.path / "verification"
+
+    @property
     def report(self) -> Path:
         """The page to look at."""
         return self.path / "report.html"

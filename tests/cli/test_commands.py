@@ -414,7 +414,9 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
 def own_table(table, tiny, tmp_path, monkeypatch):
     """The measured table among the user's own, and its space where its name is found."""
     monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path / "own"))
-    monkeypatch.setattr(validating, "effort_of", lambda _: Effort(2, 0, 1, 0.0, 1e9, 0.0, 1.0))
+    monkeypatch.setattr(
+        validating, "few_models_effort", lambda _: Effort(2, 0, 1, 0.0, 1e9, 0.0, 1.0)
+    )
     (tmp_path / "own" / "search_spaces").mkdir(parents=True)
     (tmp_path / "own" / "search_spaces" / "tiny.yaml").write_text(Path(tiny).read_text())
     return table

@@ -12,9 +12,10 @@ from nas.search.study import read_trials
 LIMIT_S = 120
 
 
-def start(options, folder):
+def start(options, folder, before="pass"):
     """`nas` in a process of its own that hears Ctrl-C, however the tests were started."""
-    command = [sys.executable, "-c", "import sys; from nas.cli.main import main; sys.exit(main())"]
+    code = f"{before}; import sys; from nas.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code]
     return subprocess.Popen(
         [*command, *options],
         cwd=folder,

@@ -16,7 +16,7 @@ from nas.devices.agent import main as agent
 from nas.devices.agent.main import digest
 from nas.devices.bundle import Item, Job, read_result, write_bundle
 from nas.errors import ResultError
-from nas.export.graph import GraphTarget
+from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.space.blocks import make_block
 
 from .conftest import QUICK, Board
@@ -299,3 +299,19 @@ def test_boards_that_answer_the_same_make_the_same_result(packed, tmp_path):
         Board().run(path, job, tmp_path / name, lambda *_: None)
         results.append(read_result(tmp_path / name, JOB, job))
     assert results[0] == results[1]
+
+
+def test_a_file_is_packed_as_it_is(tmp_path):
+    model = build_graph(item("any").blocks, random_weights(3), JOB.target, {"of": "a search"})
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    job = replace(JOB, items=(Item("file", file=tmp_path / "model.onnx"), *JOB.items))
+    job_id = write_bundle(tmp_path / "bundle.zip", job)
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        packed = archive.read("models/1.onnx")
+    assert packed == (tmp_path / "model.onnx").read_bytes()
+    done = run_agent(tmp_path / "bundle.zip")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read_result(tmp_path / "bundle.results.json", job, job_id)
+    assert set(found.timings) == {"file", "one", "two"}
+    (tmp_path / "model.onnx").write_bytes(packed + b"\x00")
+    assert write_bundle(tmp_path / "bundle.zip", job) != job_id

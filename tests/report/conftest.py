@@ -286,3 +286,24 @@ def run(tmp_path: Path, estimated_run: RunFolder) -> RunFolder:
     """A copy of it that may be changed."""
     shutil.copytree(estimated_run.path, tmp_path / "run")
     return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def measured_run(run: RunFolder) -> RunFolder:
+    """The estimated run after `nas search --verify`; the slowest model is over the budget."""
+
+    def measure(front: Any) -> None:
+        for place, model in enumerate(front["models"]):
+            latency = model["latency_ms"]["jetson-nano"]
+            slowest = place == len(front["models"]) - 1
+            latency_ms = 11.5 if slowest else latency["predicted"] * (1.02 + 0.01 * place)
+            latency["measured"] = {
+                "latency_ms": latency_ms, "spread_ms": 0.01, "p95_ms": 1.1 * latency_ms,
+                "over_budget": latency_ms > 9, "over_upper": latency_ms > latency["upper"],
+                "machine": "a <real> board", "same_machine": False, "runtime": "onnxruntime",
+                "runtime_version": "1.31.1", "same_runtime": True, "threads": 1,
+                "date": "2026-03-01",
+            }  # fmt: skip
+
+    edit_json(run.front, measure)
+    return run

@@ -189,3 +189,25 @@ def test_a_broken_front_is_one_line(
 def test_values_are_frozen(estimated_run: RunFolder) -> None:
     data = load_report(estimated_run.path)
     assert replace(data) == data
+
+
+def test_measured_latencies_stand_beside_predicted_ones(measured_run: RunFolder) -> None:
+    data = load_report(measured_run.path)
+    entries = {entry["id"]: entry for entry in measured_run.read_front()["models"]}
+    for model in data.finalists:
+        told = entries[model.id]["latency_ms"]["jetson-nano"]["measured"]
+        assert model.measured is not None
+        assert model.measured.latency_ms == told["latency_ms"]
+        assert model.measured.over_budget == (model == data.finalists[-1])
+    assert all(model.measured is None for model in data.baselines)
+    [line], [over, elsewhere] = data.verified, data.warnings
+    assert line.startswith("Measured as whole models on a <real> board with onnxruntime 1.31.1, ")
+    assert ": 3 of 4 hold the budget of 9 ms; " in line
+    assert over.startswith(f"OVER THE BUDGET of 9 ms when measured: {data.finalists[-1].id} (")
+    assert elsewhere.startswith("The measurements are of another processor than the table")
+
+
+def test_without_measurements_nothing_is_said_of_them(estimated_run: RunFolder) -> None:
+    data = load_report(estimated_run.path)
+    assert (data.verified, data.warnings) == ((), ())
+    assert all(model.measured is None for model in data.finalists)

@@ -144,3 +144,20 @@ def test_without_a_table_there_is_no_certificate(data: ReportData) -> None:
 )
 def test_a_device_given_as_a_folder_is_called_by_its_last_part(device: str, name: str) -> None:
     assert figures.device_name(device) == name
+
+
+def test_measured_latencies_are_crosses_as_high_as_their_models(measured_run: RunFolder) -> None:
+    data = load_report(measured_run.path)
+    figure = figures.front_figure(data)
+    crosses = traces(figure)["Finalist, measured"]
+    assert list(crosses.x) == [m.measured.latency_ms for m in data.finalists if m.measured]
+    assert list(crosses.y) == [100 * model.validation.value for model in data.finalists]
+    assert max(crosses.x) < figure.layout.xaxis.range[1], "what is over the budget is in view"
+    assert "measured " in crosses.customdata[-1] and "over the budget" in crosses.customdata[-1]
+    assert "over the budget" not in crosses.customdata[0]
+    shapes = [trace.marker.symbol for name, trace in traces(figure).items() if "Scored" not in name]
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_without_measurements_there_are_no_crosses(data: ReportData) -> None:
+    assert "Finalist, measured" not in traces(figures.front_figure(data))

@@ -16,6 +16,7 @@ import pytest
 
 from nas.errors import RunFolderError
 from nas.latency.table import LatencyTable
+from nas.report.data import load_report
 from nas.report.page import write_report
 from nas.search.run_folder import RunFolder
 
@@ -180,3 +181,26 @@ def test_plotly_is_loaded_only_to_draw() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment
     )
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_the_page_shows_measured_beside_predicted(measured_run: RunFolder) -> None:
+    page, content = report(measured_run)
+    models = measured_run.read_front()["models"]
+    for words in (
+        "Measured as whole models on a <real> board", "Measured latency", "OVER THE BUDGET of 9 ms",
+        "another processor than the table", "measured as a whole model", "Crosses: measured",
+        "The predicted latencies on jetson-nano are estimated",
+    ):  # fmt: skip
+        assert words in page.text
+    [over] = [m for m in load_report(measured_run.path).finalists if m.measured.over_budget]
+    assert content.count('<span class="tag over the budget">') == 1 + over.recommended
+    assert "before relying on its latency" not in page.text, "it was measured"
+    for model in models:
+        latency = model["latency_ms"]["jetson-nano"]
+        deviation = 100 * (latency["measured"]["latency_ms"] / latency["predicted"] - 1)
+        assert f"{deviation:+.1f} %" in page.text
+
+
+def test_a_page_without_measurements_has_no_column_for_them(run: RunFolder) -> None:
+    page, _ = report(run)
+    assert "Measured latency" not in page.text and "Crosses" not in page.text

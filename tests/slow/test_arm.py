@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nas.cli.main import main
-from nas.devices import profile as profiling
 from nas.devices.agent.timing import Effort
+from nas.devices.quality import QUALITIES
 from nas.files import cache_folder
 from nas.latency.table import read_table
 
@@ -35,7 +36,13 @@ stages:
   - {channels: 16, depth: [1, 2, 3], expand: [1, 2, 3], activation: relu}
 """
 EFFORT = Effort(
-    rounds=2, warmup_runs=0, min_runs=1, min_time_ms=0.0, repeats=0.0, most_disturbed=1.0
+    rounds=2,
+    warmup_runs=0,
+    min_runs=1,
+    min_time_ms=0.0,
+    agreement=1e9,
+    repeats=0.0,
+    most_unsettled=1.0,
 )
 """Timings under emulation mean nothing: as few as make a table, and none is done again."""
 
@@ -52,8 +59,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArmBoard]:
 @pytest.fixture
 def profile(board: ArmBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`nas profile` of the small space, with the few timings that make sense here."""
-    given = profiling.ProfileSettings
-    monkeypatch.setattr(profiling, "ProfileSettings", lambda **k: given(**{**k, "effort": EFFORT}))
+    quick = replace(QUALITIES["normal"], share=1.0, effort=EFFORT)
+    monkeypatch.setitem(QUALITIES, "normal", quick)
     monkeypatch.setenv("PATH", f"{board.programs}:{os.environ['PATH']}")
     (tmp_path / "tiny.yaml").write_text(SPACE)
     out = str(tmp_path / "tables")

@@ -24,6 +24,8 @@ TOLERANCE = 1.1
 QUIET = 0.1
 """Quantile of the references beside all timings that stands for quiet times."""
 WAIT_S = 0.2
+PATIENCE_S = 30.0
+"""A session that is shorter than this waits for so long all the same."""
 MOST = 60
 """Timings of one item: what does not agree then never will."""
 
@@ -147,10 +149,11 @@ class Session:
             before = after
 
     def _wait_for_quiet(self, reference: Run, found_ms: float) -> float:
-        """The reference's latency once it is not slow; in all waits no longer than it measures."""
+        """The reference's latency once it is not slow; all waits are no longer than it measures."""
         quiet_ms = quiet_reference_ms(self.entries)
         start_s = self.clock()
-        patience_s = start_s - self.start_s - 2 * self.waited_s
+        measured_s = start_s - self.start_s - self.waited_s
+        patience_s = max(PATIENCE_S, measured_s) - self.waited_s
         while quiet_ms and found_ms > TOLERANCE * quiet_ms:
             if self.clock() - start_s >= patience_s:
                 break

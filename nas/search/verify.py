@@ -1,0 +1,218 @@
+"""`nas search --verify`: the exported files themselves, timed as whole models on the device.
+
+A finished run stays as it was until everything is measured. Finished timings are kept on the device
+or in the run's folder: the same call goes on where a stopped one was.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.devices.agent.runtimes import NAMES
+from nas.devices.agent.timing import Effort, Timing
+from nas.devices.bundle import Item, Job, Result
+from nas.devices.calibrate import rounded
+from nas.devices.lines import Progress
+from nas.devices.measure import settled_latency, spread
+from nas.devices.plan import reference_item
+from nas.devices.profile import run_job
+from nas.devices.quality import few_models_effort
+from nas.devices.targets import hardware_of
+from nas.devices.transports import Transport
+from nas.devices.transports.local import Local
+from nas.errors import OptionError, RunFolderError
+from nas.export.graph import GraphTarget
+from nas.files import disk_errors, write_json
+from nas.latency.table import LatencyTable
+from nas.search.measured import measured_models
+from nas.search.run_folder import RunFolder, check_finished
+from nas.space import load_space
+
+SEED = 0
+"""Of the order: the same at every call, so that a stopped one is picked up."""
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A device that answered, and the table whose predictions it is compared with.
+
+    Attributes:
+        table: Its runtime and number of threads are those that are measured.
+        transport: The way to the device.
+        processor: What the device calls itself.
+        version: Of the runtime there.
+    """
+
+    table: LatencyTable
+    transport: Transport
+    processor: str
+    version: str
+
+    @property
+    def difference(self) -> str:
+        """One line where the device is not what the table is of; else empty."""
+        device = self.table.device
+        if (self.processor, self.version) == (device.hardware, device.runtime_version):
+            return ""
+        version = device.runtime_version or "of an unknown version"
+        return (
+            f"--verify measures on {self.processor} with {device.runtime} {self.version}; the "
+            f"{self.table.provenance} table is of {device.hardware} with {device.runtime} "
+            f"{version}: every measurement is marked with the machine that it was made on"
+        )
+
+
+def find_verifier(table: LatencyTable, transport: Transport) -> Verifier:
+    """Ask a device whether it can measure for a table, before anything takes time.
+
+    Raises:
+        OptionError: The table is estimated and no board is named, or its runtime cannot be
+            measured.
+        MeasurementError: The device cannot be reached, or has no such runtime.
+    """
+    device = table.device
+    known = device.runtime in NAMES
+    if table.provenance == "estimated" and isinstance(transport, Local):
+        raise OptionError(
+            "--verify measures on the device itself, and an estimated table is of a board, not of "
+            "this machine",
+            got=f"{table.name}, estimated, and neither --host nor --adb",
+            allowed="a table that was measured here, or the board",
+            do="--verify --host user@board" if known else _profile_first(),
+        )
+    if not known:
+        raise OptionError(
+            "--verify measures with the runtime of the table",
+            got=device.runtime,
+            allowed=", ".join(NAMES),
+            do=_profile_first(),
+        )
+    told = transport.describe(device.runtime)
+    found = hardware_of(device.runtime, told["machine"])
+    return Verifier(table, transport, found, str(told["runtime"]["version"]))
+
+
+def _profile_first() -> str:
+    return (
+        "nas profile --device my-board --host user@board, then nas search --device my-board "
+        "--verify --host user@board"
+    )
+
+
+def verify_run(
+    run: RunFolder,
+    verifier: Verifier,
+    effort: Effort | None = None,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Time the models of a finished run and write what they took beside what was predicted.
+
+    The report shows older measurements then: it is removed, for the caller to write it anew.
+
+    Args:
+        run: Of the table's device.
+        verifier: From `find_verifier`.
+        effort: How long each model is timed.
+        progress: Called with the number of finished and of all timings.
+
+    Raises:
+        RunFolderError: The run is not finished, or a model's file is gone.
+        MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
+        DiskFullError: No space is left; the run stays as it was.
+    """
+    check_finished(run)
+    with run.locked():
+        front = run.read_front()
+        job = _job(
+            run,
+            front["models"],
+            verifier.table,
+            effort or few_models_effort(verifier.table.device.runtime),
+        )
+        result = run_job(job, verifier.transport, run.verification, progress)
+        _add(run, front["models"], verifier.table, result)
+        _write(run, front)
+
+
+def _job(
+    run: RunFolder, models: Sequence[dict[str, Any]], table: LatencyTable, effort: Effort
+) -> Job:
+    """The run's files, with the smallest network of its space as the reference."""
+    facts, device = run.read_run(), table.device
+    space = load_space(run.space)
+    reference = reference_item(space, facts["plan"], space.plan(facts["plan"]).resolutions)
+    items = tuple(_item(run, model) for model in models)
+    target = GraphTarget(device.export.opset, device.export.ir_version, device.export.hardswish)
+    return Job(device.runtime, device.threads or 1, effort, SEED, target, reference, items)
+
+
+def _item(run: RunFolder, model: dict[str, Any]) -> Item:
+    file = run.path / str(model["files"]["onnx"])
+    if not file.is_file():
+        raise RunFolderError(
+            f"{file} is gone, so it cannot be measured",
+            do=f"delete {shlex.quote(str(run.front))}, then the same command with --resume makes "
+            "it anew",
+        )
+    return Item(f"model {model['id']}", file=file)
+
+
+def _add(
+    run: RunFolder, models: Sequence[dict[str, Any]], table: LatencyTable, result: Result
+) -> None:
+    """`measured` into the models' entries."""
+    facts = run.read_run()
+    where = _where(table, result)
+    for model in models:
+        latency = model["latency_ms"][facts["settings"]["device"]]
+        found = _latency(result.timings[f"model {model['id']}"])
+        latency["measured"] = {
+            **found,
+            "over_budget": found["latency_ms"] > facts["budget_ms"],
+            "over_upper": found["latency_ms"] > latency["upper"],
+            **where,
+        }
+
+
+def _latency(timings: Sequence[Timing]) -> dict[str, float]:
+    """As a row of a table: of timings that agree, with their median absolute deviation."""
+    rounds = np.array([timing.latency_ms for timing in timings])
+    return {
+        "latency_ms": rounded(float(settled_latency(rounds))),
+        "spread_ms": rounded(spread(rounds)),
+        "p95_ms": rounded(float(settled_latency(np.array([timing.p95_ms for timing in timings])))),
+    }
+
+
+def _where(table: LatencyTable, result: Result) -> dict[str, Any]:
+    """On what it was measured, and whether that is what the table is of."""
+    device, processor = table.device, hardware_of(table.device.runtime, result.machine)
+    return {
+        "machine": processor,
+        "same_machine": processor == device.hardware,
+        "runtime": device.runtime,
+        "runtime_version": result.version,
+        "same_runtime": result.version == device.runtime_version,
+        "threads": device.threads or 1,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _write(run: RunFolder, front: dict[str, Any]) -> None:
+    """Whatever is stopped here leaves whole files, and the next call writes them all."""
+    with disk_errors(run.report):
+        run.report.unlink(missing_ok=True)
+    for model in front["models"]:
+        write_json(run.path / model["files"]["json"], model)
+    write_json(run.front, front)
+    device = run.read_run()["settings"]["device"]
+    found = measured_models(front["models"], device)
+    run.log("verified", models=len(found), over_budget=sum(m.over_budget for m in found))
+    shutil.rmtree(run.verification, ignore_errors=True)
