@@ -15,8 +15,12 @@ from nas.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nas.latency.predict import Prediction
+    from nas.latency.table import LatencyTable
     from nas.space.architecture import Network
+    from nas.space.blocks import Block
 
 
 def add_parser(commands: Any) -> None:
@@ -41,10 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    from nas.latency.predict import sum_of_energies
-    from nas.latency.roofline import BYTES
     from nas.latency.table import load_table
-    from nas.space.memory import peak_activation_bytes, weight_bytes
     from nas.units import format_latency_ms
 
     table = load_table(options.device)
@@ -52,7 +53,6 @@ def run(options: argparse.Namespace) -> int:
         from nas.cli.predict_onnx import predict_onnx
 
         return predict_onnx(options, table)
-    precision = table.device.precision
     answers: list[dict[str, Any]] = [
         {
             "id": name,
@@ -62,9 +62,7 @@ def run(options: argparse.Namespace) -> int:
             "upper_ms": p.upper_ms,
             "provenance": p.provenance,
             "interpolated": p.interpolated,
-            "peak_memory_bytes": peak_activation_bytes(network, BYTES[precision]),
-            "weight_bytes": weight_bytes(network, BYTES[precision]),
-            "energy_sum_of_blocks_mj": sum_of_energies(table.rows, network, precision),
+            **describe_cost([block for _, block in network.blocks], table),
         }
         for name, network, p in _predictions(options, table)
     ]
@@ -78,6 +76,21 @@ def run(options: argparse.Namespace) -> int:
             f"{answer['provenance']} table of {answer['device']}{note}"
         )
     return 0
+
+
+def describe_cost(blocks: Sequence[Block], table: LatencyTable) -> dict[str, Any]:
+    """Memory, weights and energy of a chain of blocks, beside its latency."""
+    from nas.latency.predict import sum_of_energies
+    from nas.latency.roofline import BYTES
+    from nas.space.memory import block_peak_bytes, block_weight_bytes
+
+    precision = table.device.precision
+    width = BYTES[precision]
+    return {
+        "peak_memory_bytes": max(block_peak_bytes(block, width) for block in blocks),
+        "weight_bytes": sum(block_weight_bytes(block, width) for block in blocks),
+        "energy_sum_of_blocks_mj": sum_of_energies(table.rows, blocks, precision),
+    }
 
 
 def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Network, Prediction]]:

@@ -57,6 +57,7 @@ def _answer(
         "upper_ms": latency.upper_ms,
         "provenance": found.provenance,
         "interpolated": found.interpolated,
+        **_cost(table, network),
         "basis": latency.basis,
         "calibrated": latency.calibrated,
         "complete": found.complete,
@@ -80,6 +81,15 @@ def _answer(
     }
 
 
+def _cost(table: LatencyTable, network: ForeignNetwork) -> dict[str, Any]:
+    """Known where the model is a chain of blocks and nothing else."""
+    from nas.cli.predict import describe_cost
+
+    if network.placed and network.chain and not network.leftovers:
+        return describe_cost(network.blocks, table)
+    return dict.fromkeys(("peak_memory_bytes", "weight_bytes", "energy_sum_of_blocks_mj"))
+
+
 def _print(
     options: argparse.Namespace,
     table: LatencyTable,
@@ -95,7 +105,7 @@ def _print(
     if latency.lower_ms is not None and latency.upper_ms is not None:
         low, high = format_latency_ms(latency.lower_ms), format_latency_ms(latency.upper_ms)
         value += f"  [{low}, {high}]"
-    note = ", classes interpolated" if found.interpolated else ""
+    note = ", in part interpolated" if found.interpolated else ""
     where = f"{found.provenance} table of {table.name}{note}"
     print(f"{options.onnx}  {value}  {where}: {latency.basis}")
     for text in network.notes:

@@ -33,7 +33,7 @@ def energy_error(plan: Plan, rows: Mapping[BlockKey, Row], energies: Mapping[str
     """How far sums of blocks are from whole models, mean of the relative differences."""
     differences = []
     for index, model in enumerate(plan.models):
-        total = sum_of_energies(rows, model, plan.settings.precision)
+        total = sum_of_energies(rows, [b for _, b in model.blocks], plan.settings.precision)
         if total is not None and f"model {index}" in energies:
             differences.append(abs(total / energies[f"model {index}"] - 1))
     return {ENERGY_ERROR: rounded(float(np.mean(differences)))} if differences else {}

@@ -150,7 +150,8 @@ def _together(first: Result, second: Result) -> Result:
     )
 
 
-def _measured(plan: Plan, result: Result) -> Rows:
+def measured_rows(plan: Plan, result: Result) -> Rows:
+    """Of what was measured, earlier and now."""
     precision = plan.settings.precision
     energies, _ = energies_of(plan, result)
     found = {}
@@ -163,7 +164,7 @@ def _measured(plan: Plan, result: Result) -> Rows:
 def _regression(plan: Plan, result: Result) -> BlockRegression:
     """Fitted to the measured blocks of those ops of which some are to be interpolated."""
     ops = {block.op for block in plan.rest}
-    rows = {k: r for k, r in _measured(plan, result).items() if k.block.op in ops}
+    rows = {k: r for k, r in measured_rows(plan, result).items() if k.block.op in ops}
     return fit_blocks([k.block for k in rows], np.array([r.latency_ms for r in rows.values()]))
 
 
@@ -171,13 +172,13 @@ def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
     """Kept, measured and derived rows."""
     if plan.settings.like is not None:
         return _transferred_rows(plan, plan.settings.like, result)
-    rows = plan.kept | _measured(plan, result)
+    rows = plan.kept | measured_rows(plan, result)
     rest = plan.rest
     old = plan.existing.device.interpolation if plan.existing else None
     if rest:
         regression = _regression(plan, result)
         derived = _interpolated(rest, regression, plan.settings.precision)
-        rows |= _with_energies(derived, _measured(plan, result))
+        rows |= _with_energies(derived, measured_rows(plan, result))
         median, p90 = np.quantile(regression.errors, [0.5, 0.9])
     elif old:
         median, p90 = old.median_error, old.p90_error
@@ -190,7 +191,7 @@ def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
 def _transferred_rows(
     plan: Plan, like: Relative, result: Result
 ) -> tuple[Rows, Interpolation | None]:
-    found = transfer(like, _measured(plan, result), plan.needed, plan.settings.precision)
+    found = transfer(like, measured_rows(plan, result), plan.needed, plan.settings.precision)
     median, p90 = (rounded(q) for q in np.quantile(found.regression.errors, [0.5, 0.9]))
     count = len(found.rows) - len(plan.blocks)
     if not count:

@@ -199,12 +199,15 @@ def calibrated_ms(terms: Terms, sums: BlockSums) -> np.ndarray:
     return np.asarray(np.maximum(latency_ms, LEAST_SHARE * sums.latency_ms))
 
 
-def sum_of_energies(rows: Mapping[BlockKey, Row], network: Network, precision: str) -> float | None:
+def sum_of_energies(
+    rows: Mapping[BlockKey, Row], blocks: Sequence[Block], precision: str
+) -> float | None:
     """Sum of the blocks' energies, mJ; None where one of them is not known.
 
     Not calibrated on whole models: blocks by themselves pay for calls that they share in a network.
     """
-    found = [rows[key].energy_mj if key in rows else None for key in network.keys(precision)]
+    keys = [BlockKey(block, precision) for block in blocks]
+    found = [rows[key].energy_mj if key in rows else None for key in keys]
     known = [energy_mj for energy_mj in found if energy_mj is not None]
     return sum(known) if known and len(known) == len(found) else None
 

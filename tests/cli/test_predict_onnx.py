@@ -159,7 +159,7 @@ def test_the_answer_is_json_for_programs(nas, exported):
     [found] = json.loads(answer.out)
     assert list(found) == [
         "id", "device", "predicted_ms", "lower_ms", "upper_ms", "provenance", "interpolated",
-        "basis", "calibrated", "complete", "architecture", "blocks", "macs", "covered_macs",
-        "unmatched", "notes",
+        "peak_memory_bytes", "weight_bytes", "energy_sum_of_blocks_mj", "basis", "calibrated",
+        "complete", "architecture", "blocks", "macs", "covered_macs", "unmatched", "notes",
     ]  # fmt: skip
     assert Path(found["id"]) == exported[1]

@@ -13,7 +13,7 @@ from nas.search.run_folder import RunFolder
 from nas.units import format_latency_ms
 
 from ..devices.conftest import QUICK
-from .test_interrupt import LIMIT_S, interrupt, start, wait_until
+from .test_interrupt import LIMIT_S, interrupt, lines, start, wait_until
 
 LENIENT = (
     "import nas.search.verify as v; f = v.few_models_effort; "
@@ -152,13 +152,14 @@ def test_ctrl_c_while_measuring_goes_on_from_there(measured, tmp_path):
     for name in ("--trials", "--finalists"):
         options[options.index(name) + 1] = "24"
     process = start(options, tmp_path, LENIENT)
-    journal = run / "verification" / "results.json.part"
-    wait_until(lambda: journal.exists() and journal.read_text().count("\n") > 10, process)
+    folder = run / "verification"
+    wait_until(lambda: any(lines(path) > 10 for path in folder.glob("*.json.part")), process)
     assert interrupt(process).endswith(
         f"Stopped. The models in {run} are finished but not measured; the same command goes on "
         "with that.\nnas: stopped\n"
     )
-    kept = journal.read_text().count("\n") - 1
+    [journal] = folder.glob("*.json.part")
+    kept = lines(journal) - 1
     assert kept >= 10
     assert all(
         "measured" not in next(iter(model["latency_ms"].values()))

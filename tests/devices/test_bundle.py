@@ -183,7 +183,7 @@ def resign(path, change):
         (lambda c: c["timings"].pop(), "timings of two are missing"),
         (lambda c: c["timings"].append(c["timings"][0]), "a timing that was not asked for: one, 0"),
         (lambda c: c["timings"][0].__setitem__(1, "three"), "was not asked for: three, 0"),
-        (lambda c: c["timings"][0].__setitem__(0, 60), "was not asked for: one, 60"),
+        (lambda c: c["timings"][0].__setitem__(0, 30), "was not asked for: one, 30"),
         (lambda c: c["timings"][0].__setitem__(2, float("nan")), "above zero and finite"),
         (lambda c: c["timings"][0].__setitem__(2, -1.0), "above zero and finite"),
         (lambda c: c["timings"][0].__setitem__(3, 1e99), "above zero and finite"),

@@ -7,7 +7,7 @@ import pytest
 from nas.documents import parse_yaml
 from nas.errors import SpaceError, TableError
 from nas.latency.foreign import ForeignNetwork, Leftover, Placed
-from nas.latency.predict import Predictor
+from nas.latency.predict import BlockSums, Predictor, calibrated_ms
 from nas.latency.predict_foreign import predict_foreign
 from nas.latency.roofline import Operation, operations_ms
 from nas.latency.table import Row, load_table
@@ -83,7 +83,8 @@ def test_blocks_of_a_calibrated_space_in_another_order_have_no_bound(table):
     longer = [*whole.placed[:2], *[whole.placed[2]] * 3, *whole.placed[3:]]
     other = dataclasses.replace(whole, placed=tuple(longer))
     found = predict_foreign(measured, other, [SPACE])
-    expected = 0.01 + 0.9 * total(other, measured) - 0.001 * len(other.placed)
+    sums = BlockSums.of([measured.rows[BlockKey(b)].latency_ms for b in other.blocks], other.blocks)
+    expected = float(calibrated_ms(measured.device.calibrations[0].terms, sums))
     assert found.latency.predicted_ms == pytest.approx(expected)
     assert (found.latency.lower_ms, found.latency.upper_ms) == (None, None)
     assert found.latency.basis == "calibration of tiny small, outside its certificate"

@@ -54,6 +54,16 @@ rows = st.dictionaries(
         milliseconds,
         st.none() | milliseconds,
         st.integers(1, 10**6),
+        st.just("measured"),
+        st.none() | milliseconds,
+    )
+    | st.builds(
+        Row,
+        milliseconds,
+        milliseconds,
+        st.none(),
+        st.just(0),
+        st.sampled_from(["interpolated", "transferred"]),
         st.none() | milliseconds,
     ),
     min_size=1,
@@ -181,7 +191,7 @@ def test_a_spread_is_finite_and_not_negative(written, value):
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-0.1", "0", "0.0"])
 def test_an_energy_is_finite_and_above_zero(written, value):
-    edit(written, ",0.2,0.001,0,100,,", f",0.2,0.001,0,100,{value},")
+    edit(written, ",0.2,0.001,0,100,measured,,", f",0.2,0.001,0,100,measured,{value},")
     assert broken(written) == (
         "blocks.csv line 3: energy_mj is a finite number above zero, or empty where it is not "
         f"known; got {value!r}"
@@ -190,12 +200,12 @@ def test_an_energy_is_finite_and_above_zero(written, value):
 
 @pytest.mark.parametrize("value", ["", "nan", "0", "20479", "-20480", "20480.0", " 20480", "2e4"])
 def test_memory_and_weights_follow_from_the_block(written, value):
-    edit(written, ",100,,20480,2816", f",100,,{value},2816")
+    edit(written, ",100,measured,,20480,2816", f",100,measured,,{value},2816")
     assert broken(written) == (
         f"blocks.csv line 3: peak_memory_bytes follows from the block; got {value!r}; "
         "allowed: 20480"
     )
-    edit(written, f",100,,{value},2816", ",100,,20480,2815")
+    edit(written, f",100,measured,,{value},2816", ",100,measured,,20480,2815")
     assert broken(written) == (
         "blocks.csv line 3: weight_bytes follows from the block; got '2815'; allowed: 2816"
     )

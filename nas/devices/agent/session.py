@@ -26,7 +26,7 @@ QUIET = 0.1
 WAIT_S = 0.2
 PATIENCE_S = 30.0
 """A session that is shorter than this waits for so long all the same."""
-MOST = 60
+MOST = 30
 """Timings of one item: what does not agree then never will."""
 
 Key = Tuple[int, str]

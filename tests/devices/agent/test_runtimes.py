@@ -25,7 +25,7 @@ PARAMS = {
 }  # fmt: skip
 
 
-ONCE = Effort(1, 0, 1, 0.0, 0.0, 1.0)
+ONCE = Effort(1, 0, 1, 0.0, 1.0, 0.0, 1.0)
 CASES = [
     (name, threads) for name in NAMES for threads in (1, 2) if threads == 1 or name not in ON_GPU
 ]

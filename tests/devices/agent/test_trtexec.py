@@ -14,7 +14,7 @@ from nas.devices.targets import BOARDS
 from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.space.blocks import make_block
 
-EFFORT = Effort(3, 0, 7, 2500.0, 0.0, 1.0)
+EFFORT = Effort(3, 0, 7, 2500.0, 1.0, 0.0, 1.0)
 
 # In the form of `exportJSONTrace` of the releases 8.2 and 10.3; numbers of a Jetson Nano's size.
 OLD = """\
