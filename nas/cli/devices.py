@@ -66,6 +66,7 @@ def describe(table: LatencyTable) -> dict[str, Any]:
         "date": device.provenance.date.isoformat(),
         "age_days": (datetime.date.today() - device.provenance.date).days,
         "blocks": len(table.rows) or None,
+        "interpolation": device.interpolation.model_dump() if device.interpolation else None,
         "calibrations": calibrations,
         "certificate": certificate,
         "folder": str(table.folder),

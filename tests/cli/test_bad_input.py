@@ -158,6 +158,25 @@ def test_a_profile_takes_no_name_of_another_machines_table(refused, options):
     assert message.endswith("; try: --device my-device")
 
 
+def test_like_takes_a_measured_table(refused):
+    assert refused("profile", "--device", "mine", "--like", "jetson-nano") == (
+        "--like takes a measured table; got 'jetson-nano, estimated'; try: nas devices lists which "
+        "are measured"
+    )
+    assert refused("profile", "--device", "mine", "--like", "nobody").startswith(
+        "no latency table has this device name; got 'nobody'"
+    )
+
+
+def test_like_takes_a_table_with_the_blocks(refused, table, tiny):
+    message = refused("profile", "--device", "mine", "--like", table, "--space", "mobilenetv1")
+    assert message.startswith(
+        "the table of tiny-onnxruntime is not calibrated for mobilenetv1, so no other device is "
+        "like it; got 'plan small at "
+    )
+
+
+
 @pytest.mark.parametrize(
     "options", [["--device", "tiny"], ["--device", "other", "--alias", "tiny"]]
 )

@@ -23,7 +23,7 @@ from .arm_board import HOST, ArmBoard, arm_board, missing
 
 pytestmark = pytest.mark.slow
 
-# (2 + 4 + 8) x (3 + 9 + 27) = 546 networks of few blocks: 170 of them are measured.
+# (2 + 4 + 8) x (3 + 9 + 27) = 546 networks of few blocks: 190 of them are measured.
 SPACE = """\
 schema: 1
 name: tiny

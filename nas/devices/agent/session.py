@@ -99,13 +99,15 @@ class Session:
         todo = [key for key in self._order(items) if key not in self.entries]
         planned = self.effort.rounds * len(items)
         most = planned + int(self.effort.repeats * planned)
-        run = self.load(reference)
+        run, ahead = self.load(reference), 0
         while True:
-            self._stretches(todo, run, progress)
+            self._stretches(todo, run, progress, len(self.entries) + len(todo) + ahead)
             unsettled = self._unsettled(items)
             todo = self._again(unsettled)[: most - len(self.entries)]
+            ahead = len(todo)  # about half of them settle each time
             if not todo:
                 break
+        progress(len(self.entries), len(self.entries))
         share = len(unsettled) / max(1, len(items))
         if share > self.effort.most_unsettled:
             os.remove(self.journal)  # the next attempt begins afresh
@@ -128,10 +130,10 @@ class Session:
         return order
 
     def _stretches(
-        self, todo: List[Key], reference: Run, progress: Callable[[int, int], None]
+        self, todo: List[Key], reference: Run, progress: Callable[[int, int], None], total: int
     ) -> None:
         """Time what is to do, with the reference before and after each stretch."""
-        total, position = len(self.entries) + len(todo), 0
+        position = 0
         stretch_s = SELF_TIMED_STRETCH_S if isinstance(reference, SelfTimed) else STRETCH_S
         before = time_runs(reference, REFERENCE, self.clock).latency_ms if todo else 0.0
         while position < len(todo):
