@@ -22,7 +22,8 @@ from nas.errors import OptionError
 if TYPE_CHECKING:
     from nas.devices.plan import ProfileSettings
     from nas.devices.relative import Relative
-    from nas.latency.table import Calibration, LatencyTable
+    from nas.latency.device_file import Calibration
+    from nas.latency.table import LatencyTable
 
 
 def add_parser(commands: Any) -> None:

@@ -18,7 +18,8 @@ from nas.cli.common import (
 
 if TYPE_CHECKING:
     from nas.devices.validate import Validation
-    from nas.latency.table import Calibration, LatencyTable
+    from nas.latency.device_file import Calibration
+    from nas.latency.table import LatencyTable
     from nas.space import SearchSpace
 
 

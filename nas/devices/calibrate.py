@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nas.devices.measure import settled_latency
+from nas.latency.device_file import Calibration, Terms, WholeModels
 from nas.latency.metrics import agreement, conformal_upper
 from nas.latency.predict import BlockSums, calibrated_ms
-from nas.latency.table import Calibration, Terms, WholeModels
 
 FEWEST_MODELS = 95
 """With fewer, less than 50 are left for the bound: what 98 % takes (`conformal_upper`)."""

@@ -20,8 +20,9 @@ from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality, effort_of
 from nas.devices.relative import Relative
 from nas.devices.targets import Precision, precision_of, target_of, threads_of
 from nas.errors import InputError, MeasurementError, OptionError
+from nas.latency.device_file import NAME_PATTERN
 from nas.latency.regression import spread_out
-from nas.latency.table import NAME_PATTERN, LatencyTable, Row, read_table
+from nas.latency.table import LatencyTable, Row, read_table
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.enumerate import distinct_blocks

@@ -28,20 +28,17 @@ from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfe
 from nas.devices.targets import hardware_of, threads_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, TableError
-from nas.latency.predict import BlockSums
-from nas.latency.regression import BlockRegression, fit_blocks
-from nas.latency.table import (
+from nas.latency.device_file import (
     Calibration,
     DeviceFile,
     ExportSection,
     Interpolation,
-    LatencyTable,
     Provenance,
-    Row,
     SessionFacts,
-    read_table,
-    write_table,
 )
+from nas.latency.predict import BlockSums
+from nas.latency.regression import BlockRegression, fit_blocks
+from nas.latency.table import LatencyTable, Row, read_table, write_table
 from nas.space.architecture import Network
 from nas.space.blocks import Block, BlockKey
 

@@ -16,10 +16,11 @@ import numpy as np
 from nas.devices.calibrate import certify, rounded
 from nas.devices.measure import settled_latency
 from nas.errors import TableError
+from nas.latency.device_file import Calibration, Terms
 from nas.latency.metrics import BOUND_COVERAGE, student_quantile
 from nas.latency.predict import BlockSums
 from nas.latency.regression import BlockRegression, fit_blocks
-from nas.latency.table import Calibration, LatencyTable, Row, Terms
+from nas.latency.table import LatencyTable, Row
 from nas.space.blocks import Block, BlockKey
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

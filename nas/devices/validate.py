@@ -22,9 +22,10 @@ from nas.devices.transports import Transport
 from nas.errors import OptionError
 from nas.export.graph import GraphTarget
 from nas.files import cache_folder
+from nas.latency.device_file import Calibration, WholeModels
 from nas.latency.metrics import BOUND_COVERAGE
 from nas.latency.predict import Predictor
-from nas.latency.table import Calibration, LatencyTable, WholeModels, write_table
+from nas.latency.table import LatencyTable, write_table
 from nas.space import SearchSpace
 from nas.space.architecture import Architecture
 from nas.space.sample import sample

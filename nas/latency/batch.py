@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import TableError
+from nas.latency.device_file import Calibration, Terms
 from nas.latency.predict import LEAST_SHARE, Predictor, spilled_mb
-from nas.latency.table import Calibration, Terms
 from nas.space.blocks import Block, BlockKey
 from nas.space.codes import CodeBook, Codes, Slot
 from nas.space.resolve import Chain, add_block, finish_chain, stage_depth, start_chain

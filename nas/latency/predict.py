@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nas.errors import TableError
+from nas.latency.device_file import Calibration, Terms
 from nas.latency.roofline import Roofline, estimate_block_ms
-from nas.latency.table import Calibration, LatencyTable, Row, Terms, profile_option
+from nas.latency.table import LatencyTable, Row, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.space import SearchSpace

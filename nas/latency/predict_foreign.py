@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from nas.errors import TableError
+from nas.latency.device_file import Calibration
 from nas.latency.foreign import (
     ForeignLatency,
     ForeignNetwork,
@@ -22,7 +23,7 @@ from nas.latency.foreign import (
 )
 from nas.latency.predict import BlockSums, Predictor, calibrated_ms, estimated_prediction, look_up
 from nas.latency.roofline import Roofline, operations_ms
-from nas.latency.table import Calibration, LatencyTable
+from nas.latency.table import LatencyTable
 from nas.space.architecture import Architecture
 from nas.space.blocks import Block, BlockKey
 from nas.space.enumerate import distinct_blocks

@@ -11,7 +11,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from nas.latency.table import LeftOutFamilies
+from nas.latency.device_file import LeftOutFamilies
 from nas.report.markup import interval, percent
 from nas.report.values import FinishedModel, Latency, ReportData
 from nas.units import format_latency_ms

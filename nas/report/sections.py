@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.latency.table import Calibration
+from nas.latency.device_file import Calibration
 from nas.report.figures import device_name
 from nas.report.markup import (
     Column,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas.latency.device_file import Calibration, LeftOutFamilies
 from nas.latency.roofline import Roofline
-from nas.latency.table import Calibration, LeftOutFamilies
 from nas.report.stacks import StackBlock
 
 

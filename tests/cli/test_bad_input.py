@@ -176,7 +176,6 @@ def test_like_takes_a_table_with_the_blocks(refused, table, tiny):
     )
 
 
-
 @pytest.mark.parametrize(
     "options", [["--device", "tiny"], ["--device", "other", "--alias", "tiny"]]
 )

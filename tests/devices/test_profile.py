@@ -19,8 +19,9 @@ from nas.devices.validate import validate
 from nas.documents import parse_yaml
 from nas.errors import InputError, MeasurementError, OptionError, SpaceError, TableError
 from nas.export.graph import GraphTarget
+from nas.latency.device_file import Terms
 from nas.latency.predict import BlockSums, Predictor, spilled_mb
-from nas.latency.table import Terms, load_table, read_table
+from nas.latency.table import load_table, read_table
 from nas.space import load_space
 from nas.space.enumerate import distinct_blocks
 from nas.space.sample import count, sample

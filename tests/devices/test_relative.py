@@ -9,9 +9,9 @@ from nas.devices.plan import make_plan
 from nas.devices.profile import profile
 from nas.devices.relative import Relative, calibrate_like, scaled_terms
 from nas.errors import OptionError, TableError
+from nas.latency.device_file import Terms
 from nas.latency.metrics import student_quantile
 from nas.latency.predict import BlockSums, Predictor, calibrated_ms
-from nas.latency.table import Terms
 from nas.space.sample import sample
 
 from .conftest import Board

@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
-from nas.latency.table import (
-    Calibration,
-    DeviceFile,
-    LatencyTable,
-    Row,
-    WholeModels,
-    write_table,
-)
+from nas.latency.device_file import Calibration, DeviceFile, WholeModels
+from nas.latency.table import LatencyTable, Row, write_table
 from nas.space.blocks import BlockKey, make_block
 
 SPATIAL = {"activation": "relu", "kernel": 3, "stride": 1}

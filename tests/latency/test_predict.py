@@ -7,6 +7,7 @@ import pytest
 
 from nas.documents import parse_yaml
 from nas.errors import SpaceError, TableError
+from nas.latency.device_file import Terms
 from nas.latency.predict import (
     BlockSums,
     Predictor,
@@ -15,7 +16,7 @@ from nas.latency.predict import (
     spilled_mb,
     sum_of_energies,
 )
-from nas.latency.table import Row, Terms, load_table
+from nas.latency.table import Row, load_table
 from nas.space import load_space
 from nas.space.blocks import BlockKey, make_block
 from nas.space.enumerate import distinct_blocks

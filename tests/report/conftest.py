@@ -21,16 +21,9 @@ from nas.errors import TableError
 from nas.export.graph import GraphTarget, random_weights
 from nas.export.onnx_file import write_onnx
 from nas.files import write_json
+from nas.latency.device_file import Calibration, DeviceFile, WholeModels
 from nas.latency.predict import Predictor
-from nas.latency.table import (
-    Calibration,
-    DeviceFile,
-    LatencyTable,
-    Row,
-    WholeModels,
-    load_table,
-    write_table,
-)
+from nas.latency.table import LatencyTable, Row, load_table, write_table
 from nas.search.finalists import choose_finalists
 from nas.search.front import mark_dominated, onnx_metadata, recommend
 from nas.search.run_folder import RunFolder
