@@ -9,11 +9,11 @@ from nas.devices.agent.timing import Effort
 NORMAL = Effort(
     rounds=3,
     warmup_runs=2,
-    min_runs=5,
+    min_runs=10,
     min_time_ms=5.0,
     agreement=1.03,
     repeats=3.0,
-    most_unsettled=0.1,
+    most_unsettled=0.25,
     energy=True,
 )
 
