@@ -6,7 +6,7 @@ import numpy as np
 
 
 def settled_latency(rounds_ms: np.ndarray) -> np.ndarray:
-    """Latency while nothing else disturbs: the median of `... x R` medians that agree.
+    """Latency while nothing else disturbs: the median of `... x R` timings that agree.
 
     Disturbances only ever slow a round down: of all timings of an item, the R fastest are given
     here, and they agree within a few per cent (`nas.devices.agent.session`).
