@@ -258,14 +258,14 @@ def _is_fact(value: Any) -> bool:
 
 
 def _entry(path: Path, line: Any) -> tuple[tuple[int, str], Entry]:
-    kinds = [int, str, float, float, int, float]
+    kinds = [int, str, float, float, float, int, float]
     if not isinstance(line, list) or [type(value) for value in line] != kinds:
         raise _broken(path, f"a timing has another form: {str(line)[:80]}")
-    number, item, latency_ms, p95_ms, runs, reference_ms = line
-    times = latency_ms, p95_ms, reference_ms
+    number, item, latency_ms, median_ms, p95_ms, runs, reference_ms = line
+    times = latency_ms, median_ms, p95_ms, reference_ms
     if not all(0 < value < LONGEST_MS for value in times) or runs <= 0:
         raise _broken(path, f"a latency is above zero and finite, that of {item[:80]} is not")
-    return (number, item), Entry(Timing(latency_ms, p95_ms, runs), reference_ms)
+    return (number, item), Entry(Timing(latency_ms, median_ms, p95_ms, runs), reference_ms)
 
 
 def _energies(

@@ -69,7 +69,9 @@ class Board:
                     self.lost_after = None
                     raise MeasurementError("the measurement on board was cut off")
                 latency_ms = float(self.latency_ms(key[1], key[0]))
-                self.kept[job, key] = Entry(Timing(latency_ms, 1.2 * latency_ms, 5), 1.0)
+                self.kept[job, key] = Entry(
+                    Timing(latency_ms, latency_ms, 1.2 * latency_ms, 5), 1.0
+                )
                 self.measured.append(key)
             progress(sum(1 for k in keys if (job, k) in self.kept), len(keys))
         found = Measured({key: self.kept[job, key] for key in keys}, 1.0, 0, 0.0)

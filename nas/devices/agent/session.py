@@ -209,14 +209,15 @@ def agree(timings: Sequence[Timing], effort: Effort) -> bool:
 def to_line(key: Key, entry: Entry) -> List[Any]:
     """A timing as it stands in the journal and in the result."""
     timing = entry.timing
-    return [*key, timing.latency_ms, timing.p95_ms, timing.runs, entry.reference_ms]
+    return [*key, *timing, entry.reference_ms]
 
 
 def read_journal(path: str, job: str) -> Dict[Key, Entry]:
     """What an earlier, stopped session of the same job timed; else start afresh."""
     found = {}
-    for number, item, latency_ms, p95_ms, runs, reference_ms in read_lines(path, job):
-        found[number, item] = Entry(Timing(latency_ms, p95_ms, runs), reference_ms)
+    for number, item, latency_ms, median_ms, p95_ms, runs, reference_ms in read_lines(path, job):
+        timing = Timing(latency_ms, median_ms, p95_ms, runs)
+        found[number, item] = Entry(timing, reference_ms)
     return found
 
 

@@ -10,7 +10,7 @@ STABLE = 0.97
 MAX_WINDOWS = 10
 LEAST_S = 1e-9
 FAST = 0.2
-"""Quantile of the runs that is their latency: on a quiet machine as good as the median, and steady
+"""Quantile of the runs by which timings are compared: on a quiet machine the median, and steady
 where up to four fifths of them are hit by something (docs/decisions/0008)."""
 
 
@@ -40,9 +40,17 @@ class Effort(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """One item in one round: lower fifth and 95th percentile of the runs, and their number."""
+    """One item in one round.
+
+    Attributes:
+        latency_ms: Lower fifth of the runs.
+        median_ms: Their median.
+        p95_ms: Their 95th percentile.
+        runs: How many.
+    """
 
     latency_ms: float
+    median_ms: float
     p95_ms: float
     runs: int
 
@@ -68,7 +76,13 @@ def time_runs(run: Run, effort: Effort, clock: Clock = time.perf_counter) -> Tim
     while len(times) < effort.min_runs or 1e3 * total < effort.min_time_ms:
         times.append(_time(run, clock))
         total += times[-1]
-    return Timing(1e3 * quantile(times, FAST), 1e3 * quantile(times, 0.95), len(times))
+    return summary([1e3 * seconds for seconds in times])
+
+
+def summary(times_ms: Sequence[float]) -> Timing:
+    """Of runs, at least one."""
+    fast, median, p95 = (quantile(times_ms, share) for share in (FAST, 0.5, 0.95))
+    return Timing(fast, median, p95, len(times_ms))
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -68,7 +68,7 @@ def test_stopped_it_goes_on(old_python, tmp_path):
     program, _ = old_python
     job = _job()
     job_id = write_bundle(tmp_path / "board.zip", job)
-    kept = [0, "smallest", 1e-6, 12.5, 3, 1e-6]
+    kept = [0, "smallest", 1e-6, 1e-6, 12.5, 3, 1e-6]
     journal = tmp_path / "board.results.json.part"
     journal.write_text(f"{job_id}\n{json.dumps(kept)}\n[1, cut o")
     done = _run(program, str(tmp_path / "board.zip"))

@@ -178,7 +178,7 @@ def test_a_slower_machine_after_a_stop_is_noticed(tmp_path, monkeypatch):
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path):
-    path, entry = tmp_path / "journal", Entry(Timing(1.0, 1.5, 7), 0.25)
+    path, entry = tmp_path / "journal", Entry(Timing(1.0, 1.2, 1.5, 7), 0.25)
     assert read_journal(str(path), "job") == {}
     with path.open("a") as file:
         for key in ((0, "one"), (1, "two")):
@@ -213,7 +213,8 @@ class OwnClock(SelfTimed):
         self.machine.now += 7
         self.machine.timed.append(self.name)
         slowness = self.machine.slowness(self.machine.now)
-        return Timing(float(self.name) * slowness, 1.5 * float(self.name), effort.min_runs)
+        taken = float(self.name) * slowness
+        return Timing(taken, taken, 1.5 * float(self.name), effort.min_runs)
 
 
 class SlowStarter(Machine):

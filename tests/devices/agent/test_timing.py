@@ -30,6 +30,7 @@ def test_the_lower_fifth_and_the_95th_percentile_in_milliseconds():
     machine = Machine(1, 9, 2)
     found = machine.time(warmup_runs=0, min_runs=3, min_time_ms=0)
     assert (found.latency_ms, found.runs) == (pytest.approx(1.4), 3)
+    assert found.median_ms == pytest.approx(2.0)
     assert found.p95_ms == pytest.approx(2 + 0.9 * 7)
 
 

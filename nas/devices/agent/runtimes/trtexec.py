@@ -14,7 +14,7 @@ import shutil
 import subprocess
 from typing import List, Tuple
 
-from ..timing import FAST, Effort, SelfTimed, Timing, quantile
+from ..timing import Effort, SelfTimed, Timing, summary
 from . import RefusedError
 
 JETPACK = "/usr/src/tensorrt/bin/trtexec"
@@ -64,7 +64,7 @@ class Engine(SelfTimed):
         ])  # fmt: skip
         found = read_times(times, WARM_UP_MS)
         os.remove(times)
-        return Timing(quantile(found, FAST), quantile(found, 0.95), len(found))
+        return summary(found)
 
 
 def read_times(path: str, warm_up_ms: float) -> List[float]:
