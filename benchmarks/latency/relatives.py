@@ -26,7 +26,7 @@ from whole_models import compare, export
 
 from nas import Predictor, load_space, load_table, sample
 from nas.devices.calibrate import fit_calibration
-from nas.devices.measure import medians, settled_latency
+from nas.devices.measure import model_latencies, settled_latency
 from nas.devices.plan import ProfileSettings, make_plan
 from nas.devices.profile import Rows, measured_rows, run_job, sums_of
 from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfer
@@ -105,7 +105,7 @@ def main() -> None:
         measured, again = (time_files(files, *how, seed) for seed in (1, 2))
     networks = [space.network(a, classes) for a in drawn]
     rows = measured_rows(plan, result)
-    rounds = medians([result.timings[f"model {i}"] for i in range(len(plan.models))])
+    rounds = model_latencies([result.timings[f"model {i}"] for i in range(len(plan.models))])
     predictor = Predictor(table, space, options.plan, classes)
     theirs = np.array([predictor.network(network).predicted_ms for network in networks])
     lines = []

@@ -9,13 +9,15 @@ import numpy as np
 from nas.devices.agent.timing import Timing
 
 
-def medians(timings: Sequence[Sequence[Timing]]) -> np.ndarray:
-    """Medians of the runs of whole models, ms, shape `N x rounds`, the fastest first.
+def model_latencies(timings: Sequence[Sequence[Timing]]) -> np.ndarray:
+    """Latencies of whole models, ms, shape `N x rounds`, from timings with the fastest first.
 
-    What somebody who runs the model sees. Blocks are compared by the lower fifth of their runs, a
-    steadier number, and the calibration brings the two together.
+    What somebody who runs a model sees is the median of its runs; the lower fifth is steadier. So
+    it is the lower fifth times what medians are of it, in the middle of all models.
     """
-    return np.sort([[timing.median_ms for timing in of_model] for of_model in timings], axis=1)
+    fast = np.array([[timing.latency_ms for timing in of_model] for of_model in timings])
+    medians = np.array([[timing.median_ms for timing in of_model] for of_model in timings])
+    return fast * np.median(medians / fast)
 
 
 def settled_latency(rounds_ms: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from nas.devices.bundle import Job, Result, read_result, write_bundle
 from nas.devices.calibrate import calibrate, rounded
 from nas.devices.energies import Facts, energies_of, energy_error
 from nas.devices.lines import Progress
-from nas.devices.measure import medians, settled_latency, spread
+from nas.devices.measure import model_latencies, settled_latency, spread
 from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
 from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfer
 from nas.devices.targets import hardware_of, threads_of
@@ -219,7 +219,9 @@ def _with_energies(derived: Rows, measured: Rows) -> Rows:
 
 def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
     settings = plan.settings
-    rounds = medians([result.timings[f"model {index}"] for index in range(len(plan.models))])
+    rounds = model_latencies(
+        [result.timings[f"model {index}"] for index in range(len(plan.models))]
+    )
     sums = sums_of(plan.models, rows, settings.precision)
     scope = settings.space.name, settings.plan, settings.resolutions
     if settings.like is None:

@@ -13,7 +13,7 @@ from nas.devices.agent.timing import Effort
 from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
-from nas.devices.measure import medians, settled_latency
+from nas.devices.measure import model_latencies, settled_latency
 from nas.devices.plan import reference_item
 from nas.devices.profile import run_job
 from nas.devices.quality import few_models_effort
@@ -108,7 +108,7 @@ def validate(
     work = cache_folder() / "measurements" / table.name
     found = run_job(job, transport, work, progress)
     shutil.rmtree(work)
-    rounds = medians([found.timings[item.id] for item in items])
+    rounds = model_latencies([found.timings[item.id] for item in items])
     certificate = certify(predicted, rounds, calibration.upper_factor)
     certificate = certificate.model_copy(update={"validated": datetime.date.today()})
     ratios = settled_latency(rounds) / predicted

@@ -20,7 +20,7 @@ from nas.devices.agent.timing import Effort, Timing
 from nas.devices.bundle import Item, Job, Result
 from nas.devices.calibrate import rounded
 from nas.devices.lines import Progress
-from nas.devices.measure import medians, settled_latency, spread
+from nas.devices.measure import model_latencies, settled_latency, spread
 from nas.devices.plan import reference_item
 from nas.devices.profile import run_job
 from nas.devices.quality import few_models_effort
@@ -183,7 +183,7 @@ def _add(
 
 def _latency(timings: Sequence[Timing]) -> dict[str, float]:
     """As a row of a table: of timings that agree, with their median absolute deviation."""
-    rounds = medians([timings])[0]
+    rounds = model_latencies([timings])[0]
     return {
         "latency_ms": rounded(float(settled_latency(rounds))),
         "spread_ms": rounded(spread(rounds)),
