@@ -48,7 +48,7 @@ def derived(args, rows: Rows, models: list, rounds: np.ndarray, networks: list) 
     """Predictions for `networks` from a table like the other device's, and its bound."""
     relative, scope, needed = args
     found = transfer(relative, rows, needed, "fp32")
-    other = relative.calibration(*scope)
+    other = relative.calibrations(*scope)[-1]
     mine = np.array([row.latency_ms for row in rows.values()])
     theirs = np.array([relative.row(key.block).latency_ms for key in rows])
     prior = scaled_terms(other.terms, float(np.median(mine / theirs)))

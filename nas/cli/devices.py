@@ -112,4 +112,10 @@ def _certificate(fact: dict[str, Any]) -> str:
             f"{held['mape']:.1%} on {held['models']} whole models, {held['within_10']:.0%} within "
             f"10 %"
         )
+    if fact["interpolation"] is not None:
+        derived = fact["interpolation"]
+        lines.append(
+            f"{derived['blocks']} of {fact['blocks']} blocks derived from others: "
+            f"{derived['median_error']:.1%} off (median)"
+        )
     return "\n".join(lines)

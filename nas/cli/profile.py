@@ -222,9 +222,11 @@ def _print(table: LatencyTable, settings: ProfileSettings) -> None:
 
 def _print_calibration(found: Calibration) -> None:
     held = found.certificate
+    like = found.bound_models == found.fit_models == held.models
+    how = "each left out in turn" if like else "that were not used to make it"
     print(
         f"{found.space} {found.plan} {'/'.join(map(str, found.resolutions))} px, on {held.models} "
-        f"whole models that were not used to make it: error {held.mape:.1%}, {held.within_5:.0%} "
+        f"whole models {how}: error {held.mape:.1%}, {held.within_5:.0%} "
         f"within 5 %, {held.within_10:.0%} within 10 %, rank correlation "
         f"{held.rank_correlation:.3f}, {held.coverage:.0%} under the upper bound (prediction x "
         f"{found.upper_factor:.3f}); timings of one model differ by {held.repeat_difference:.1%}."

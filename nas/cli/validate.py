@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = _wanted(options, table)
     transport = open_transport(options)
     answers, lasting = [], True
+    points: list[list[float]] = []
     for space, calibration in wanted:
         with TerminalWatcher() as watcher:
             found = validate(
@@ -67,8 +68,9 @@ def run(options: argparse.Namespace) -> int:
         lasting = lasting and found.holds
         if not options.json:
             _print(answers[-1])
-        if options.plot is not None:
-            _plot(options.plot, found)
+        points += found.certificate.points
+    if options.plot is not None:
+        _plot(options.plot, points)
     if options.json:
         print_json(answers)
     if not lasting:
@@ -93,12 +95,19 @@ def _wanted(
             continue
         if options.plan in (None, calibration.plan):
             found.append((chosen or load_space(calibration.space), calibration))
+    if not found and table.provenance == "estimated":
+        raise OptionError(
+            "validate compares a measured table with its device",
+            got=f"{table.name}, estimated",
+            allowed="a table that nas profile wrote",
+            do="nas profile --device my-board --host user@board",
+        )
     if not found:
         known = ", ".join(f"{c.space} {c.plan}" for c in table.device.calibrations)
         raise OptionError(
             f"the table of {table.name} has no such calibration",
-            got=f"space {options.space}, plan {options.plan}",
-            allowed=known or "none: it is estimated",
+            got=f"space {options.space or 'any'}, plan {options.plan or 'any'}",
+            allowed=known,
             do="nas devices",
         )
     return found
@@ -111,7 +120,7 @@ def _keep(table: LatencyTable, found: Validation) -> tuple[LatencyTable, bool]:
     from nas.latency.table import KIND
 
     shipped = table.folder.parent.resolve() == (shipped_folder() / KIND).resolve()
-    if shipped or not found.same_machine:
+    if shipped or not found.same_machine or found.version != table.device.runtime_version:
         return table, False
     return with_certificate(table, found), True
 
@@ -158,9 +167,9 @@ def _print(answer: dict[str, Any]) -> None:
         print("  the table's certificate is updated")
 
 
-def _plot(path: Path, found: Validation) -> None:
+def _plot(path: Path, points: list[list[float]]) -> None:
     from nas.files import write_text
     from nas.report.figures import whole_models_figure
 
-    figure = whole_models_figure(found.certificate.points)
+    figure = whole_models_figure(points)
     write_text(path, figure.to_html(include_plotlyjs=True))

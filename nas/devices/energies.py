@@ -26,7 +26,7 @@ def energies_of(plan: Plan, result: Result) -> tuple[dict[str, float], Facts]:
     old = {name: machine[name] for name in (METER, ENERGY_ERROR) if name in machine}
     if result.meter is None or old.get(METER, result.meter) != result.meter:
         return {}, old
-    return result.energies, {METER: result.meter}
+    return result.energies, {**old, METER: result.meter}
 
 
 def energy_error(plan: Plan, rows: Mapping[BlockKey, Row], energies: Mapping[str, float]) -> Facts:

@@ -17,7 +17,7 @@ def model_latencies(timings: Sequence[Sequence[Timing]]) -> np.ndarray:
     """
     fast = np.array([[timing.latency_ms for timing in of_model] for of_model in timings])
     medians = np.array([[timing.median_ms for timing in of_model] for of_model in timings])
-    return fast * np.median(medians / fast)
+    return np.asarray(fast * np.median(medians / fast))
 
 
 def settled_latency(rounds_ms: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality, effort_of
 from nas.devices.relative import Relative
 from nas.devices.targets import Precision, precision_of, target_of, threads_of
 from nas.errors import InputError, MeasurementError, OptionError
+from nas.export.graph import GraphTarget
 from nas.latency.device_file import NAME_PATTERN
 from nas.latency.regression import spread_out
 from nas.latency.table import LatencyTable, Row, read_table
@@ -88,6 +89,7 @@ class Plan:
         models: Whole models: to fit on, for the bound, for the certificate; none where the
             calibrations that there are stay.
         existing: The table that is extended.
+        kept: Its rows that stay as they are.
     """
 
     settings: ProfileSettings
@@ -96,27 +98,17 @@ class Plan:
     blocks: list[Block]
     models: list[Network]
     existing: LatencyTable | None
+    kept: Mapping[BlockKey, Row]
 
     @property
     def known(self) -> dict[BlockKey, Row]:
-        """Rows that were measured earlier, and are not measured anew."""
-        rows = self.existing.rows if self.existing else {}
-        anew = {BlockKey(block, self.settings.precision) for block in self.blocks}
-        return {k: row for k, row in rows.items() if row.source == "measured" and k not in anew}
-
-    @property
-    def kept(self) -> dict[BlockKey, Row]:
-        """All rows that stay as they are: without a new calibration the interpolated ones too."""
-        rows = self.existing.rows if self.existing else {}
-        blocks = self.needed if self.models else self.blocks
-        changed = {BlockKey(block, self.settings.precision) for block in blocks}
-        return {key: row for key, row in rows.items() if key not in changed} | self.known
+        """Kept rows that were measured."""
+        return {key: row for key, row in self.kept.items() if row.source == "measured"}
 
     @property
     def rest(self) -> list[Block]:
         """Needed blocks that are interpolated between those that are measured."""
-        precision = self.settings.precision
-        there = {key.block for key in self.kept if key.precision == precision} | set(self.blocks)
+        there = _blocks(self.kept, self.settings.precision) | set(self.blocks)
         return [block for block in self.needed if block not in there]
 
 
@@ -124,7 +116,8 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     """What has to be measured for a table in `out`; `version` is the runtime's, if known.
 
     What an earlier profile measured is kept, unless there is nothing else to do: then all of it is
-    measured anew.
+    measured anew. Interpolated rows are kept for a space or resolution that is new to the table,
+    and measured or interpolated again for one that it has: then that is calibrated anew, too.
 
     Raises:
         OptionError: `settings.name` cannot be a device's name.
@@ -134,31 +127,72 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     check_name(settings.name)
     folder = out / settings.name
     existing = read_table(folder) if folder.exists() else None
-    # The whole models have the plan's default number of classes.
-    classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
-    needed = distinct_blocks(settings.space, settings.plan, settings.resolutions, classes)
     if settings.like is not None:
-        return _plan_like(settings, settings.like, needed, existing, version)
-    rows = existing.rows if existing else {}
-    measured = [key for key, row in rows.items() if row.source == "measured"]
-    known = {key.block for key in measured if key.precision == settings.precision}
-    blocks = choose(needed, known, settings.quality.share)
-    calibrated = _calibrated(existing, settings)
-    if any(BlockKey(block, settings.precision) in rows for block in blocks):
-        calibrated = set()  # what was interpolated is measured now: the sums change
-    resolutions = tuple(r for r in settings.resolutions if r not in calibrated)
+        return _plan_like(settings, settings.like, existing, version)
+    rows = dict(existing.rows) if existing else {}
+    measured = {key: row for key, row in rows.items() if row.source == "measured"}
+    old = {r for r in settings.resolutions if _has(existing, settings, r)}
+    blocks, needed = _missing(settings, rows, measured, old)
+    mine = set(needed) & _blocks(rows, settings.precision)
+    derived = mine - _blocks(measured, settings.precision)
+    refined = old if derived & set(blocks) else set()
+    resolutions = tuple(r for r in settings.resolutions if r not in old or r in refined)
+    kept = rows
+    if refined:
+        kept = {k: r for k, r in rows.items() if k.block not in derived or r.source == "measured"}
     if not blocks and not resolutions:
-        blocks, resolutions = choose(needed, set(), settings.quality.share), settings.resolutions
+        blocks, needed = _missing(settings, {}, {}, set())
+        anew = {BlockKey(block, settings.precision) for block in needed}
+        kept = {key: row for key, row in rows.items() if key not in anew}
+        resolutions = settings.resolutions
     settings = replace(settings, resolutions=resolutions or settings.resolutions)
     models = draw_models(settings) if resolutions else []
-    job = make_job(settings, blocks, models, version)
-    return Plan(settings, job, needed, blocks, models, existing)
+    job = make_job(settings, blocks, models, _target(settings, existing, version))
+    return Plan(settings, job, needed, blocks, models, existing, kept)
+
+
+def _missing(
+    settings: ProfileSettings,
+    rows: Mapping[BlockKey, Row],
+    measured: Mapping[BlockKey, Row],
+    old: set[int],
+) -> tuple[list[Block], list[Block]]:
+    """Blocks to measure, and all that are needed; of each resolution the same share is measured."""
+    there, known = (_blocks(found, settings.precision) for found in (rows, measured))
+    chosen: dict[Block, None] = {}
+    needed: dict[Block, None] = {}
+    for resolution in settings.resolutions:
+        of_resolution = needed_blocks(settings, resolution)
+        have = (known if resolution in old else there) | set(chosen)
+        chosen |= dict.fromkeys(choose(of_resolution, have, settings.quality.share))
+        needed |= dict.fromkeys(of_resolution)
+    return list(chosen), list(needed)
+
+
+def needed_blocks(settings: ProfileSettings, resolution: int) -> list[Block]:
+    """Every block that networks of a resolution can have."""
+    # The whole models have the plan's default number of classes.
+    classes = sorted({*settings.classes, DEFAULT_CLASSES[settings.plan]})
+    return distinct_blocks(settings.space, settings.plan, (resolution,), classes)
+
+
+def _blocks(rows: Iterable[BlockKey], precision: str) -> set[Block]:
+    return {key.block for key in rows if key.precision == precision}
+
+
+def _target(
+    settings: ProfileSettings, existing: LatencyTable | None, version: str | None
+) -> GraphTarget:
+    """Models in the form of those that the table has; a new one's in that of the runtime."""
+    if existing is None:
+        return target_of(settings.runtime, version)
+    export = existing.device.export
+    return GraphTarget(export.opset, export.ir_version, export.hardswish)
 
 
 def _plan_like(
     settings: ProfileSettings,
     like: Relative,
-    needed: list[Block],
     existing: LatencyTable | None,
     version: str | None,
 ) -> Plan:
@@ -169,7 +203,9 @@ def _plan_like(
             got=f"{settings.name}, which there is",
             do="another --device name, or nas profile without --like, which extends it",
         )
-    like.calibration(settings.space.name, settings.plan, settings.resolutions)
+    like.calibrations(settings.space.name, settings.plan, settings.resolutions)
+    listed = (needed_blocks(settings, resolution) for resolution in settings.resolutions)
+    needed = list(dict.fromkeys(block for blocks in listed for block in blocks))
     for block in needed:
         like.row(block)
     blocks = [needed[index] for index in spread_out(needed, like.blocks)]
@@ -177,21 +213,27 @@ def _plan_like(
     drawn.sort(key=lambda network: network.cost.macs)
     places = np.linspace(0, len(drawn) - 1, min(like.models, len(drawn)))
     models = [drawn[round(place)] for place in places]
-    job = make_job(settings, blocks, models, version)
-    return Plan(settings, job, needed, blocks, models, None)
+    job = make_job(settings, blocks, models, target_of(settings.runtime, version))
+    return Plan(settings, job, needed, blocks, models, None, {})
 
 
-def with_more_blocks(plan: Plan, version: str | None) -> Plan:
+def with_more_blocks(plan: Plan) -> Plan:
     """Twice as many of the needed blocks as are measured so far; the job has the further ones."""
-    known = {key.block for key in plan.known} | set(plan.blocks)
-    measured = sum(block in known for block in plan.needed)
-    more = choose(plan.needed, known, min(1.0, 2 * measured / len(plan.needed)))
-    job = make_job(plan.settings, more, [], version)
-    return replace(plan, job=job, blocks=plan.blocks + more)
+    settings = plan.settings
+    known = _blocks(plan.known, settings.precision) | set(plan.blocks)
+    more: dict[Block, None] = {}
+    for resolution in settings.resolutions:
+        needed = needed_blocks(settings, resolution)
+        share = 2 * sum(block in known for block in needed) / len(needed)
+        more |= dict.fromkeys(choose(needed, known | set(more), min(1.0, share)))
+    if not more:  # of what a relative's table has beyond these resolutions
+        more = dict.fromkeys(plan.rest)
+    job = make_job(settings, list(more), [], plan.job.target)
+    return replace(plan, job=job, blocks=[*plan.blocks, *more])
 
 
 def make_job(
-    settings: ProfileSettings, blocks: list[Block], models: list[Network], version: str | None
+    settings: ProfileSettings, blocks: list[Block], models: list[Network], target: GraphTarget
 ) -> Job:
     """Blocks and models as the agent gets them."""
     items = [Item(f"block {block}", (("block", block),)) for block in blocks]
@@ -201,7 +243,7 @@ def make_job(
         settings.threads,
         effort_of(settings.runtime, settings.quality.effort),
         settings.seed,
-        target_of(settings.runtime, version),
+        target,
         reference_item(settings.space, settings.plan, settings.resolutions),
         tuple(items),
     )
@@ -210,8 +252,9 @@ def make_job(
 def choose(needed: list[Block], known: set[Block], share: float) -> list[Block]:
     """Blocks to measure beside those that are known, so that a share of those needed is."""
     counts = Counter(block.op for block in needed)
-    few = [b for b in needed if counts[b.op] <= MEASURED_WHOLE and b not in known]
-    many = [b for b in needed if counts[b.op] > MEASURED_WHOLE]
+    whole = {op for op, count in counts.items() if count <= MEASURED_WHOLE} | {"classifier"}
+    few = [block for block in needed if block.op in whole and block not in known]
+    many = [block for block in needed if block.op not in whole]
     first = [index for index, block in enumerate(many) if block in known]
     number = max(0, round(share * len(many)) - len(first))
     return few + [many[index] for index in spread_out(many, number, first)]
@@ -290,9 +333,13 @@ def check_resolutions(space: SearchSpace, plan: str, wanted: Iterable[int]) -> t
     return chosen
 
 
-def _calibrated(existing: LatencyTable | None, settings: ProfileSettings) -> set[int]:
-    """Resolutions that the table has a calibration for."""
+def _has(existing: LatencyTable | None, settings: ProfileSettings, resolution: int) -> bool:
+    """Whether the table is calibrated for a resolution, and for the space as it is now."""
     if existing is None:
-        return set()
-    found = existing.calibrations(settings.space.name, settings.plan, settings.precision)
-    return {resolution for calibration in found for resolution in calibration.resolutions}
+        return False
+    space, plan, precision = settings.space.name, settings.plan, settings.precision
+    if existing.calibration(space, plan, precision, resolution) is None:
+        return False
+    there = _blocks(existing.rows, precision)
+    needed = needed_blocks(settings, resolution)
+    return all(block in there for block in needed if block.op != "classifier")

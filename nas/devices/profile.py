@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.devices.agent.session import TOLERANCE
 from nas.devices.agent.timing import Timing
 from nas.devices.bundle import Job, Result, read_result, write_bundle
 from nas.devices.calibrate import calibrate, rounded
@@ -77,8 +78,8 @@ def profile(
     work = out / f".{settings.name}.partial"
     result = run_job(plan.job, transport, work, progress)
     while not interpolation_is_safe(plan, result):
-        plan = with_more_blocks(plan, version)
-        result = _together(result, run_job(plan.job, transport, work, progress))
+        plan = with_more_blocks(plan)
+        result = _together(result, run_job(plan.job, transport, work, progress), work)
     table = finish(plan, result, out)
     shutil.rmtree(work)
     return table
@@ -104,8 +105,9 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
     settings = plan.settings
     if plan.existing is not None:
         _check_same(plan, result.machine, result.version)
+        _check_mode(plan.existing, _mode(result.conditions["after"]))
     if not interpolation_is_safe(plan, result):
-        errors = _regression(plan, result).errors
+        errors = _left_out(plan, result)
         raise MeasurementError(
             "blocks that were not measured are interpolated where that was seen to be safe",
             got=f"a tenth of the measured ones off by over {np.quantile(errors, 0.9):.0%} when "
@@ -126,7 +128,7 @@ def interpolation_is_safe(plan: Plan, result: Result) -> bool:
     """Whether nine of ten measured blocks are predicted well enough from the others."""
     if not plan.rest or plan.settings.like is not None:
         return True
-    errors = _regression(plan, result).errors
+    errors = _left_out(plan, result)
     return bool(np.quantile(errors, 0.9) <= plan.settings.quality.error)
 
 
@@ -136,8 +138,21 @@ def job_id_of(job: Job) -> str:
         return write_bundle(Path(folder) / "bundle.zip", job)
 
 
-def _together(first: Result, second: Result) -> Result:
-    """Two sessions on one device as one: the later one's conditions, all timings and energies."""
+def _together(first: Result, second: Result, work: Path) -> Result:
+    """Two sessions on one device as one: the later one's conditions, all timings and energies.
+
+    Raises:
+        MeasurementError: The device was not as fast in the second; both are done again next time.
+    """
+    ratio = second.reference_ms / first.reference_ms
+    if max(ratio, 1 / ratio) > TOLERANCE:
+        shutil.rmtree(work)
+        raise MeasurementError(
+            "two parts of a profile were measured at different speeds",
+            got=f"a reference that took {ratio:.2f} times as long in the second",
+            allowed=f"{TOLERANCE - 1:.0%}",
+            do="the same command, which begins afresh, when clock and temperature are steady",
+        )
     return replace(
         second,
         repeated=first.repeated + second.repeated,
@@ -165,24 +180,30 @@ def _regression(plan: Plan, result: Result) -> BlockRegression:
     return fit_blocks([k.block for k in rows], np.array([r.latency_ms for r in rows.values()]))
 
 
+def _left_out(plan: Plan, result: Result) -> np.ndarray:
+    """Errors of measured blocks that were left out: of those that are needed, not of others."""
+    regression, needed = _regression(plan, result), set(plan.needed)
+    mine = np.array([block in needed for block in regression.blocks])
+    return np.asarray(regression.errors[mine])
+
+
 def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
     """Kept, measured and derived rows."""
     if plan.settings.like is not None:
         return _transferred_rows(plan, plan.settings.like, result)
-    rows = plan.kept | measured_rows(plan, result)
-    rest = plan.rest
+    rows = dict(plan.kept) | measured_rows(plan, result)
     old = plan.existing.device.interpolation if plan.existing else None
-    if rest:
-        regression = _regression(plan, result)
-        derived = _interpolated(rest, regression, plan.settings.precision)
+    stays = old and any(row.source != "measured" for row in plan.kept.values())
+    errors = np.array([old.median_error, old.p90_error]) if old and stays else np.zeros(2)
+    if plan.rest:
+        derived = _interpolated(plan.rest, _regression(plan, result), plan.settings.precision)
         rows |= _with_energies(derived, measured_rows(plan, result))
-        median, p90 = np.quantile(regression.errors, [0.5, 0.9])
-    elif old:
-        median, p90 = old.median_error, old.p90_error
-    count = sum(row.source == "interpolated" for row in rows.values())
+        errors = np.maximum(errors, np.quantile(_left_out(plan, result), [0.5, 0.9]))
+    count = sum(row.source != "measured" for row in rows.values())
     if not count:
         return rows, None
-    return rows, Interpolation(blocks=count, median_error=rounded(median), p90_error=rounded(p90))
+    median, p90 = (rounded(error) for error in errors)
+    return rows, Interpolation(blocks=count, median_error=median, p90_error=p90)
 
 
 def _transferred_rows(
@@ -226,12 +247,14 @@ def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
     scope = settings.space.name, settings.plan, settings.resolutions
     if settings.like is None:
         return calibrate(*scope, sums, rounds, precision=settings.precision)
-    other = settings.like.calibration(*scope)
+    others_calibrations = settings.like.calibrations(*scope)
+    other = others_calibrations[-1]
+    least = max(found.upper_factor for found in others_calibrations)
     others = [settings.like.row(block).latency_ms for block in plan.blocks]
     mine = [rows[BlockKey(block, settings.precision)].latency_ms for block in plan.blocks]
     ratio = float(np.median(np.array(mine) / np.array(others)))
     prior = scaled_terms(other.terms, ratio)
-    return calibrate_like(*scope, settings.precision, prior, other.upper_factor, sums, rounds)
+    return calibrate_like(*scope, settings.precision, prior, least, sums, rounds)
 
 
 def sums_of(
@@ -269,6 +292,16 @@ def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
             got=_told(*found),
             allowed=_told(*mine),
             do="another --device name or --out folder",
+        )
+
+
+def _check_mode(existing: LatencyTable, mode: str | None) -> None:
+    if existing.device.mode != mode:
+        raise TableError(
+            f"{existing.folder} was measured in another power mode",
+            got=existing.device.mode or "none told",
+            allowed=mode or "none told",
+            do="the mode of the table, or another --device name",
         )
 
 
@@ -321,12 +354,18 @@ def _method(plan: Plan) -> str:
         f"rounds in random order, each the lower fifth of at least {effort.min_runs} runs; what "
         "does not agree, or was timed beside a slow reference, is timed again"
     )
+    if like is None and plan.existing and _has_transferred(plan.kept):
+        return f"{plan.existing.device.provenance.method}; extended by: {timed}"
     if like is None:
         return timed
     return (
         f"derived from the table of {like.table.name} ({like.table.device.hardware}) with "
         f"{len(plan.blocks)} blocks and {len(plan.models)} whole models measured: {timed}"
     )
+
+
+def _has_transferred(rows: Mapping[BlockKey, Row]) -> bool:
+    return any(row.source == "transferred" for row in rows.values())
 
 
 def _mode(conditions: dict[str, Any]) -> str | None:

@@ -56,13 +56,13 @@ class Relative:
             )
         return self.table.rows[key]
 
-    def calibration(self, space: str, plan: str, resolutions: Sequence[int]) -> Calibration:
-        """Of the other device, for the last of the resolutions.
+    def calibrations(self, space: str, plan: str, resolutions: Sequence[int]) -> list[Calibration]:
+        """Of the other device, for each of the resolutions.
 
         Raises:
             TableError: It has none for one of the resolutions.
         """
-        precision = self.table.device.precision
+        precision, all_found = self.table.device.precision, []
         for resolution in resolutions:
             found = self.table.calibration(space, plan, precision, resolution)
             if found is None:
@@ -72,8 +72,8 @@ class Relative:
                     got=f"plan {plan} at {resolution} px",
                     do="nas devices: --space, --plan and --resolution that it has",
                 )
-        assert found is not None
-        return found
+            all_found.append(found)
+        return all_found
 
 
 class Transfer(NamedTuple):

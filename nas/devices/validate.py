@@ -31,6 +31,8 @@ from nas.space.architecture import Architecture
 from nas.space.sample import sample
 from nas.space.space import DEFAULT_CLASSES
 
+VALIDATION = 1
+"""Part of the seed: the same one drew other models when the table was made."""
 UNLIKELY = 0.01
 """A table is said not to hold when misses as many as these had less than this probability."""
 
@@ -144,7 +146,7 @@ def draw(
     Raises:
         OptionError: The space has too few.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([VALIDATION, seed])
     drawn: dict[str, Architecture] = {}
     for _ in range(50 * models):
         found = sample(space, plan, rng)
@@ -159,12 +161,15 @@ def draw(
 
 def chance_of_at_least(misses: int, models: int, probability: float) -> float:
     """Of that many misses or more among `models` that each miss with `probability`."""
-    fewer = sum(
-        math.comb(models, k) * probability**k * (1 - probability) ** (models - k)
-        for k in range(misses)
-    )
+    fewer = sum(math.exp(_log_chance(k, models, probability)) for k in range(misses))
     return max(0.0, 1 - fewer)
 
 
 def _scope(found: Calibration) -> tuple[object, ...]:
     return found.space, found.plan, found.precision, tuple(found.resolutions)
+
+
+def _log_chance(misses: int, models: int, probability: float) -> float:
+    """Logarithm of the binomial probability, which itself may be too small for a float."""
+    ways = math.lgamma(models + 1) - math.lgamma(misses + 1) - math.lgamma(models - misses + 1)
+    return ways + misses * math.log(probability) + (models - misses) * math.log1p(-probability)

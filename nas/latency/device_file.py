@@ -107,8 +107,8 @@ class Calibration(Section):
     border_ms_per_million: Finite
     spill_ms_per_mb: NotNegative
     cache_mb: Positive
-    lower_factor: Positive
-    upper_factor: Positive
+    lower_factor: Annotated[float, Field(gt=0, le=1)]
+    upper_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     fit_models: int
     bound_models: int
     certificate: WholeModels

@@ -117,7 +117,7 @@ class Predictor:
 
     def profile_command(self, resolution: int, block: Block | None = None) -> str:
         """The command that adds what is missing for this resolution, or for a block of it."""
-        device = profile_option(self.table.name, self.table.folder)
+        device = profile_option(self.table.device, self.table.folder)
         command = f"nas profile {device} {self.space.option}"
         command += f" --plan {self.plan}"
         known = [(c.space, c.plan) for c in self.table.device.calibrations]

@@ -59,6 +59,8 @@ class BlockRegression:
 
     def predict(self, blocks: Sequence[Block], base_ms: np.ndarray | None = None) -> np.ndarray:
         """Latencies in ms, shape `N`; `base_ms` where it was fitted with one."""
+        if not blocks:
+            return np.zeros(0)
         base = np.zeros(len(blocks)) if base_ms is None else np.log(base_ms)
         kernel = _kernel(self.settings, _features(blocks), _features(self.blocks))
         return np.asarray(np.exp(base + kernel @ self.weights))

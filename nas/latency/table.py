@@ -22,7 +22,7 @@ import yaml
 
 from nas.documents import read_yaml
 from nas.errors import OptionError, SpaceError, TableError
-from nas.files import data_folder, search_folders, shipped_folder, write_text
+from nas.files import atomic_path, data_folder, search_folders, shipped_folder
 from nas.latency.device_file import Calibration, DeviceFile
 from nas.latency.roofline import BYTES
 from nas.space import space_names
@@ -133,16 +133,18 @@ def load_table(device: str) -> LatencyTable:
     return read_table(aliases[device])
 
 
-def profile_option(name: str, folder: Path) -> str:
+def profile_option(device: DeviceFile, folder: Path) -> str:
     """The options with which `nas profile` measures a table on this machine, or anew.
 
     A table that came with `nas` was measured elsewhere: one measured here needs a name of its own.
     """
+    options = f" --runtime {device.runtime}" if device.runtime != "onnxruntime" else ""
+    options += f" --threads {device.threads}" if (device.threads or 1) > 1 else ""
     if folder.parent.resolve() == (shipped_folder() / KIND).resolve():
-        return "--device my-device"
+        return "--device my-device" + options
     if folder.parent.resolve() == (data_folder() / KIND).resolve():
-        return f"--device {name}"
-    return f"--device {name} --out {shlex.quote(str(folder.parent))}"
+        return f"--device {device.name}{options}"
+    return f"--device {device.name} --out {shlex.quote(str(folder.parent))}{options}"
 
 
 def read_table(folder: Path) -> LatencyTable:
@@ -171,7 +173,7 @@ def read_table(folder: Path) -> LatencyTable:
 
 
 def write_table(table: LatencyTable) -> None:
-    """Write a table into its folder: rows first, so that `device.yaml` never counts too many."""
+    """Write a table into its folder: both files are there in full before the first is replaced."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -183,10 +185,14 @@ def write_table(table: LatencyTable) -> None:
              _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples,
              row.source, _number(row.energy_mj), *_memory_bytes(key)]
         )  # fmt: skip
-    write_text(table.folder / "blocks.csv", buffer.getvalue())
     content = table.device.model_dump(by_alias=True)
     content = {key: value for key, value in content.items() if not _unused(key, value)}
-    write_text(table.folder / "device.yaml", dump_yaml(content))
+    with (
+        atomic_path(table.folder / "device.yaml") as device,
+        atomic_path(table.folder / "blocks.csv") as blocks,
+    ):
+        blocks.write_text(buffer.getvalue(), encoding="utf-8")
+        device.write_text(dump_yaml(content), encoding="utf-8")
 
 
 def dump_yaml(content: object) -> str:
@@ -279,7 +285,14 @@ def _parse_row(
         samples, source = int(numbers[3]), _source(numbers[4])
         energy_mj = float(numbers[5]) if numbers[5] else None
         memory = [str(n) for n in _memory_bytes(key)] if precision in BYTES else []
-    except (ValueError, TypeError, AttributeError, ArithmeticError, SpaceError) as cause:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        SpaceError,
+    ) as cause:
         raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
     whole = (*size, block.in_channels, block.out_channels, key.batch)
     if precision not in BYTES or min(whole) <= 0 or (samples > 0) != (source == "measured"):
@@ -323,7 +336,7 @@ def _memory_bytes(key: BlockKey) -> tuple[int, int]:
 
 def _again(device: DeviceFile, path: Path) -> str:
     """What to do about a damaged table: profiling does not extend one that cannot be read."""
-    command = f"nas profile {profile_option(device.name, path.parent)}"
+    command = f"nas profile {profile_option(device, path.parent)}"
     for found in device.calibrations[:1]:
         known = found.space in space_names()
         command += f" --space {found.space if known else f'{found.space}.yaml'} --plan {found.plan}"

@@ -37,6 +37,7 @@ class Board:
         after: What it says of its conditions at the end.
         lost_after: Timings after which the connection is lost, once.
         measured: What it was asked for, and had not measured before.
+        reference_ms: Of the first, second, .. job.
         energy_mj: Of an item, where the board has a meter.
         meter: What that is called.
     """
@@ -50,6 +51,7 @@ class Board:
     lost_after: int | None = None
     measured: list = field(default_factory=list)
     kept: dict = field(default_factory=dict)
+    reference_ms: Callable[[int], float] = lambda jobs: 1.0
     place: str = "board"
     energy_mj: Callable[[str], float] | None = None
     meter: str = "RAPL package-0"
@@ -63,6 +65,8 @@ class Board:
             content = read_job(archive)
         assert content["id"] == job
         keys = [(n, i["id"]) for n in range(content["effort"][0]) for i in content["items"]]
+        jobs = {of for of, _ in self.kept} | {job}
+        reference_ms = self.reference_ms(len(jobs))
         for key in keys:
             if (job, key) not in self.kept:
                 if len(self.measured) == self.lost_after:
@@ -70,11 +74,11 @@ class Board:
                     raise MeasurementError("the measurement on board was cut off")
                 latency_ms = float(self.latency_ms(key[1], key[0]))
                 self.kept[job, key] = Entry(
-                    Timing(latency_ms, latency_ms, 1.2 * latency_ms, 5), 1.0
+                    Timing(latency_ms, latency_ms, 1.2 * latency_ms, 5), reference_ms
                 )
                 self.measured.append(key)
             progress(sum(1 for k in keys if (job, k) in self.kept), len(keys))
-        found = Measured({key: self.kept[job, key] for key in keys}, 1.0, 0, 0.0)
+        found = Measured({key: self.kept[job, key] for key in keys}, reference_ms, 0, 0.0)
         facts = self.describe(content["runtime"])
         result.parent.mkdir(parents=True, exist_ok=True)
         conditions = {"before": {"load": 0.1}, "after": self.after}

@@ -364,6 +364,84 @@ def test_a_graphics_card_is_part_of_the_hardware():
     assert hardware_of("tensorrt", {"processor": "Jetson Nano"}) == "Jetson Nano"
 
 
+# Extending
+
+
+def test_all_anew_leaves_nothing_of_before(tmp_path):
+    """Also where a lower quality measures fewer of the blocks than there were."""
+    before = profile(wide_settings(QUICKLY), Board(latency_ms=smooth), tmp_path)
+    twice = Board(latency_ms=lambda item, number: 2 * smooth(item, number))
+    after = profile(wide_settings(HALF), twice, tmp_path)
+    assert any(row.source == "interpolated" for row in after.rows.values())
+    for key, row in after.rows.items():
+        assert row.latency_ms > 1.5 * before.rows[key].latency_ms
+
+
+def test_of_a_further_resolution_the_same_share_is_measured(tmp_path, monkeypatch):
+    two = SearchSpace(
+        parse_yaml(WIDE.replace("[8]", "[8, 16]", 1), SpaceFile, SpaceError, "wide.yaml")
+    )
+    board = Board()
+    profile(settings(space=two, quality=QUICKLY), board, tmp_path)
+    plan = make_plan(settings(space=two, quality=HALF, resolutions=(8, 16)), tmp_path, None)
+    new = [b for b in plan.blocks if b.op == "inverted_residual"]
+    first = set(distinct_blocks(two, "small", (8,), (2, 10)))
+    all_new = [
+        b for b in distinct_blocks(two, "small", (16,), (2, 10))
+        if b.op == "inverted_residual" and b not in first
+    ]  # fmt: skip
+    assert not set(new) & first
+    assert len(new) >= 0.4 * len(all_new)
+    assert plan.settings.resolutions == (16,)
+
+
+def test_a_space_that_was_changed_is_calibrated_anew(tmp_path):
+    profile(wide_settings(QUICKLY), Board(latency_ms=smooth), tmp_path)
+    changed = SearchSpace(
+        parse_yaml(WIDE.replace("[3, 5, 7]", "[3, 5, 7, 9]"), SpaceFile, SpaceError, "wide.yaml")
+    )
+    plan = make_plan(settings(space=changed, quality=QUICKLY), tmp_path, None)
+    assert plan.models and plan.settings.resolutions == (8,)
+    assert {dict(block.params)["kernel"] for block in plan.blocks} == {9}
+
+
+def test_interpolated_rows_stay_for_what_is_new(tmp_path):
+    """Other calibrations rest on them."""
+    first = profile(wide_settings(HALF), Board(latency_ms=smooth), tmp_path)
+    both = profile(settings(resolutions=(8,)), Board(), tmp_path)
+    assert all(both.rows[key] == row for key, row in first.rows.items())
+    assert both.device.calibrations[0] == first.device.calibrations[0]
+    assert both.device.interpolation == first.device.interpolation
+
+
+def test_parts_at_two_speeds_are_not_put_together(tmp_path):
+    board = Board(latency_ms=rough, reference_ms=lambda jobs: 1.0 if jobs == 1 else 1.3)
+    with pytest.raises(MeasurementError) as caught:
+        profile(wide_settings(HALF), board, tmp_path)
+    assert str(caught.value) == (
+        "two parts of a profile were measured at different speeds; got 'a reference that took 1.30 "
+        "times as long in the second'; allowed: 10%; try: the same command, which begins afresh, "
+        "when clock and temperature are steady"
+    )
+    assert {path.name for path in tmp_path.iterdir()} <= {"work"}, "no leftovers"
+
+
+def test_another_power_mode_is_another_device(tmp_path):
+    profile(settings(), Board(after={"power_mode": "10W"}), tmp_path)
+    with pytest.raises(TableError) as caught:
+        profile(settings(resolutions=(16,)), Board(after={"power_mode": "MAXN"}), tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / DEVICE} was measured in another power mode; got '10W'; allowed: MAXN; "
+        "try: the mode of the table, or another --device name"
+    )
+
+
+def test_a_table_is_extended_in_the_form_that_it_has(tmp_path):
+    """What is carried by hand is written for the oldest runtime, unless the table says better."""
+    profile(settings(), Board(version="1.30.0"), tmp_path)
+    assert make_plan(settings(resolutions=(16,)), tmp_path, None).job.target == GraphTarget()
+
+
 # The models
 
 

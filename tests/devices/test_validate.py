@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nas.devices.agent.machine import describe_processor
+from nas.devices.plan import ProfileSettings, draw_distinct
 from nas.devices.transports.local import Local
 from nas.devices.validate import chance_of_at_least, draw, validate, with_certificate
 from nas.errors import MeasurementError, OptionError
@@ -132,3 +133,15 @@ def test_the_chance_of_misses():
         assert chance_of_at_least(misses, 30, 0.04) == pytest.approx(
             (drawn >= misses).mean(), abs=0.005
         )
+
+
+def test_fresh_models_are_not_those_of_the_profile(space):
+    """With the same seed, too."""
+    wanted = ProfileSettings("mine", space, "small", (16,), seed=0)
+    profiled = {network.id for network in draw_distinct(wanted, 40)}
+    drawn = {architecture.id for architecture in draw(space, "small", [16], 40, 0)}
+    assert profiled != drawn
+
+
+def test_the_chance_of_many_misses_of_many():
+    assert 0 <= chance_of_at_least(400, 2000, 0.02) < 1e-9
