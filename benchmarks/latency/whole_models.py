@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, action="append", default=[])
     parser.add_argument("-n", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--rounds", type=int, default=10, help="of each of the two timings")
+    parser.add_argument("--rounds", type=int, default=40, help="of each of the two timings")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
