@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from nas.space import Architecture, SearchSpace
     from nas.space.architecture import Network
 
+PYTHON = "python3"
+"""A board's interpreter where none is named."""
+
 
 def command_parser(commands: Any, name: str, summary: str, example: str) -> argparse.ArgumentParser:
     """A parser whose help ends with an example."""
@@ -67,24 +70,30 @@ def add_board_options(parser: argparse.ArgumentParser, where: Any = None) -> Non
     where = where or parser.add_mutually_exclusive_group()
     where.add_argument("--host", help="measure a board over ssh: user@board, or a name of ssh's")
     where.add_argument("--adb", metavar="SERIAL", help="measure an Android device over adb")
-    parser.add_argument(
-        "--python", default="python3", help="interpreter on the board (%(default)s)"
-    )
+    parser.add_argument("--python", metavar="PATH", help=f"interpreter on the board ({PYTHON})")
 
 
 def open_transport(options: argparse.Namespace) -> Transport:
     """The way to the device that is measured.
 
     Raises:
-        OptionError: There cannot be such a device, or the program that reaches it is missing.
+        OptionError: There cannot be such a device, the program that reaches it is missing, or an
+            interpreter is named without a board.
     """
     from nas.devices.transports.adb import Adb
     from nas.devices.transports.local import Local
     from nas.devices.transports.ssh import Ssh
 
+    python = PYTHON if options.python is None else options.python
     if options.host is not None:
-        return Ssh(options.host, options.python)
-    return Local() if options.adb is None else Adb(options.adb, options.python)
+        return Ssh(options.host, python)
+    if options.adb is not None:
+        return Adb(options.adb, python)
+    if options.python is not None:
+        raise OptionError(
+            "--python names the interpreter of a board", got=python, do="add --host or --adb"
+        )
+    return Local()
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> Any:

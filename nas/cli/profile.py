@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import (
+    PYTHON,
     add_board_options,
     command_parser,
     open_transport,
@@ -111,7 +114,8 @@ def _settings(options: argparse.Namespace) -> ProfileSettings:
     from nas.devices.plan import CLASSES, ProfileSettings, check_name, check_resolutions
     from nas.space import load_space
 
-    check_name(options.device)
+    for name in (options.device, *options.alias):
+        check_name(name)
     space = load_space(options.space)
     plan = options.plan or space.plans[0]
     return ProfileSettings(
@@ -149,25 +153,48 @@ def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -
     from nas.devices.bundle import write_bundle
     from nas.devices.plan import make_plan
 
-    if options.bundle.is_dir():
-        raise OptionError("--bundle names a file", got=str(options.bundle), do="--bundle board.zip")
+    _check_bundle(options.bundle)
     plan = make_plan(settings, out, None)
     write_bundle(options.bundle, plan.job)
-    name = options.bundle.name
+    python = PYTHON if options.python is None else options.python
+    there, back = options.bundle.name, f"{options.bundle.stem}.results.json"
     print(
         f"{options.bundle}: {len(plan.job.items)} models\n"
-        f"On the board: {options.python} {name}   (stopped, it goes on where it was)\n"
-        f"Then here: the same command with --import {Path(name).stem}.results.json instead of "
-        "--bundle"
+        f"On the board: {shlex.join([python, there])}   (stopped, it goes on where it was)\n"
+        f"Then here: the same command with {shlex.join(['--import', back])} instead of --bundle"
     )
     return 0
+
+
+def _check_bundle(path: Path) -> None:
+    """Refuse to write over what is no bundle, or where there is no folder.
+
+    Raises:
+        OptionError: It would.
+    """
+    from nas.devices.bundle import is_bundle
+
+    if not path.parent.is_dir():
+        raise OptionError(
+            "--bundle is written into a folder that exists",
+            got=str(path),
+            do=shlex.join(["mkdir", "-p", str(path.parent)]),
+        )
+    if os.path.lexists(path) and not is_bundle(path):
+        raise OptionError(
+            "--bundle names a new file, or a bundle that is written anew",
+            got=str(path),
+            do="--bundle board.zip",
+        )
 
 
 def _import(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> LatencyTable:
     from nas.devices.bundle import read_result
     from nas.devices.plan import make_plan
     from nas.devices.profile import finish, job_id_of
+    from nas.devices.result_file import check_file
 
+    check_file(options.result)
     plan = make_plan(settings, out, None)
     return finish(plan, read_result(options.result, plan.job, job_id_of(plan.job)), out)
 

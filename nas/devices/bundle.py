@@ -17,8 +17,9 @@ from typing import Any
 
 from nas.devices import agent
 from nas.devices.agent.main import SCHEMA, digest
-from nas.devices.agent.session import MOST, Entry, quiet_timings
+from nas.devices.agent.session import MOST, Entry, agree, quiet_reference_ms, quiet_timings
 from nas.devices.agent.timing import Effort, Timing
+from nas.devices.result_file import broken, is_text, read_content, read_entry, same_number
 from nas.errors import ResultError
 from nas.export.graph import GraphTarget, Weights, build_graph, random_weights
 from nas.files import atomic_path
@@ -28,8 +29,6 @@ PACKAGE = "nas_agent"
 MAIN = f"import sys\n\nfrom {PACKAGE}.main import main\n\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a bundle: the same job gives the same bytes."""
-LARGEST_RESULT = 200_000_000
-LONGEST_MS = 1e7
 MOST_MJ = 1e9
 
 
@@ -143,6 +142,17 @@ def _model(item: Item, weights: Weights, target: GraphTarget) -> bytes:
     return bytes(build_graph(item.blocks, weights, target).SerializeToString())
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a bundle that was written here."""
+    try:
+        if not path.is_file():
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return {"__main__.py", "job.json", f"{PACKAGE}/main.py"} <= set(archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
 def write_agent(path: Path) -> None:
     """A bundle with nothing to measure: it can still describe the machine."""
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -168,7 +178,7 @@ def read_result(path: Path, job: Job, job_id: str) -> Result:
     Raises:
         ResultError: It is not one, was changed, is of another bundle, or misses something.
     """
-    content = _parse(path)
+    content = read_content(path)
     if content["job"] != job_id:
         raise ResultError(
             f"{path} is the result of another bundle",
@@ -176,14 +186,16 @@ def read_result(path: Path, job: Job, job_id: str) -> Result:
             allowed=job_id[:12],
             do="run the bundle that belongs to this profile",
         )
+    if (content["runtime"].get("name"), content["threads"]) != (job.runtime, job.threads):
+        raise broken(path, "it is of another runtime or number of threads than its bundle")
+    entries = _entries(path, content["timings"], job)
+    steadiness = _steadiness(path, content, entries, job)
     return Result(
         content["machine"],
         content["conditions"],
         content["runtime"]["version"],
-        content["reference_ms"],
-        content["repeated"],
-        content["unsettled"],
-        _agreeing(_entries(path, content["timings"], job), content["reference_ms"], job),
+        *steadiness,
+        _agreeing(entries, steadiness[0], job),
         *_energies(path, content.get("energy"), {item.id for item in job.items}),
     )
 
@@ -193,15 +205,39 @@ def _entries(path: Path, lines: list[Any], job: Job) -> dict[tuple[int, str], En
     found: dict[tuple[int, str], Entry] = {}
     counts = {item.id: 0 for item in job.items}
     for line in lines:
-        key, entry = _entry(path, line)
+        key, entry = read_entry(path, line)
         if key[1] not in counts or key in found or not 0 <= key[0] < MOST:
-            raise _broken(path, f"it has a timing that was not asked for: {key[1][:80]}, {key[0]}")
+            which = f"{key[1][:80]!r}, {str(key[0])[:20]}"
+            raise broken(path, f"it has a timing that was not asked for: {which}")
         found[key] = entry
         counts[key[1]] += 1
     short = [item for item, count in counts.items() if count < job.effort.rounds]
     if short:
-        raise _broken(path, f"timings of {short[0]} are missing")
+        raise broken(path, f"timings of {short[0]} are missing")
     return found
+
+
+def _steadiness(
+    path: Path, content: dict[str, Any], entries: dict[tuple[int, str], Entry], job: Job
+) -> tuple[float, int, float]:
+    """Quiet reference, further timings and unsettled share: as the timings say, not the file."""
+    quiet_ms = quiet_reference_ms(entries)
+    repeated = len(entries) - job.effort.rounds * len(job.items)
+    quiet = quiet_timings(entries, quiet_ms)
+    unsettled = [item for item in job.items if not agree(quiet.get(item.id, []), job.effort)]
+    share = len(unsettled) / max(1, len(job.items))
+    fits = {
+        "reference_ms": same_number(content["reference_ms"], quiet_ms),
+        "repeated": content["repeated"] == repeated,
+        "unsettled": same_number(content["unsettled"], share),
+    }
+    for name in fits:
+        if not fits[name]:
+            raise broken(path, f"{name} is not what its timings say")
+    if share > job.effort.most_unsettled:
+        most = f"{job.effort.most_unsettled:.0%}"
+        raise broken(path, f"{share:.0%} of the items never took equally long, over {most}")
+    return quiet_ms, repeated, share
 
 
 def _agreeing(
@@ -218,56 +254,6 @@ def _agreeing(
     return chosen
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_RESULT:
-            raise _broken(path, f"it is larger than {LARGEST_RESULT} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise _broken(path, str(cause.strerror)) from cause
-    except (ValueError, RecursionError) as cause:
-        raise _broken(path, f"it is not JSON: {cause}") from cause
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise _broken(path, "it is not a result of this version")
-    for name, kind in _KINDS.items():
-        if type(content.get(name)) is not kind:
-            raise _broken(path, f"{name} is missing or of a wrong type")
-    unsigned = {name: value for name, value in content.items() if name != "sha256"}
-    if content.get("sha256") != digest(unsigned):
-        raise _broken(path, "its hash does not fit: it was changed or cut off")
-    if not isinstance(content["runtime"].get("version"), str):
-        raise _broken(path, "the runtime has no version")
-    if not 0 < content["reference_ms"] < LONGEST_MS or not 0 <= content["unsettled"] <= 1:
-        raise _broken(path, "a number is out of range")
-    for facts in (content["machine"], *content["conditions"].values()):
-        if not isinstance(facts, dict) or not all(_is_fact(value) for value in facts.values()):
-            raise _broken(path, "the machine is not described by texts and numbers")
-    return content
-
-
-_KINDS = {
-    "job": str, "machine": dict, "conditions": dict, "runtime": dict, "threads": int,
-    "reference_ms": float, "repeated": int, "unsettled": float, "timings": list,
-}  # fmt: skip
-
-
-def _is_fact(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= 500 and value.isprintable()
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _entry(path: Path, line: Any) -> tuple[tuple[int, str], Entry]:
-    kinds = [int, str, float, float, float, int, float]
-    if not isinstance(line, list) or [type(value) for value in line] != kinds:
-        raise _broken(path, f"a timing has another form: {str(line)[:80]}")
-    number, item, latency_ms, median_ms, p95_ms, runs, reference_ms = line
-    times = latency_ms, median_ms, p95_ms, reference_ms
-    if not all(0 < value < LONGEST_MS for value in times) or runs <= 0:
-        raise _broken(path, f"a latency is above zero and finite, that of {item[:80]} is not")
-    return (number, item), Entry(Timing(latency_ms, median_ms, p95_ms, runs), reference_ms)
-
-
 def _energies(
     path: Path, energy: Any, known: Container[str]
 ) -> tuple[dict[str, float], str | None]:
@@ -275,21 +261,13 @@ def _energies(
     if energy is None:
         return {}, None
     if not isinstance(energy, dict) or set(energy) != {"meter", "millijoules"}:
-        raise _broken(path, "its energies have another form")
+        raise broken(path, "its energies have another form")
     meter, found = energy["meter"], energy["millijoules"]
-    if not isinstance(meter, str) or not _is_fact(meter) or not isinstance(found, dict):
-        raise _broken(path, "its energies have another form")
+    if not is_text(meter) or not isinstance(found, dict):
+        raise broken(path, "its energies have another form")
     for item, millijoules in found.items():
         if item not in known:
-            raise _broken(path, f"it has an energy that was not asked for: {item[:80]!r}")
+            raise broken(path, f"it has an energy that was not asked for: {item[:80]!r}")
         if type(millijoules) is not float or not 0 < millijoules < MOST_MJ:
-            raise _broken(path, f"an energy is above zero and finite, that of {item[:80]} is not")
+            raise broken(path, f"an energy is above zero and finite, that of {item[:80]!r} is not")
     return found, meter
-
-
-def _broken(path: Path, reason: str) -> ResultError:
-    return ResultError(
-        f"{path} cannot be used as a result: {reason}",
-        allowed="the file that the bundle wrote, unchanged",
-        do="run the bundle again: it goes on where it was",
-    )

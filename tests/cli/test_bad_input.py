@@ -158,6 +158,39 @@ def test_a_profile_takes_no_name_of_another_machines_table(refused, options):
     assert message.endswith("; try: --device my-device")
 
 
+def test_a_bundle_replaces_nothing_else(refused, tmp_path):
+    precious = tmp_path / "thesis.md"
+    precious.write_text("years of work")
+    command = ("profile", "--device", "mine", "--bundle")
+    for path in (precious, tmp_path):
+        assert refused(*command, path) == (
+            f"--bundle names a new file, or a bundle that is written anew; got '{path}'; try: "
+            "--bundle board.zip"
+        )
+    assert precious.read_text() == "years of work"
+    assert refused(*command, tmp_path / "none" / "b.zip").startswith(
+        "--bundle is written into a folder that exists; got "
+    )
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_import_of_nothing(refused, tmp_path):
+    message = refused("profile", "--device", "mine", "--import", tmp_path / "none.json")
+    assert "none.json cannot be used as a result: No such file or directory; " in message
+
+
+def test_an_alias_is_a_name_too(refused):
+    message = refused("profile", "--device", "mine", "--alias", "a/b")
+    assert message.startswith("a device's name is also its folder's; got 'a/b'; ")
+
+
+def test_an_interpreter_needs_a_board(refused):
+    for command in (("profile", "--device", "mine"), ("validate", "--device", "x86")):
+        assert refused(*command, "--python", "/opt/python") == (
+            "--python names the interpreter of a board; got '/opt/python'; try: add --host or --adb"
+        )
+
+
 def test_like_takes_a_measured_table(refused):
     assert refused("profile", "--device", "mine", "--like", "jetson-nano") == (
         "--like takes a measured table; got 'jetson-nano, estimated'; try: nas devices lists which "

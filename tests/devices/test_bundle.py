@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.devices import result_file
 from nas.devices.agent import energy
 from nas.devices.agent import main as agent
 from nas.devices.agent.main import digest
-from nas.devices.bundle import Item, Job, read_result, write_bundle
+from nas.devices.bundle import Item, Job, is_bundle, read_result, write_bundle
 from nas.errors import ResultError
 from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.space.blocks import make_block
@@ -110,17 +111,32 @@ def test_engines_are_kept_until_the_result_is_written(tmp_path, trtexec):
     assert sorted(p.name for p in tmp_path.glob("bundle*")) == ["bundle.results.json", "bundle.zip"]
 
 
-def test_two_agents_do_not_measure_the_same_bundle(packed, tmp_path, monkeypatch, capsys):
+def test_two_agents_do_not_measure_for_the_same_result(packed, tmp_path, monkeypatch, capsys):
+    """Also where the bundle was written anew in between."""
     monkeypatch.setattr(agent, "PATIENCE_S", 0.0)
-    command = ["--bundle", str(packed[0]), "--out", str(tmp_path / "r.json")]
-    with packed[0].open("rb") as file:
-        agent.claim(file)
+    out = tmp_path / "r.json"
+    command = ["--bundle", str(packed[0]), "--out", str(out)]
+    with agent.claim(f"{out}.lock"):
+        write_bundle(packed[0], JOB)
         assert agent.main(command) == 1
         assert json.loads(capsys.readouterr().out)["error"] == (
             "another process on this machine measures this bundle; try: the same command when it "
             "has ended"
         )
     assert agent.main(command) == 0
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_bundle_with_a_changed_byte_is_damaged(packed, tmp_path):
+    """Whatever the archive's own checks make of it."""
+    path, whole = packed[0], packed[0].read_bytes()
+    for place in range(0, len(whole), len(whole) // 12):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        done = run_agent(path)
+        if done.returncode == 0 or not done.stdout:
+            continue  # in a part that is not read, or Python itself refuses the archive
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "is not what was packed" in json.loads(done.stdout.splitlines()[-1])["error"]
 
 
 def test_a_bundle_describes_the_machine(packed):
@@ -181,9 +197,12 @@ def resign(path, change):
     ("change", "reason"),
     [
         (lambda c: c["timings"].pop(), "timings of two are missing"),
-        (lambda c: c["timings"].append(c["timings"][0]), "a timing that was not asked for: one, 0"),
-        (lambda c: c["timings"][0].__setitem__(1, "three"), "was not asked for: three, 0"),
-        (lambda c: c["timings"][0].__setitem__(0, 30), "was not asked for: one, 30"),
+        (
+            lambda c: c["timings"].append(c["timings"][0]),
+            "that was not asked for: 'one', 0",
+        ),
+        (lambda c: c["timings"][0].__setitem__(1, "three"), "was not asked for: 'three', 0"),
+        (lambda c: c["timings"][0].__setitem__(0, 30), "was not asked for: 'one', 30"),
         (lambda c: c["timings"][0].__setitem__(2, float("nan")), "above zero and finite"),
         (lambda c: c["timings"][0].__setitem__(2, -1.0), "above zero and finite"),
         (lambda c: c["timings"][0].__setitem__(3, 1e99), "above zero and finite"),
@@ -191,10 +210,29 @@ def resign(path, change):
         (lambda c: c["timings"].__setitem__(0, {}), "a timing has another form"),
         (lambda c: c.update(schema=2), "it is not a result of this version"),
         (lambda c: c.pop("machine"), "machine is missing or of a wrong type"),
-        (lambda c: c["machine"].update(processor=["x"]), "not described by texts and numbers"),
-        (lambda c: c["machine"].update(processor="x\nname: y"), "not described by texts"),
+        (
+            lambda c: c["machine"].update(processor=["x"]),
+            "not described by short texts",
+        ),
+        (lambda c: c["machine"].update(processor="x\nname: y"), "not described by short texts"),
         (lambda c: c["runtime"].pop("version"), "the runtime has no version"),
-        (lambda c: c.update(reference_ms=-1.0), "a number is out of range"),
+        (lambda c: c.update(reference_ms=-1.0), "reference_ms is not what its timings say"),
+        (lambda c: c.update(reference_ms=0.5), "reference_ms is not what its timings say"),
+        (lambda c: c.update(repeated=-5), "repeated is not what its timings say"),
+        (lambda c: c.update(repeated=10**400), "repeated is not what its timings say"),
+        (lambda c: c.update(unsettled=0.9), "unsettled is not what its timings say"),
+        (lambda c: c.update(unsettled=float("nan")), "unsettled is not what its timings say"),
+        (lambda c: c.update(threads=64), "of another runtime or number of threads"),
+        (lambda c: c["runtime"].update(name="openvino"), "of another runtime or number of threads"),
+        (lambda c: c["runtime"].update(version="\x1b[31mx"), "the runtime has no version"),
+        (lambda c: c["runtime"].update(version="1" * 1000), "the runtime has no version"),
+        (lambda c: c["machine"].update(cores=True), "not described by short texts"),
+        (lambda c: c["machine"].update(cores=10**400), "not described by short texts"),
+        (lambda c: c["machine"].update({"\x1b[31m": 1}), "not described by short texts"),
+        (lambda c: c["conditions"].pop("after"), "its conditions are not those before and after"),
+        (lambda c: c["conditions"]["after"].update(power_mode=5), "its power_mode is not a text"),
+        (lambda c: c["timings"][0].__setitem__(2, 1e-300), "above zero and finite"),
+        (lambda c: c["timings"][0].__setitem__(5, 10**300), "the number of runs of 'one' is out"),
     ],
 )
 def test_a_hostile_result_is_refused(result, packed, change, reason):
@@ -216,13 +254,13 @@ def test_energies_are_read_where_a_meter_told_them(result, packed):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (told(millijoules={"one": float("nan")}), "above zero and finite, that of one is not"),
-        (told(millijoules={"one": float("inf")}), "above zero and finite, that of one is not"),
-        (told(millijoules={"one": 0.0}), "above zero and finite, that of one is not"),
-        (told(millijoules={"one": -1.0}), "above zero and finite, that of one is not"),
-        (told(millijoules={"one": 1e99}), "above zero and finite, that of one is not"),
-        (told(millijoules={"one": True}), "above zero and finite, that of one is not"),
-        (told(millijoules={"one": "1"}), "above zero and finite, that of one is not"),
+        (told(millijoules={"one": float("nan")}), "above zero and finite, that of 'one' is not"),
+        (told(millijoules={"one": float("inf")}), "above zero and finite, that of 'one' is not"),
+        (told(millijoules={"one": 0.0}), "above zero and finite, that of 'one' is not"),
+        (told(millijoules={"one": -1.0}), "above zero and finite, that of 'one' is not"),
+        (told(millijoules={"one": 1e99}), "above zero and finite, that of 'one' is not"),
+        (told(millijoules={"one": True}), "above zero and finite, that of 'one' is not"),
+        (told(millijoules={"one": "1"}), "above zero and finite, that of 'one' is not"),
         (told(millijoules={"three\n": 1.0}), "was not asked for: 'three\\n'"),
         (told(millijoules=[1.0]), "its energies have another form"),
         (told(meter=None), "its energies have another form"),
@@ -278,7 +316,7 @@ def test_a_result_that_was_changed_or_cut_off_is_refused(result, packed):
 
 
 def test_a_result_that_claims_to_be_huge_is_not_read(result, packed, monkeypatch):
-    monkeypatch.setattr("nas.devices.bundle.LARGEST_RESULT", 100)
+    monkeypatch.setattr("nas.devices.result_file.LARGEST_RESULT", 100)
     assert "it is larger than 100 bytes" in refused(result, packed[1])
 
 
@@ -315,3 +353,20 @@ def test_a_file_is_packed_as_it_is(tmp_path):
     assert set(found.timings) == {"file", "one", "two"}
     (tmp_path / "model.onnx").write_bytes(packed + b"\x00")
     assert write_bundle(tmp_path / "bundle.zip", job) != job_id
+
+
+def test_only_regular_files_of_a_sane_size_are_read(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 11)
+    monkeypatch.setattr(result_file, "LARGEST_RESULT", 10)
+    for name, reason in [
+        ("pipe", "it is not a regular file"), (".", "it is not a regular file"),
+        ("large", "it is larger than 10 bytes"), ("none", "No such file or directory"),
+    ]:  # fmt: skip
+        assert reason in refused(tmp_path / name, "0" * 64)
+
+
+def test_what_is_a_bundle(packed, tmp_path):
+    (tmp_path / "thesis.zip").write_bytes(b"PK years of work")
+    assert is_bundle(packed[0])
+    assert not any(is_bundle(tmp_path / name) for name in ("thesis.zip", ".", "none"))

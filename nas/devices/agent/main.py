@@ -6,6 +6,7 @@ result is written, 1 with an error, 2 when the bundle is damaged.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import shutil
 import sys
 import time
 import zipfile
-from typing import Any, BinaryIO, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, TextIO
 
 from .energy import find_meter, measure_energies
 from .machine import describe_conditions, describe_machine
@@ -24,6 +25,8 @@ from .timing import Effort, Run
 SCHEMA = 1
 SAY_EVERY_S = 0.5
 PATIENCE_S = 10.0
+DAMAGED = "is not what was packed"
+"""How every `DamagedError` ends that another copy of the bundle would mend."""
 
 
 class DamagedError(Exception):
@@ -78,14 +81,15 @@ def measure(bundle: str, out: str) -> str:
         The path of the result.
 
     Raises:
-        DamagedError: A model is not the one that was packed.
+        DamagedError: The job or a model is not the one that was packed.
         RefusedError: The runtime is missing or refuses a model.
         DisturbedError: The machine was never quiet.
         BusyError: Another process measures this bundle.
     """
-    with open(bundle, "rb") as file, zipfile.ZipFile(file) as archive:
-        claim(file)
-        job = read_job(archive)
+    with open(bundle, "rb") as file, claim(out + ".lock"):
+        with unchanged(os.path.basename(bundle)):
+            archive = zipfile.ZipFile(file)
+            job = read_job(archive)
         runtime = open_runtime(job["runtime"])
         before = describe_conditions()
         load = loader(archive, job, runtime, out + ".work")
@@ -103,40 +107,72 @@ def measure(bundle: str, out: str) -> str:
                 items, load, meter, out + ".energy.part", job["id"],
                 lambda done: speaker(timed + done, timed + later),
             )  # fmt: skip
-    energy = {"meter": meter.name, "millijoules": millijoules} if meter and millijoules else None
-    facts = {"name": job["runtime"], "version": runtime.version()}
-    conditions = {"before": before, "after": describe_conditions()}
-    write_result(out, job, facts, found, conditions, energy)
-    for journal in (out + ".part", out + ".energy.part"):
-        if os.path.exists(journal):
-            os.remove(journal)
-    shutil.rmtree(out + ".work", ignore_errors=True)
+        energy = (
+            {"meter": meter.name, "millijoules": millijoules} if meter and millijoules else None
+        )
+        facts = {"name": job["runtime"], "version": runtime.version()}
+        conditions = {"before": before, "after": describe_conditions()}
+        write_result(out, job, facts, found, conditions, energy)
+        for journal in (out + ".part", out + ".energy.part"):
+            if os.path.exists(journal):
+                os.remove(journal)
+        shutil.rmtree(out + ".work", ignore_errors=True)
     return out
 
 
-def claim(file: BinaryIO) -> None:
-    """Keep others from measuring the bundle while this process lives.
+@contextlib.contextmanager
+def claim(path: str) -> Iterator[None]:
+    """Keep others from measuring for the same result meanwhile, by a lock on a file beside it.
 
     An agent whose connection was cut notices when it next speaks: that is waited for. Where it was
-    cut without a word, the agent goes on for longer.
+    cut without a word, the agent goes on for longer. The file stays where the measurement failed.
     """
     try:
         import fcntl
     except ImportError:  # Windows
+        yield
         return
     end = time.monotonic() + PATIENCE_S
     while True:
+        file = open(path, "a", encoding="utf-8")
         try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as cause:
+            file.close()
             if time.monotonic() >= end:
                 raise BusyError(
                     "another process on this machine measures this bundle; try: the same command "
                     "when it has ended"
                 ) from cause
+            time.sleep(0.1)
+            continue
         except OSError:  # a file system without locks
-            return
-        time.sleep(0.1)
+            pass
+        if is_still(path, file):
+            break
+        file.close()  # whoever held it has finished and removed it
+    with file:
+        yield
+        os.remove(path)
+
+
+def is_still(path: str, file: TextIO) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def unchanged(name: str) -> Iterator[None]:
+    """Reading changed bytes ends in any of a dozen errors; only the system's have a number."""
+    try:
+        yield
+    except Exception as cause:
+        if isinstance(cause, DamagedError) or getattr(cause, "errno", None) is not None:
+            raise
+        raise DamagedError(f"{name} {DAMAGED}") from cause
 
 
 def read_job(archive: zipfile.ZipFile) -> Dict[str, Any]:
@@ -145,7 +181,7 @@ def read_job(archive: zipfile.ZipFile) -> Dict[str, Any]:
     if job.get("schema") != SCHEMA:
         raise DamagedError("a bundle of another version: {}".format(job.get("schema")))
     if job.get("id") != digest({name: job[name] for name in job if name != "id"}):
-        raise DamagedError("job.json is not what was packed")
+        raise DamagedError(f"job.json {DAMAGED}")
     return job
 
 
@@ -157,11 +193,12 @@ def loader(
 
     def load(name: str) -> Run:
         item = known[name]
-        if archive.getinfo(item["file"]).file_size != item["bytes"]:
-            raise DamagedError("{} is not what was packed".format(item["file"]))
-        model = archive.read(item["file"])
-        if hashlib.sha256(model).hexdigest() != item["sha256"]:
-            raise DamagedError("{} is not what was packed".format(item["file"]))
+        with unchanged(item["file"]):
+            if archive.getinfo(item["file"]).file_size != item["bytes"]:
+                raise ValueError("another size")
+            model = archive.read(item["file"])
+            if hashlib.sha256(model).hexdigest() != item["sha256"]:
+                raise ValueError("another hash")
         run: Run = runtime.load(model, job["threads"], work)
         return run
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.devices.agent.main import digest
+from nas.devices.agent.main import DAMAGED, digest
 from nas.devices.bundle import write_agent
 from nas.devices.lines import Progress, listen
 from nas.errors import MeasurementError
@@ -79,9 +79,16 @@ class Remote(ABC):
             self._do(self.command(["mv", f"{there}.part", there]))
         if "results.json" not in present:  # else the connection was cut just before the end
             words = [self.python, there, "--bundle", there, "--out", out]
-            listen(self.command(words), self.place, progress)
+            try:
+                listen(self.command(words), self.place, progress)
+            except MeasurementError as error:
+                if DAMAGED in str(error):
+                    self._remove(folder)  # the next call sends it again
+                raise
         result.parent.mkdir(parents=True, exist_ok=True)
-        self._do(self.pull(out, result))
+        fetched = result.with_name(f"{result.name}.fetched")  # a cut leaves a part of it
+        self._do(self.pull(out, fetched))
+        fetched.replace(result)
         self._remove(folder)
 
     def _check_python(self) -> None:
