@@ -446,7 +446,8 @@ def test_validate_as_json(nas, own_table):
 
 def test_validate_refuses_what_it_cannot_validate(refused, own_table):
     assert refused("validate", "--device", "jetson-nano").startswith(
-        "the table of jetson-nano-tensorrt has no such calibration; got 'space None, plan None'; "
+        "validate compares a measured table with its device; "
+        "got 'jetson-nano-tensorrt, estimated'; "
         "allowed: a table that nas profile wrote"
     )
     assert "allowed: tiny small" in refused("validate", "--device", own_table, "--plan", "large")
