@@ -57,12 +57,12 @@ def map_disk_error(error: OSError, path: Path) -> DiskFullError | RunFolderError
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             f"the disk is full: {path} could not be written, finished files are kept",
-            do="free some space, then run the same command with --resume",
+            do="free some space, then the same command again (nas search: with --resume)",
         )
     return RunFolderError(
         f"{path} cannot be written: {error.strerror or error}",
         allowed="a folder that this user may write",
-        do="another --out",
+        do="another place",
     )
 
 

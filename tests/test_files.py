@@ -77,7 +77,7 @@ def test_json_with_nan_is_refused_before_anything_is_written(tmp_path):
 
 FULL = (
     "the disk is full: {path} could not be written, finished files are kept; "
-    "try: free some space, then run the same command with --resume"
+    "try: free some space, then the same command again (nas search: with --resume)"
 )
 
 
@@ -128,7 +128,7 @@ def test_a_place_that_is_a_file_cannot_be_written(tmp_path):
         write_text(tmp_path / "taken" / "file.txt", "x")
     assert str(caught.value) == (
         f"{tmp_path / 'taken' / 'file.txt'} cannot be written: File exists; "
-        "allowed: a folder that this user may write; try: another --out"
+        "allowed: a folder that this user may write; try: another place"
     )
     assert caught.value.exit_code == 2
 

@@ -7,7 +7,9 @@ import difflib
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -113,9 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit code: 0 on success, 2 on bad input, 1 on failure, 130 when interrupted.
+        The exit code: 0 on success, 2 on bad input, 1 on failure, 130 when stopped.
     """
     spin_briefly()
+    _stop_when_terminated()
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         _refuse_empty(given)
@@ -142,6 +145,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (as `| head` does): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _stop_when_terminated() -> None:
+    """Let SIGTERM, as `docker stop` sends it, do what Ctrl-C does: nothing is left behind."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)  # a second one does not wait
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

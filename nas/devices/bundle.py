@@ -34,7 +34,7 @@ MOST_MJ = 1e9
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to time: a block by itself or a whole model.
+    """One thing to time: a block, or a whole model.
 
     Attributes:
         id: Its name in the job and in the result.

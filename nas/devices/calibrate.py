@@ -11,7 +11,7 @@ from nas.latency.predict import BlockSums, calibrated_ms
 
 FEWEST_MODELS = 95
 """With fewer, less than 50 are left for the bound: what 98 % takes (`conformal_upper`)."""
-CACHES_MB = (1e6, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+CACHES_MB = (1e6, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48)
 """Sizes of the last cache, or of what a program gets of it, that are tried; first: unlimited."""
 LEAST_FREEDOM = 0.1
 """Of a model that decides nearly alone, the error when it is left out is not divided by less."""
@@ -88,9 +88,8 @@ def certify(predicted: np.ndarray, rounds: np.ndarray, upper_factor: float) -> W
 def fit_calibration(sums: BlockSums, measured: np.ndarray) -> Terms:
     """The terms of a calibration, by least squares on relative errors of models, shape `N`.
 
-    A block measured by itself pays for a call of the runtime and for reordering its input and
-    output, which it does not pay inside a network: the costs per block and border come out
-    negative. The size of the cache is the one under which models that are left out in turn are
+    A block is measured with a call of the runtime and between two layers, which it does not have
+    inside a network: the costs per block and border come out negative. The size of the cache is the one under which models that are left out in turn are
     predicted best. Where noise would turn the sum's factor round, the sum is only scaled.
     """
     fits = [_fit(sums, measured, cache_mb) for cache_mb in CACHES_MB]

@@ -40,13 +40,17 @@ class State:
 
 @dataclass
 class _Step:
-    """Tables of one slot, flat: index `state * size + code`."""
+    """Tables of one slot, flat: index `state * size + code`.
+
+    `upper` is an estimated table's bound, and what a measured one adds to its prediction for it;
+    `values` are weights and what passes between blocks.
+    """
 
     size: int
     cost: Values
     upper: Values
     floor: Values
-    weights: Values
+    values: Values
     after: npt.NDArray[np.int32]
 
 
@@ -76,6 +80,7 @@ class BatchPredictor:
         self._steps = builder.steps()
         self._upper_factor = builder.upper_factors()
         lowest = sum(float(np.nanmin(step.cost - step.floor)) for step in self._steps)
+        self._has_slack = any(bool(np.nansum(step.upper)) for step in self._steps)
         self._needs_floor = not self._estimated and lowest < 0
         self._spill_ms_per_mb, self._cache_mb = builder.spills()
         self._spills = bool(self._spill_ms_per_mb.any())
@@ -99,24 +104,30 @@ class BatchPredictor:
         state = np.zeros(columns.shape[1], np.int32)
         predicted[:] = upper[:] = 0.0
         floor = np.zeros(len(predicted)) if self._needs_floor else None
-        weights = np.zeros(len(predicted)) if self._spills else None
+        values = np.zeros(len(predicted)) if self._spills else None
         for step, codes in zip(self._steps, columns, strict=True):
             index = state * step.size + codes
             predicted += step.cost.take(index)
-            if self._estimated:
+            if self._has_slack:
                 upper += step.upper.take(index)
             if floor is not None:
                 floor += step.floor.take(index)
-            if weights is not None:
-                weights += step.weights.take(index)
+            if values is not None:
+                values += step.values.take(index)
             state = step.after.take(index)
-        if weights is not None:
-            spilled = spilled_mb(weights, self._cache_mb.take(columns[0]))
+        if values is not None:
+            spilled = spilled_mb(values, self._cache_mb.take(columns[0]))
             predicted += spilled * self._spill_ms_per_mb.take(columns[0])
         if floor is not None:
             np.maximum(predicted, floor, out=predicted)
-        if not self._estimated:
-            np.multiply(predicted, self._upper_factor.take(columns[0]), out=upper)
+        if self._estimated:
+            return
+        factors = self._upper_factor.take(columns[0])
+        if self._has_slack:
+            np.add(predicted, upper, out=upper)
+            np.multiply(upper, factors, out=upper)
+        else:
+            np.multiply(predicted, factors, out=upper)
 
 
 class _Builder:
@@ -175,9 +186,9 @@ class _Builder:
             steps.append(step)
         tails = np.array([self._tail(state) for state in states])
         last = steps[-1]
-        cost, upper, floor, weights = tails[last.after].T
+        cost, upper, floor, values = tails[last.after].T
         last.cost, last.upper, last.floor = last.cost + cost, last.upper + upper, last.floor + floor
-        last.weights = last.weights + weights
+        last.values = last.values + values
         return steps
 
     def _start(self, slot: Slot) -> tuple[_Step, list[State]]:
@@ -274,18 +285,19 @@ class _Builder:
         return self._cost(chain.blocks, state.resolution)
 
     def _cost(self, blocks: list[tuple[str, Block]], resolution: int) -> Costs:
-        """Calibrated latency, its upper bound, the least it may count, weights; NaN: unknown."""
+        """Calibrated latency, its upper bound, the least it may count, values; NaN: unknown."""
         found = self._calibrations.get(resolution)
         terms = Terms() if found is None else found.terms
-        cost = upper = floor = weights = 0.0
+        estimated = self.predictor.table.device.roofline is not None
+        cost = upper = floor = values = 0.0
         for _, block in blocks:
             latency, bound = self._block_ms(block, resolution)
             border = terms.border_ms_per_million * block.border_values / 1e6
             cost += terms.sum_factor * latency + terms.per_block_ms + border
-            upper += bound
+            upper += bound if estimated else terms.sum_factor * (bound - latency)
             floor += LEAST_SHARE * latency
-            weights += block.cost.params
-        return cost, upper, floor, weights
+            values += block.cost.params + block.border_values
+        return cost, upper, floor, values
 
     def _block_ms(self, block: Block, resolution: int) -> tuple[float, float]:
         precision = self.predictor.table.device.precision
@@ -300,8 +312,8 @@ class _Builder:
     ) -> tuple[_Step, list[State]]:
         numbers: dict[State, int] = {}
         after = [numbers.setdefault(s, len(numbers)) for part in states for s in part]
-        cost, upper, floor, weights = (np.ascontiguousarray(c) for c in np.concatenate(costs).T)
-        step = _Step(slot.size, cost, upper, floor, weights, np.array(after, np.int32))
+        cost, upper, floor, values = (np.ascontiguousarray(c) for c in np.concatenate(costs).T)
+        step = _Step(slot.size, cost, upper, floor, values, np.array(after, np.int32))
         return step, list(numbers)
 
 

@@ -91,10 +91,10 @@ class Calibration(Section):
 
     `latency = constant_ms + sum_factor * sum of blocks + per_block_ms * number of blocks +
     border_ms_per_million * millions of values that enter and leave blocks + spill_ms_per_mb *
-    megabytes of weights that do not stay in the cache`, and the interval is that times
-    `lower_factor` to `upper_factor`. A block measured by itself finds its weights in the cache; in
-    a network whose weights exceed `cache_mb` they have to be fetched each time
-    (`nas.latency.predict.spilled_mb`).
+    megabytes that do not stay in the cache`, and the interval is that times `lower_factor` to
+    `upper_factor`. A block measured by itself finds its weights and its input in the cache; of a
+    network's weights and of what passes between its blocks `cache_mb` stay there, and the rest is
+    fetched each time (`nas.latency.predict.spilled_mb`).
     """
 
     space: str

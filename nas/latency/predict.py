@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -74,10 +73,12 @@ class Predictor:
         calibration = self.calibration(network.resolution)
         sums = BlockSums.of([latency for latency, _, _ in seen], [b for _, b in network.blocks])
         predicted = float(calibrated_ms(calibration.terms, sums))
+        # What the calibration's models did not have: a classifier between numbers of classes.
+        slack = calibration.terms.sum_factor * sum(upper - latency for latency, upper, _ in seen)
         return Prediction(
             predicted,
-            predicted * calibration.lower_factor,
-            predicted * calibration.upper_factor,
+            max(predicted - slack, 0.0) * calibration.lower_factor,
+            (predicted + slack) * calibration.upper_factor,
             "measured",
             any(interpolated for _, _, interpolated in seen),
         )
@@ -100,7 +101,7 @@ class Predictor:
         return found
 
     def block(self, key: BlockKey, resolution: int) -> tuple[float, float, bool]:
-        """Latency, its own upper bound (estimated tables), whether it was interpolated."""
+        """Latency, its own upper bound, whether it was interpolated; see `look_up`."""
         if key not in self._seen:
             self._seen[key] = self._look_up(key, resolution)
         return self._seen[key]
@@ -133,15 +134,18 @@ class Predictor:
 
 
 def look_up(table: LatencyTable, key: BlockKey) -> tuple[float, float, bool] | None:
-    """Latency of a block, its own upper bound (estimated tables), whether it was interpolated."""
+    """Latency of a block, its own upper bound, whether it was interpolated.
+
+    The bound of a row of a measured table is its latency: calibrations bound whole models.
+    """
     if table.device.roofline is not None:
         latency, upper = estimate_block_ms(table.device.roofline, key.block, key.precision)
         return latency, upper, False
     row = table.rows.get(key)
     if row is not None:
         return row.latency_ms, row.latency_ms, row.source != "measured"
-    latency_ms = interpolate_classes(table, key)
-    return None if latency_ms is None else (latency_ms, latency_ms, True)
+    found = table.class_lines.latency_ms(key)
+    return None if found is None else (*found, True)
 
 
 def estimated_prediction(
@@ -179,19 +183,14 @@ class BlockSums(NamedTuple):
     def features(self, cache_mb: float) -> np.ndarray:
         """What the terms of a calibration are multiplied with, shape `... x 5`."""
         ones = np.ones_like(self.latency_ms)
-        spilled = spilled_mb(self.weights, cache_mb)
+        spilled = spilled_mb(self.weights + self.border_values, cache_mb)
         parts = [ones, self.latency_ms, self.blocks, self.border_values / 1e6, spilled]
         return np.stack(parts, axis=-1)
 
 
-def spilled_mb(weights: np.ndarray, cache_mb: float) -> np.ndarray:
-    """Megabytes of weights that are fetched at each inference, fp32.
-
-    None while all fit into a cache of `cache_mb`, all of them from 1.5 times that: what is used in
-    turn and does not fit as a whole drives itself out.
-    """
-    megabytes = weights * 4 / 1e6
-    return np.asarray(megabytes * np.clip(2 * (megabytes / cache_mb - 1), 0, 1))
+def spilled_mb(values: np.ndarray, cache_mb: float | np.ndarray) -> np.ndarray:
+    """Megabytes of weights and of what passes between blocks that a cache does not hold, fp32."""
+    return np.asarray(np.maximum(values * 4 / 1e6 - cache_mb, 0))
 
 
 def calibrated_ms(terms: Terms, sums: BlockSums) -> np.ndarray:
@@ -211,37 +210,6 @@ def sum_of_energies(
     found = [rows[key].energy_mj if key in rows else None for key in keys]
     known = [energy_mj for energy_mj in found if energy_mj is not None]
     return sum(known) if known and len(known) == len(found) else None
-
-
-def interpolate_classes(table: LatencyTable, key: BlockKey) -> float | None:
-    """A classifier's latency from its measured neighbours in the number of classes.
-
-    Linear in the number of classes, as the work of the last layer is; `None` for other blocks
-    and outside the measured range.
-    """
-    if key.block.op != "classifier":
-        return None
-    measured: list[tuple[int, float]] = []
-    for other, row in table.rows.items():
-        if _same_but_classes(other, key):
-            measured.append((other.block.out_channels, row.latency_ms))
-    measured.sort()
-    classes = key.block.out_channels
-    above = bisect_left(measured, (classes, 0.0))
-    if above == 0 or above == len(measured):
-        return None
-    (low, low_ms), (high, high_ms) = measured[above - 1], measured[above]
-    return low_ms + (high_ms - low_ms) * (classes - low) / (high - low)
-
-
-def _same_but_classes(a: BlockKey, b: BlockKey) -> bool:
-    return (
-        a.block.op == b.block.op
-        and (a.precision, a.batch) == (b.precision, b.batch)
-        and a.block.in_channels == b.block.in_channels
-        and (a.block.height, a.block.width) == (b.block.height, b.block.width)
-        and a.block.params == b.block.params
-    )
 
 
 def _calibrated(table: LatencyTable) -> str:

@@ -15,6 +15,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,13 +24,16 @@ import yaml
 from nas.documents import read_yaml
 from nas.errors import OptionError, SpaceError, TableError
 from nas.files import atomic_path, data_folder, search_folders, shipped_folder
+from nas.latency.classes import ClassLines
 from nas.latency.device_file import Calibration, DeviceFile
 from nas.latency.roofline import BYTES
 from nas.space import space_names
-from nas.space.blocks import KEY_SCHEMA, BlockKey, make_block
+from nas.space.blocks import BlockKey, make_block
 from nas.space.memory import block_peak_bytes, block_weight_bytes
 
 KIND = "latency_tables"
+SCHEMA = 2
+"""Of the rows; in the first, blocks were measured by themselves, not between layers."""
 COLUMNS = (
     "schema", "op", "precision", "batch", "height", "width", "in_channels", "out_channels",
     "params", "latency_ms", "spread_ms", "p95_ms", "samples", "source",
@@ -80,6 +84,13 @@ class LatencyTable:
     def provenance(self) -> str:
         """`measured` or `estimated`."""
         return self.device.provenance.kind
+
+    @cached_property
+    def class_lines(self) -> ClassLines:
+        """Classifiers over their number of classes; what was interpolated tests nothing."""
+        latencies_ms = {key: row.latency_ms for key, row in self.rows.items()}
+        held_out = [key for key, row in self.rows.items() if row.source != "interpolated"]
+        return ClassLines.of(latencies_ms, held_out)
 
     def calibration(
         self, space: str, plan: str, precision: str, resolution: int
@@ -180,7 +191,7 @@ def write_table(table: LatencyTable) -> None:
     for key in sorted(table.rows, key=_row_order):
         block, row = key.block, table.rows[key]
         writer.writerow(
-            [KEY_SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
+            [SCHEMA, block.op, key.precision, key.batch, block.height, block.width,
              block.in_channels, block.out_channels, block.params_json,
              _number(row.latency_ms), _number(row.spread_ms), _number(row.p95_ms), row.samples,
              row.source, _number(row.energy_mj), *_memory_bytes(key)]
@@ -241,40 +252,43 @@ def _parse_rows(text: str, path: Path, device: DeviceFile) -> dict[BlockKey, Row
         raise TableError(f"{path} is cut off: its last line has no end", do=_again(device, path))
     lines = csv.reader(io.StringIO(text))
     header = next(lines, [])
+    place = _Place(path, 1, device)
     if tuple(header) != COLUMNS:
-        raise TableError(
-            f"{path} line 1: the columns are fixed",
-            got=",".join(header),
-            allowed=",".join(COLUMNS),
-            do=_again(device, path),
-        )
+        raise place.error(": the columns are fixed", ",".join(header), ",".join(COLUMNS))
     rows: dict[BlockKey, Row] = {}
     try:
         for fields in lines:
-            key, row = _parse_row(fields, lines.line_num, path, device)
+            place = _Place(path, lines.line_num, device)
+            key, row = _parse_row(fields, place)
             if key in rows:
-                where = f"{path} line {lines.line_num}"
-                raise TableError(f"{where}: a block key is listed twice", got=str(key))
+                raise place.error(": a block key is listed twice", str(key))
             rows[key] = row
     except csv.Error as cause:
-        where = f"{path} line {lines.line_num}"
-        raise TableError(f"{where} is not valid CSV: {cause}", do=_again(device, path)) from cause
+        place = _Place(path, lines.line_num, device)
+        raise place.error(f" is not valid CSV: {cause}") from cause
     return rows
 
 
-def _parse_row(
-    fields: list[str], line: int, path: Path, device: DeviceFile
-) -> tuple[BlockKey, Row]:
-    where = f"{path} line {line}"
+@dataclass(frozen=True)
+class _Place:
+    """A line of a table."""
+
+    path: Path
+    line: int
+    device: DeviceFile
+
+    def error(self, rule: str, got: object = None, allowed: str | None = None) -> TableError:
+        """What is wrong with it, and what to do about any damage."""
+        do = _again(self.device, self.path)
+        return TableError(f"{self.path} line {self.line}{rule}", got=got, allowed=allowed, do=do)
+
+
+def _parse_row(fields: list[str], place: _Place) -> tuple[BlockKey, Row]:
     if len(fields) != len(COLUMNS):
-        raise TableError(
-            f"{where}: a row has {len(COLUMNS)} columns", got=len(fields), do=_again(device, path)
-        )
+        raise place.error(f": a row has {len(COLUMNS)} columns", len(fields))
     schema, op, precision, batch, height, width, inputs, outputs, params, *numbers = fields
-    if schema != str(KEY_SCHEMA):
-        raise TableError(
-            f"{where}: unknown version of the block key", got=schema, allowed=str(KEY_SCHEMA)
-        )
+    if schema != str(SCHEMA):
+        raise place.error(": another version of latency tables", schema, str(SCHEMA))
     try:
         size = (int(height), int(width))
         block = make_block(op, size, int(inputs), int(outputs), json.loads(params))
@@ -293,31 +307,26 @@ def _parse_row(
         RecursionError,
         SpaceError,
     ) as cause:
-        raise TableError(f"{where} is not a row of a latency table: {cause}") from cause
+        raise place.error(f" is not a row of a latency table: {cause}") from cause
     whole = (*size, block.in_channels, block.out_channels, key.batch)
     if precision not in BYTES or min(whole) <= 0 or (samples > 0) != (source == "measured"):
-        raise TableError(
-            f"{where}: sizes are above zero, as are the samples of a measured block and of no "
-            f"other; precision is one of {', '.join(BYTES)}",
-            got=",".join(fields),
+        raise place.error(
+            ": sizes are above zero, as are the samples of a measured block and of no other; "
+            f"precision is one of {', '.join(BYTES)}",
+            ",".join(fields),
         )
     if not math.isfinite(latency_ms) or latency_ms <= 0:
-        raise TableError(
-            f"{where}: latency_ms must be a finite number above zero",
-            got=numbers[0],
-            do=_again(device, path),
-        )
+        raise place.error(": latency_ms must be a finite number above zero", numbers[0])
     for name, value, text in (("spread_ms", spread_ms, numbers[1]), ("p95_ms", p95_ms, numbers[2])):
         if value is not None and (not math.isfinite(value) or value < 0):
-            raise TableError(f"{where}: {name} must be a finite number, not negative", got=text)
+            raise place.error(f": {name} must be a finite number, not negative", text)
     if energy_mj is not None and (not math.isfinite(energy_mj) or energy_mj <= 0):
-        raise TableError(
-            f"{where}: energy_mj is a finite number above zero, or empty where it is not known",
-            got=numbers[5],
+        raise place.error(
+            ": energy_mj is a finite number above zero, or empty where it is not known", numbers[5]
         )
     for name, expected, text in zip(COLUMNS[-2:], memory, numbers[6:], strict=True):
         if text != expected:
-            raise TableError(f"{where}: {name} follows from the block", got=text, allowed=expected)
+            raise place.error(f": {name} follows from the block", text, expected)
     return key, Row(latency_ms, spread_ms, p95_ms, samples, source, energy_mj)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.errors import TableError
-from nas.latency.predict import interpolate_classes
-from nas.latency.roofline import estimate_block_ms
+from nas.latency.predict import look_up
 from nas.latency.table import LatencyTable
 from nas.space.architecture import Network
 from nas.space.blocks import Block, BlockKey
@@ -90,7 +89,5 @@ def _block_latencies_ms(network: Network, table: LatencyTable) -> list[float] | 
 
 
 def _block_latency_ms(key: BlockKey, table: LatencyTable) -> float | None:
-    if table.device.roofline is not None:
-        return estimate_block_ms(table.device.roofline, key.block, key.precision)[0]
-    row = table.rows.get(key)
-    return interpolate_classes(table, key) if row is None else row.latency_ms
+    found = look_up(table, key)
+    return None if found is None else found[0]

@@ -101,14 +101,18 @@ def changing(journal: Path) -> Iterator[None]:
             yield
         return
     pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _: pressed.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         with disk_errors(journal):
             yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
         if pressed:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(pressed[0])
 
 
 def mend_journal(journal: Path) -> None:

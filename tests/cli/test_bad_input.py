@@ -604,7 +604,7 @@ def test_an_output_folder_that_cannot_be_written(refused, quick, tmp_path, below
         return
     assert message == (
         f"{folder} cannot be written: Not a directory; allowed: a folder that this user may "
-        "write; try: another --out"
+        "write; try: another place"
     )
 
 
@@ -856,7 +856,7 @@ def small_disk(tmp_path):
 
 FULL = re.compile(
     r"nas: the disk is full: (.+) could not be written, finished files are kept; "
-    r"try: free some space, then run the same command with --resume"
+    r"try: free some space, then the same command again \(nas search: with --resume\)"
 )
 
 

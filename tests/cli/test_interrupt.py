@@ -35,8 +35,8 @@ def wait_until(condition, process):
         time.sleep(0.02)
 
 
-def interrupt(process):
-    process.send_signal(signal.SIGINT)
+def interrupt(process, number=signal.SIGINT):
+    process.send_signal(number)
     out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130, err
     assert out == "" and "Traceback" not in err
@@ -111,3 +111,12 @@ def test_ctrl_c_during_a_profile_goes_on_from_there(tiny, tmp_path):
     assert not (tables / "mine").exists()
     [journal] = partial.glob("*.json.part")
     assert lines(journal) > 20
+
+
+def test_sigterm_stops_as_ctrl_c_does(tmp_path):
+    """What `docker stop` sends, while a file of several seconds is being written."""
+    bundle = tmp_path / "board.zip"
+    process = start(["profile", "--device", "mine", "--bundle", str(bundle)], tmp_path)
+    wait_until(lambda: any(tmp_path.glob(".board.zip.*")), process)
+    assert interrupt(process, signal.SIGTERM) == "nas: stopped\n"
+    assert list(tmp_path.iterdir()) == []

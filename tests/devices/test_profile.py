@@ -6,11 +6,19 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 
 from nas.devices.agent.runtimes import NAMES
 from nas.devices.bundle import read_result, write_bundle
 from nas.devices.calibrate import calibrate, fit_calibration, shares
-from nas.devices.plan import ProfileSettings, check_resolutions, choose, draw_models, make_plan
+from nas.devices.plan import (
+    ProfileSettings,
+    between_layers,
+    check_resolutions,
+    choose,
+    draw_models,
+    make_plan,
+)
 from nas.devices.profile import finish, job_id_of, profile
 from nas.devices.quality import NORMAL, Quality, effort_of
 from nas.devices.targets import hardware_of, precision_of
@@ -18,7 +26,7 @@ from nas.devices.transports.local import Local
 from nas.devices.validate import validate
 from nas.documents import parse_yaml
 from nas.errors import InputError, MeasurementError, OptionError, SpaceError, TableError
-from nas.export.graph import GraphTarget
+from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.latency.device_file import Terms
 from nas.latency.predict import BlockSums, Predictor, spilled_mb
 from nas.latency.table import load_table, read_table
@@ -92,10 +100,32 @@ def test_a_real_profile_of_this_machine(tmp_path):
     certificate = calibration.certificate
     assert certificate.models == len(certificate.points) == 30
     assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
-    predict = Predictor(table, space(), "small", classes=7)
+    predict = Predictor(table, space(), "small", classes=10)
     found = predict.architecture(sample(space(), "small", np.random.default_rng(1)))
-    assert found.provenance == "measured" and found.interpolated
+    assert found.provenance == "measured" and not found.interpolated
     assert 0 < found.predicted_ms
+
+
+def test_blocks_are_measured_between_layers():
+    """A network's input and output are what a stem and a classifier have; others get theirs."""
+    found = load_space("mobilenetv3")
+    network = found.network(sample(found, "small", np.random.default_rng(0)))
+    for _, block in network.blocks:
+        places = [place for place, _ in between_layers(block)]
+        model = build_graph(between_layers(block), random_weights(0), GraphTarget())
+        [image], [output] = model.graph.input, model.graph.output
+        sizes = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in (image, output)]
+        if block.op == "stem":
+            assert places == ["block", "after"]
+            assert sizes == [[1, 3, block.height, block.width], [1, 1]]
+        elif block.op == "classifier":
+            assert places == ["before", "block"]
+            assert sizes == [[1, 1, block.height, block.width], [1, block.out_channels]]
+        else:
+            assert places == ["before", "block", "after"]
+            assert sizes == [[1, 1, block.height, block.width], [1, 1]]
+        session = InferenceSession(model.SerializeToString())
+        session.run(None, {image.name: np.ones(sizes[0], np.float32)})
 
 
 def test_a_profile_that_was_cut_off_goes_on_where_it_was(tmp_path):
@@ -494,7 +524,7 @@ def measured_models(seed, noise=0.0):
         rng.uniform(1e5, 3e6, MODELS),
     )
     clean = 0.3 + 0.9 * sums.latency_ms - 0.02 * sums.blocks - 0.5 * sums.border_values / 1e6
-    clean += 0.1 * spilled_mb(sums.weights, 4)
+    clean += 0.1 * spilled_mb(sums.weights + sums.border_values, 4)
     return sums, np.sort(clean[:, None] * rng.normal(1, noise, (MODELS, 3)))
 
 

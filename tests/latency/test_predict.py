@@ -12,7 +12,6 @@ from nas.latency.predict import (
     BlockSums,
     Predictor,
     calibrated_ms,
-    interpolate_classes,
     spilled_mb,
     sum_of_energies,
 )
@@ -66,7 +65,7 @@ def test_a_prediction_is_the_calibrated_sum_of_the_blocks(predictor):
     blocks = [block for _, block in network.blocks]
     values = sum(block.border_values for block in blocks)
     weights = np.array(sum(block.cost.params for block in blocks))
-    spilled = float(spilled_mb(weights, 0.01))
+    spilled = float(spilled_mb(weights + values, 0.01))
     assert spilled > 0
     expected = 0.01 + 0.9 * total - 0.001 * len(blocks) - 0.02 * values / 1e6 + 0.5 * spilled
     prediction = predictor().architecture(found)
@@ -83,9 +82,9 @@ def test_the_same_block_twice_counts_twice(predictor):
     assert twice - once > 0.9 * tiny_rows()[key].latency_ms - 0.002
 
 
-def test_weights_spill_when_they_exceed_the_cache():
-    megabytes = np.array([0.5, 1.0, 1.25, 1.5, 3.0])
-    assert spilled_mb(megabytes * 1e6 / 4, 1.0).tolist() == [0, 0, pytest.approx(0.625), 1.5, 3]
+def test_what_exceeds_the_cache_spills():
+    megabytes = np.array([0.5, 1.0, 1.25, 3.0])
+    assert spilled_mb(megabytes * 1e6 / 4, 1.0).tolist() == [0, 0, 0.25, 2]
 
 
 def test_energies_are_summed_where_every_block_has_one():
@@ -163,7 +162,8 @@ def test_another_precision_is_not_answered(predictor):
 
 def classifier_ms(table, classes):
     block = SPACE.network(architecture(), classes).blocks[-1][1]
-    return interpolate_classes(table, BlockKey(block))
+    found = table.class_lines.latency_ms(BlockKey(block))
+    return None if found is None else found[0]
 
 
 def test_classifiers_are_interpolated_between_measured_numbers_of_classes(predictor):
@@ -187,6 +187,43 @@ def test_an_interpolated_prediction_says_so(predictor):
     assert between.architecture(architecture()).interpolated
 
 
+def classifier_rows(latencies_ms, **changes):
+    """The tiny rows with these latencies of classifiers, by their number of classes."""
+    rows = {k: row for k, row in tiny_rows().items() if k.block.op != "classifier"}
+    for classes, latency_ms in latencies_ms.items():
+        key = SPACE.network(architecture(), classes).keys()[-1]
+        rows[key] = Row(latency_ms, 0.001, 0.0, 100, **changes)
+    return rows
+
+
+def test_the_bound_is_wider_by_the_error_of_classifiers_that_were_left_out(predictor):
+    rows = classifier_rows({2: 0.5, 10: 0.6, 100: 1.0})
+    between = 0.5 + (1.0 - 0.5) * 8 / 98
+    error = 1 - between / 0.6
+    found = predictor(rows, classes=37)
+    latency_ms = 0.6 + 0.4 * 27 / 90
+    assert found.table.class_lines.error == pytest.approx(error)
+    prediction = found.architecture(architecture())
+    slack = 0.9 * latency_ms * error
+    assert prediction.upper_ms == pytest.approx(1.08 * (prediction.predicted_ms + slack))
+    assert prediction.lower_ms == pytest.approx(0.95 * (prediction.predicted_ms - slack))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        classifier_rows({2: 0.1, 10: 0.6, 100: 0.5}),
+        classifier_rows({2: 0.5, 100: 0.6}),
+        classifier_rows({2: 0.5, 10: 0.52, 100: 0.6}, source="interpolated"),
+    ],
+    ids=["not a line", "none to leave out", "none of them measured"],
+)
+def test_classifiers_are_not_interpolated_where_nothing_shows_that_it_is_safe(predictor, rows):
+    assert refusal(predictor(rows, classes=37), architecture()).endswith(
+        "; try: nas profile --device nuc-onnxruntime --space tiny --plan small --classes 37"
+    )
+
+
 @pytest.mark.parametrize("classes", [1, 101, 1000])
 def test_outside_the_measured_numbers_of_classes(predictor, classes):
     assert refusal(predictor(classes=classes), architecture()).endswith(
@@ -197,19 +234,19 @@ def test_outside_the_measured_numbers_of_classes(predictor, classes):
 def test_other_blocks_are_never_interpolated(predictor):
     network = SPACE.network(architecture(), 10)
     for key in network.keys()[:-1]:
-        assert interpolate_classes(predictor().table, key) is None
+        assert predictor().table.class_lines.latency_ms(key) is None
 
 
 def test_classifiers_of_another_size_are_no_neighbours(predictor):
     params = {"activation": "none", "hidden": 0, "pooling": "mean"}
-    table = predictor().table
+    lines = predictor().table.class_lines
     for size, channels in [((8, 8), 32), ((4, 4), 24)]:
         key = BlockKey(make_block("classifier", size, channels, 50, params))
-        assert interpolate_classes(table, key) is None
+        assert lines.latency_ms(key) is None
     own = BlockKey(make_block("classifier", (8, 8), 24, 50, params))
-    assert interpolate_classes(table, own) is not None
-    assert interpolate_classes(table, BlockKey(own.block, "fp16")) is None
-    assert interpolate_classes(table, BlockKey(own.block, batch=2)) is None
+    assert lines.latency_ms(own) is not None
+    assert lines.latency_ms(BlockKey(own.block, "fp16")) is None
+    assert lines.latency_ms(BlockKey(own.block, batch=2)) is None
 
 
 # Estimated tables

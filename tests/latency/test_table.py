@@ -117,6 +117,13 @@ def again(folder):
     )
 
 
+def damaged(folder):
+    """What `broken` says before the advice, which is the same for all damage."""
+    message, advice = broken(folder), f"; {again(folder)}"
+    assert message.endswith(advice)
+    return message.removesuffix(advice)
+
+
 def broken(folder):
     with pytest.raises(TableError) as caught:
         read_table(folder)
@@ -158,7 +165,7 @@ def test_a_key_that_is_listed_twice(written):
     path = written / "blocks.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines, lines[1]]))
-    assert broken(written) == (
+    assert damaged(written) == (
         "blocks.csv line 5: a block key is listed twice; got 'classifier 8x8x32->10 "
         '{"activation":"none","hidden":0,"pooling":"mean"} fp32 batch 1\''
     )
@@ -167,16 +174,15 @@ def test_a_key_that_is_listed_twice(written):
 @pytest.mark.parametrize("value", ["nan", "NaN", "inf", "-inf", "-0.1", "0", "0.0", "-0"])
 def test_a_latency_is_finite_and_above_zero(written, value):
     edit(written, ",0.2,0.001,", f",{value},0.001,")
-    assert broken(written) == (
-        f"blocks.csv line 3: latency_ms must be a finite number above zero; got {value!r}; "
-        f"{again(written)}"
+    assert damaged(written) == (
+        f"blocks.csv line 3: latency_ms must be a finite number above zero; got {value!r}"
     )
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-0.1"])
 def test_a_95th_percentile_is_finite_and_not_negative(written, value):
     edit(written, ",0.2,0.001,0,", f",0.2,0.001,{value},")
-    assert broken(written) == (
+    assert damaged(written) == (
         f"blocks.csv line 3: p95_ms must be a finite number, not negative; got {value!r}"
     )
 
@@ -184,7 +190,7 @@ def test_a_95th_percentile_is_finite_and_not_negative(written, value):
 @pytest.mark.parametrize("value", ["nan", "inf", "-0.1"])
 def test_a_spread_is_finite_and_not_negative(written, value):
     edit(written, ",0.2,0.001,", f",0.2,{value},")
-    assert broken(written) == (
+    assert damaged(written) == (
         f"blocks.csv line 3: spread_ms must be a finite number, not negative; got {value!r}"
     )
 
@@ -192,7 +198,7 @@ def test_a_spread_is_finite_and_not_negative(written, value):
 @pytest.mark.parametrize("value", ["nan", "inf", "-0.1", "0", "0.0"])
 def test_an_energy_is_finite_and_above_zero(written, value):
     edit(written, ",0.2,0.001,0,100,measured,,", f",0.2,0.001,0,100,measured,{value},")
-    assert broken(written) == (
+    assert damaged(written) == (
         "blocks.csv line 3: energy_mj is a finite number above zero, or empty where it is not "
         f"known; got {value!r}"
     )
@@ -201,12 +207,12 @@ def test_an_energy_is_finite_and_above_zero(written, value):
 @pytest.mark.parametrize("value", ["", "nan", "0", "20479", "-20480", "20480.0", " 20480", "2e4"])
 def test_memory_and_weights_follow_from_the_block(written, value):
     edit(written, ",100,measured,,20480,2816", f",100,measured,,{value},2816")
-    assert broken(written) == (
+    assert damaged(written) == (
         f"blocks.csv line 3: peak_memory_bytes follows from the block; got {value!r}; "
         "allowed: 20480"
     )
     edit(written, f",100,measured,,{value},2816", ",100,measured,,20480,2815")
-    assert broken(written) == (
+    assert damaged(written) == (
         "blocks.csv line 3: weight_bytes follows from the block; got '2815'; allowed: 2816"
     )
 
@@ -224,15 +230,15 @@ def test_memory_and_weights_of_a_row_follow_its_precision_and_batch(tmp_path, ma
 
 
 def test_another_version_of_the_key(written):
-    edit(written, "1,depthwise_separable,", "2,depthwise_separable,")
-    assert broken(written) == (
-        "blocks.csv line 3: unknown version of the block key; got '2'; allowed: 1"
+    edit(written, "2,depthwise_separable,", "1,depthwise_separable,")
+    assert damaged(written) == (
+        "blocks.csv line 3: another version of latency tables; got '1'; allowed: 2"
     )
 
 
 def test_an_unknown_op(written):
-    edit(written, "1,depthwise_separable,", "1,pool,")
-    assert broken(written) == (
+    edit(written, "2,depthwise_separable,", "2,pool,")
+    assert damaged(written) == (
         "blocks.csv line 3 is not a row of a latency table: a block names a known op; got 'pool'; "
         "allowed: classifier, conv, depthwise_separable, head, inverted_residual, stem"
     )
@@ -268,14 +274,14 @@ def test_an_unknown_op(written):
 )
 def test_a_row_that_is_none(written, old, new, reason):
     edit(written, old, new)
-    assert broken(written).startswith(
+    assert damaged(written).startswith(
         f"blocks.csv line 3 is not a row of a latency table: {reason}"
     )
 
 
 def test_a_row_with_another_number_of_columns(written):
     edit(written, ",0.2,0.001,", ",0.2,")
-    assert broken(written) == f"blocks.csv line 3: a row has 17 columns; got 16; {again(written)}"
+    assert damaged(written) == "blocks.csv line 3: a row has 17 columns; got 16"
 
 
 def test_other_columns(written):

@@ -155,7 +155,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
         pass
     assert str(caught.value) == (
         f"{run.path} cannot be written: Not a directory; allowed: a folder that this user may "
-        "write; try: another --out"
+        "write; try: another place"
     )
 
 

@@ -159,20 +159,23 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 @pytest.fixture
 def interruptible():
     """Ctrl-C as at a terminal: what runs in the background of a shell is started without it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_waits_for_the_end_of_a_change(journal):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_waits_for_the_end_of_a_change(journal, number):
     done = []
     with pytest.raises(KeyboardInterrupt), changing(journal):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         done.append("the change")
     assert done == ["the change"]
     with pytest.raises(KeyboardInterrupt):  # as it was before
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -2,9 +2,10 @@
 
 All items are gone through in rounds of random order, so that slow drift touches all alike. An item
 whose timings do not agree was disturbed (a burst of another program's work) and is timed again,
-later. Disturbances that last (heat, a lower clock) slow all timings of a while and let them agree:
-they show in a reference model, timed between stretches of a part of a second. What was timed while
-it was slow does not count. A machine on which that does not help is not measured at all.
+later. Disturbances that last (heat, a lower clock, another virtual machine on the same core) slow
+several timings and may let them agree: they show in a reference model, timed immediately before and
+after. What was timed while it was slow does not count, and while it is slow nothing is timed, for a
+while. A machine on which that does not help is not measured at all.
 """
 
 import json
@@ -15,15 +16,15 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from .timing import Clock, Effort, Run, SelfTimed, Timing, quantile, time_runs
 
-STRETCH_S = 0.4
 SELF_TIMED_STRETCH_S = 60.0
-"""Where a runtime times by itself, its start takes seconds, that of the reference, too."""
-REFERENCE = Effort(1, 2, 9, 2.0, agreement=1.0, repeats=0.0, most_unsettled=1.0)
-TOLERANCE = 1.1
-"""Ratio of the reference to its quiet latency from which a stretch counts as disturbed."""
+"""Where a runtime times by itself, its start takes seconds, that of the reference, too: so much
+is timed between two of them."""
+REFERENCE = Effort(1, 1, 5, 0.5, agreement=1.0, repeats=0.0, most_unsettled=1.0)
+TOLERANCE = 1.05
+"""Ratio of the reference to its quiet latency from which a timing counts as disturbed."""
 QUIET = 0.1
 """Quantile of the references beside all timings that stands for quiet times."""
-WAIT_S = 0.2
+WAIT_S = 0.05
 PATIENCE_S = 30.0
 """A session that is shorter than this waits for so long all the same."""
 MOST = 30
@@ -101,7 +102,7 @@ class Session:
         most = planned + int(self.effort.repeats * planned)
         run, ahead = self.load(reference), 0
         while True:
-            self._stretches(todo, run, progress, len(self.entries) + len(todo) + ahead)
+            self._time_all(todo, run, progress, len(self.entries) + len(todo) + ahead)
             unsettled = self._unsettled(items)
             todo = self._again(unsettled)[: most - len(self.entries)]
             ahead = len(todo)  # about half of them settle each time
@@ -129,26 +130,28 @@ class Session:
             order += [(number, item) for item in shuffled]
         return order
 
-    def _stretches(
+    def _time_all(
         self, todo: List[Key], reference: Run, progress: Callable[[int, int], None], total: int
     ) -> None:
-        """Time what is to do, with the reference before and after each stretch."""
-        position = 0
-        stretch_s = SELF_TIMED_STRETCH_S if isinstance(reference, SelfTimed) else STRETCH_S
-        before = time_runs(reference, REFERENCE, self.clock).latency_ms if todo else 0.0
-        while position < len(todo):
-            before = self._wait_for_quiet(reference, before)
+        """Time what is to do, with the reference before and after."""
+        self_timed = isinstance(reference, SelfTimed)
+        stretch_s = SELF_TIMED_STRETCH_S if self_timed else 0.0
+        done, after = 0, 0.0
+        while done < len(todo):
+            run = self.load(todo[done][1])
+            if not done or not self_timed:  # loading a model takes a while
+                after = time_runs(reference, REFERENCE, self.clock).latency_ms
+            before = self._wait_for_quiet(reference, after)
             start = self.clock()
-            found: List[Tuple[Key, Timing]] = []
-            while position < len(todo) and (not found or self.clock() - start < stretch_s):
-                key = todo[position]
-                found.append((key, time_runs(self.load(key[1]), self.effort, self.clock)))
-                position += 1
+            found = [time_runs(run, self.effort, self.clock)]
+            while done + len(found) < len(todo) and self.clock() - start < stretch_s:
+                run = self.load(todo[done + len(found)][1])
+                found.append(time_runs(run, self.effort, self.clock))
             after = time_runs(reference, REFERENCE, self.clock).latency_ms
-            for key, timing in found:
-                self._keep(key, Entry(timing, max(before, after)))
+            for timing in found:
+                self._keep(todo[done], Entry(timing, max(before, after)))
                 progress(len(self.entries), total)
-            before = after
+                done += 1
 
     def _wait_for_quiet(self, reference: Run, found_ms: float) -> float:
         """The reference's latency once it is not slow; waits take up to twice as long as timing."""

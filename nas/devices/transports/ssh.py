@@ -32,7 +32,8 @@ class Ssh(Remote):
     folder: str = FOLDER
 
     def __post_init__(self) -> None:
-        if not self.host or self.host.startswith("-") or any(c.isspace() for c in self.host):
+        named = self.host.rpartition("@")[2]
+        if not named or self.host[0] in "-@" or any(c.isspace() for c in self.host):
             raise OptionError(
                 "--host is a name that ssh knows", got=self.host, allowed="user@board"
             )

@@ -16,6 +16,7 @@ from nas.errors import ModelFileError
 
 LARGEST_FILE = 1 << 29
 MOST_NODES = 100_000
+LARGEST_SIDE = 1 << 13
 MOST_VALUES = 64
 """Constants up to this many numbers are read: limits, axes, shapes. Of weights only the sizes."""
 
@@ -98,7 +99,7 @@ def _parse(path: Path) -> onnx.ModelProto:
     if model.functions:
         raise ModelFileError(
             f"{path} calls functions of its own, which are not read",
-            got=model.functions[0].name,
+            got=model.functions[0].name or "one without a name",
             do="inline them with onnx.inliner.inline_local_functions, then save the model",
         )
     return model
@@ -128,7 +129,7 @@ def _check_places(model: onnx.ModelProto, path: Path) -> None:
             if entry.key == "location" and outside:
                 raise ModelFileError(
                     f"{path} names external data outside its folder",
-                    got=entry.value[:200],
+                    got=entry.value[:200] or "an empty place",
                     allowed="a file beside the model or below it",
                 )
 
@@ -204,6 +205,12 @@ def _fix_batch(image: onnx.ValueInfoProto, path: Path) -> tuple[str, ...]:
             f"{path}: the size of the image is not fixed",
             got=f"{image.name} {_dims_text(image)}",
             do="export the model with a fixed height and width",
+        )
+    if max(d.dim_value for d in rest) > LARGEST_SIDE:
+        raise ModelFileError(
+            f"{path}: the image is too large",
+            got=f"{image.name} {_dims_text(image)}",
+            allowed=f"sides and channels up to {LARGEST_SIDE}",
         )
     if batch.HasField("dim_value"):
         return ()

@@ -76,18 +76,16 @@ def test_a_quiet_machine_is_measured_once(tmp_path):
     assert seen == [(n, 40) for n in range(1, 41)] + [(40, 40)]
 
 
-def test_the_reference_is_timed_between_stretches(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "STRETCH_S", 0)
+def test_the_reference_is_timed_on_either_side(tmp_path, monkeypatch):
     monkeypatch.setattr(sessions, "REFERENCE", ONE_RUN)
     machine = Machine()
     measure(machine, tmp_path, effort=ONE_RUN)
     items_ms = 4 * sum(range(2, 12))
-    assert machine.now == pytest.approx(1e-3 * (items_ms + 41)), "41 references of 1 ms"
+    assert machine.now == pytest.approx(1e-3 * (items_ms + 80)), "80 references of 1 ms"
 
 
-def test_what_was_disturbed_is_timed_again(tmp_path, monkeypatch):
+def test_what_was_disturbed_is_timed_again(tmp_path):
     """Another program runs for a part of the session: nothing of it is left."""
-    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
     machine, seen = Machine(lambda seconds: 1.6 if 0.2 < seconds < 0.5 else 1.0), []
     found = measure(machine, tmp_path, lambda *n: seen.append(n))
     assert_true(found)
@@ -96,16 +94,14 @@ def test_what_was_disturbed_is_timed_again(tmp_path, monkeypatch):
     assert all(done <= total for done, total in seen)
 
 
-def test_a_machine_that_was_slow_from_the_start(tmp_path, monkeypatch):
+def test_a_machine_that_was_slow_from_the_start(tmp_path):
     """What counts as quiet is only known at the end."""
-    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
     found = measure(Machine(lambda seconds: 1.5 if seconds < 0.3 else 1.0), tmp_path)
     assert_true(found)
     assert found.repeated > 0 and found.unsettled == 0.0
 
 
-def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
+def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path):
     with pytest.raises(DisturbedError) as caught:
         measure(Machine(lambda seconds: 1.0 + min(seconds, 20)), tmp_path)
     message = str(caught.value)
@@ -114,9 +110,8 @@ def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path, monkeypatch)
     assert not (tmp_path / "journal").exists(), "the next attempt begins afresh"
 
 
-def test_bursts_between_two_references_do_not_count(tmp_path, monkeypatch):
+def test_bursts_between_two_references_do_not_count(tmp_path):
     """They do not show in the reference, but in timings that do not agree."""
-    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
     machine = Machine()
     machine.burst = lambda name: 1.5 if name != "1" and len(machine.loaded) % 4 == 0 else 1.0
     found = measure(machine, tmp_path)
@@ -134,8 +129,7 @@ def test_what_never_agrees_is_given_up(tmp_path):
     assert all(machine.loaded.count(item) == 4 for item in ITEMS if item != "7")
 
 
-def test_it_is_not_repeated_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "STRETCH_S", 0)
+def test_it_is_not_repeated_without_end(tmp_path):
     rng = np.random.default_rng(0)
     machine = Machine(lambda seconds: rng.choice([1.0, 1.3]))
     for repeats in (0.0, 0.25, 1.0):
@@ -168,9 +162,8 @@ def test_a_stopped_session_goes_on_where_it_was(tmp_path, stopped_at):
     assert seen == [(n, 40) for n in range(stopped_at + 1, 41)] + [(40, 40)]
 
 
-def test_a_slower_machine_after_a_stop_is_noticed(tmp_path, monkeypatch):
+def test_a_slower_machine_after_a_stop_is_noticed(tmp_path):
     """The laptop was unplugged meanwhile: what it measures now does not fit to what it had."""
-    monkeypatch.setattr(sessions, "STRETCH_S", 0.05)
     with pytest.raises(Stopped):
         measure(Machine(), tmp_path, stop_at(12))
     with pytest.raises(DisturbedError, match="moved too much"):

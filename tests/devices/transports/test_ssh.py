@@ -19,7 +19,9 @@ def test_a_board_that_cannot_be_reached(sshd):
     )
 
 
-@pytest.mark.parametrize("host", ["", "-oProxyCommand=touch x", "board; rm -r /", "a b"])
+@pytest.mark.parametrize(
+    "host", ["", "user@", "@board", "-oProxyCommand=touch x", "board; rm -r /", "a b"]
+)
 def test_a_host_that_is_an_option_or_a_command_is_refused(host):
     with pytest.raises(OptionError, match="--host is a name that ssh knows"):
         Ssh(host)

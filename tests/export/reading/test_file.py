@@ -182,6 +182,8 @@ def test_external_data_in_the_folder_is_not_needed(tmp_path):
          "try: export the model for one image at a time"),
         ((1, 3, "h", "w"), "FILE: the size of the image is not fixed; got 'x 1x3xhxw'; "
          "try: export the model with a fixed height and width"),
+        ((1, 3, 10**9, 8), "FILE: the image is too large; got 'x 1x3x1000000000x8'; "
+         "allowed: sides and channels up to 8192"),
         ((1, 3, None, 8), "FILE: the size of the image is not fixed; got 'x 1x3x?x8'; "
          "try: export the model with a fixed height and width"),
         ((1, 24), "FILE: a model has one image input of four sizes; got 'x 1x24'; "
