@@ -89,8 +89,9 @@ def fit_calibration(sums: BlockSums, measured: np.ndarray) -> Terms:
     """The terms of a calibration, by least squares on relative errors of models, shape `N`.
 
     A block is measured with a call of the runtime and between two layers, which it does not have
-    inside a network: the costs per block and border come out negative. The size of the cache is the one under which models that are left out in turn are
-    predicted best. Where noise would turn the sum's factor round, the sum is only scaled.
+    inside a network: the costs per block and border come out negative. The size of the cache is the
+    one under which models that are left out in turn are predicted best. Where noise would turn the
+    sum's factor round, the sum is only scaled.
     """
     fits = [_fit(sums, measured, cache_mb) for cache_mb in CACHES_MB]
     found = [fit for fit in fits if fit[0].sum_factor > 0 and fit[0].spill_ms_per_mb >= 0]

@@ -486,9 +486,10 @@ def test_a_table_of_another_version(refused_table, table):
 
 
 def test_rows_of_another_version(refused_table, table):
-    edit(table / "blocks.csv", "\n1,", "\n2,")
+    edit(table / "blocks.csv", "\n2,", "\n1,")
     assert refused_table() == (
-        f"{table}/blocks.csv line 2: unknown version of the block key; got '2'; allowed: 1"
+        f"{table}/blocks.csv line 2: another version of latency tables; got '1'; allowed: 2; "
+        f"{again(table)}"
     )
 
 

@@ -239,11 +239,23 @@ def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, m
     assert found["peak_memory_bytes"] == peak_activation_bytes(network)
     assert found["weight_bytes"] == weight_bytes(network)
     assert found["energy_sum_of_blocks_mj"] is None, "it was measured where no meter is"
-    [found] = nas(*command, "--json", "--classes", "5").json()
-    assert found["interpolated"]
-    assert "measured table of tiny-onnxruntime, in part interpolated" in nas(
-        *command, "--classes", "5"
+
+
+def test_predict_between_measured_numbers_of_classes(nas, table, tiny, tmp_path):
+    arch = tmp_path / "arch.json"
+    arch.write_text(nas("sample", "--space", "mobilenetv3", "--plan", "small", "--json").out)
+    command = ("predict", "--device", "x86", "--arch", arch, "--classes")
+    [exact], [between] = (nas(*command, n, "--json").json() for n in ("10", "37"))
+    assert between["interpolated"]
+    factors = [found["upper_ms"] / found["predicted_ms"] for found in (exact, between)]
+    assert factors[0] < factors[1] < 1.1 * factors[0]
+    assert "measured table of epyc-zen4-onnxruntime-1, in part interpolated" in nas(
+        *command, "37"
     ).out  # fmt: skip
+    # Two numbers of classes leave none to be left out between its neighbours.
+    arch.write_text(nas("sample", "--space", tiny, "--json").out)
+    refused = nas("predict", "--device", table, "--arch", arch, "--space", tiny, "--classes", "5")
+    assert refused.code == 2 and refused.err.endswith("--classes 5\n")
 
 
 def test_predict_and_export_take_a_space_that_has_no_known_name(nas, tiny, tmp_path, monkeypatch):

@@ -450,7 +450,7 @@ def test_parts_at_two_speeds_are_not_put_together(tmp_path):
         profile(wide_settings(HALF), board, tmp_path)
     assert str(caught.value) == (
         "two parts of a profile were measured at different speeds; got 'a reference that took 1.30 "
-        "times as long in the second'; allowed: 10%; try: the same command, which begins afresh, "
+        "times as long in the second'; allowed: 5%; try: the same command, which begins afresh, "
         "when clock and temperature are steady"
     )
     assert {path.name for path in tmp_path.iterdir()} <= {"work"}, "no leftovers"

@@ -83,7 +83,7 @@ def test_a_folder_holds_two_readable_files(written):
     lines = (written / "blocks.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[-1] == (
-        '1,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100,measured,,19456,1792'
+        '2,stem,fp32,1,16,16,3,16,"{""activation"":""relu"",""kernel"":3,""stride"":1}",0.1,0.001,0,100,measured,,19456,1792'
     )
     assert "- [1.0, 1.1]" in (written / "device.yaml").read_text()
 
