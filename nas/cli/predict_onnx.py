@@ -101,7 +101,7 @@ def _print(
     latency = found.latency
     value = format_latency_ms(latency.predicted_ms)
     if not found.complete:
-        value = f"at least {value}"
+        value += " and what is not covered"
     if latency.lower_ms is not None and latency.upper_ms is not None:
         low, high = format_latency_ms(latency.lower_ms), format_latency_ms(latency.upper_ms)
         value += f"  [{low}, {high}]"

@@ -244,7 +244,24 @@ def _print(table: LatencyTable, settings: ProfileSettings) -> None:
             f"The machine was not steady: {session.repeated} timings were done again; those of "
             f"{session.unsettled:.0%} of the blocks and models never agreed."
         )
-    print(f"nas search --device {table.name} {settings.space.option} --budget ...")
+    print_next(table, settings)
+
+
+def print_next(table: LatencyTable, settings: ProfileSettings) -> None:
+    """The command that uses the table, or what it still lacks."""
+    from nas.latency.table import table_folders
+
+    space, plan = settings.space, settings.plan
+    known = table.calibrations(space.name, plan, table.device.precision)
+    done = {resolution for found in known for resolution in found.resolutions}
+    left = [resolution for resolution in space.plan(plan).resolutions if resolution not in done]
+    if left:
+        options = " ".join(f"--resolution {resolution}" for resolution in left)
+        print(f"nas search needs the whole plan: the same command with {options} adds the rest.")
+        return
+    named = table_folders().get(table.name) == table.folder
+    device = table.name if named else str(table.folder)
+    print(f"nas search --device {shlex.quote(device)} {space.option} --budget ...")
 
 
 def _print_calibration(found: Calibration) -> None:

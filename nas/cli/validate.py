@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from nas.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nas.devices.validate import Validation
     from nas.latency.device_file import Calibration
     from nas.latency.table import LatencyTable
@@ -69,8 +72,6 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             _print(answers[-1])
         points += found.certificate.points
-    if options.plot is not None:
-        _plot(options.plot, points)
     if options.json:
         print_json(answers)
     if not lasting:
@@ -79,7 +80,21 @@ def run(options: argparse.Namespace) -> int:
             "under the conditions of use, with a name of its own",
             file=sys.stderr,
         )
+    if options.plot is not None:
+        with _said():
+            _plot(options.plot, points)
     return 0 if lasting else 1
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """What cannot be written is said; what was measured is worth its answer all the same."""
+    from nas.errors import DiskFullError, RunFolderError
+
+    try:
+        yield
+    except (DiskFullError, RunFolderError) as error:
+        print(f"nas: {error}", file=sys.stderr)
 
 
 def _wanted(
@@ -122,7 +137,10 @@ def _keep(table: LatencyTable, found: Validation) -> tuple[LatencyTable, bool]:
     shipped = table.folder.parent.resolve() == (shipped_folder() / KIND).resolve()
     if shipped or not found.same_machine or found.version != table.device.runtime_version:
         return table, False
-    return with_certificate(table, found), True
+    updated = table
+    with _said():
+        updated = with_certificate(table, found)
+    return updated, updated is not table
 
 
 def _describe(found: Validation, table: LatencyTable, number: int, kept: bool) -> dict[str, Any]:

@@ -6,11 +6,12 @@ result carry hashes: a result that does not belong to the bundle, or was changed
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import zipfile
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,10 +105,7 @@ def write_bundle(path: Path, job: Job) -> str:
         The job's id: the hash of everything in it.
     """
     weights = random_weights(job.seed)
-    with (
-        atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with atomic_path(path) as temporary, _new_archive(temporary) as archive:
         _add_agent(archive)
         listed = []
         for number, item in enumerate((job.reference, *job.items)):
@@ -142,6 +140,21 @@ def _model(item: Item, weights: Weights, target: GraphTarget) -> bytes:
     return bytes(build_graph(item.blocks, weights, target).SerializeToString())
 
 
+@contextlib.contextmanager
+def _new_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file that is only finished if nothing went wrong.
+
+    Interrupted in the middle of an entry, `ZipFile` refuses to be closed and hides the Ctrl-C.
+    """
+    with path.open("wb") as file:
+        archive = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED)
+        try:
+            yield archive
+            archive.close()
+        finally:
+            archive.fp = None
+
+
 def is_bundle(path: Path) -> bool:
     """Whether a file is a bundle that was written here."""
     try:
@@ -155,7 +168,7 @@ def is_bundle(path: Path) -> bool:
 
 def write_agent(path: Path) -> None:
     """A bundle with nothing to measure: it can still describe the machine."""
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_path(path) as temporary, _new_archive(temporary) as archive:
         _add_agent(archive)
 
 

@@ -38,8 +38,8 @@ class Relative:
     """
 
     table: LatencyTable
-    blocks: int = 20
-    models: int = 8
+    blocks: int = 40
+    models: int = 16
 
     def row(self, block: Block) -> Row:
         """Of the other device.

@@ -129,8 +129,8 @@ class ForeignPrediction:
         latency: Of the model, or of what is counted of it.
         provenance: `measured` or `estimated`.
         interpolated: Whether a classifier was interpolated between numbers of classes.
-        complete: Whether all that the model computes is counted; otherwise the latency is a lower
-            bound.
+        complete: Whether all that the model computes is counted; otherwise the latency is of what
+            is.
         architecture: Id of the architecture that the model is, where a known space has it.
         macs: Multiply-adds of the model, as far as they are known.
         covered_macs: Those of the counted parts.

@@ -14,6 +14,7 @@ from nas.latency.roofline import Roofline, estimate_block_ms
 from nas.latency.table import LatencyTable, Row, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
+from nas.space.enumerate import distinct_blocks
 from nas.space.space import SearchSpace
 
 LEAST_SHARE = 0.1
@@ -112,20 +113,32 @@ class Predictor:
             raise TableError(
                 f"the table of {self.table.name} lacks a block of {self.space.name}",
                 got=str(key),
-                do=self.profile_command(resolution, key.block),
+                do=self.profile_command(resolution, key.block)
+                if self._is_of_the_space(key.block, resolution)
+                else f"architectures of {self.space.name}: its {self.plan} plan has no such block",
             )
         return found
+
+    @property
+    def _resolutions(self) -> list[int]:
+        return self.space.plan(self.plan).resolutions
+
+    def _is_of_the_space(self, block: Block, resolution: int) -> bool:
+        if resolution not in self._resolutions:
+            return False
+        return block in distinct_blocks(self.space, self.plan, (resolution,), (self.classes,))
 
     def profile_command(self, resolution: int, block: Block | None = None) -> str:
         """The command that adds what is missing for this resolution, or for a block of it."""
         device = profile_option(self.table.device, self.table.folder)
         command = f"nas profile {device} {self.space.option}"
         command += f" --plan {self.plan}"
-        known = [(c.space, c.plan) for c in self.table.device.calibrations]
-        precision = self.table.device.precision
-        found = self.table.calibration(self.space.name, self.plan, precision, resolution)
-        if found is None and (self.space.name, self.plan) in known:
+        known = self.table.calibrations(self.space.name, self.plan, self.table.device.precision)
+        done = sorted(r for calibration in known for r in calibration.resolutions)
+        if known and resolution not in done:
             command += f" --resolution {resolution}"
+        elif len(done) < len(self._resolutions):
+            command += "".join(f" --resolution {r}" for r in done)
         if block is not None and block.op == "classifier":
             command += f" --classes {block.out_channels}"
         if self.table.name not in device:

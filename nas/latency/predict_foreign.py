@@ -1,12 +1,13 @@
 """Latency of a model that was not built here, as far as its blocks are known.
 
-What is not known is listed, never counted as nothing: the number is then a lower bound and says so.
+What is not known is listed, never counted as nothing: the number says that it is of the rest.
 A bound is given only where a certificate covers the model.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +33,7 @@ from nas.space.space import SearchSpace
 
 Seen = tuple[float, float, bool]
 """Latency, its own upper bound, whether it was interpolated; as `look_up` gives it."""
+Counted = tuple[Block, Seen]
 
 
 def predict_foreign(
@@ -50,7 +52,7 @@ def predict_foreign(
     """
     foreign = _Foreign(table, network, spaces)
     seen = [foreign.look_up(block) for block in network.blocks]
-    counted = [found for found in seen if found is not None]
+    counted = [(b, s) for b, s in zip(network.blocks, seen, strict=True) if s is not None]
     pairs = list(zip(network.placed, seen, strict=True))
     lacking = [foreign.lacking(placed) for placed, found in pairs if found is None]
     unmatched = (*lacking, *map(foreign.leftover, network.leftovers))
@@ -61,7 +63,7 @@ def predict_foreign(
     return ForeignPrediction(
         foreign.latency(counted, unmatched),
         table.provenance,
-        any(interpolated for _, _, interpolated in counted),
+        any(interpolated for _, (_, _, interpolated) in counted),
         all(part.counted_ms is not None for part in unmatched),
         foreign.home.architecture.id if foreign.home else None,
         network.macs,
@@ -110,18 +112,13 @@ class _Foreign:
             counted_ms = operations_ms(roofline, part.operations)
         return Unmatched(part.name, part.op, part.shape, part.why, part.macs, counted_ms)
 
-    def latency(self, counted: Sequence[Seen], unmatched: Sequence[Unmatched]) -> ForeignLatency:
+    def latency(self, counted: Sequence[Counted], unmatched: Sequence[Unmatched]) -> ForeignLatency:
         """The number that the parts give."""
         roofline = self.table.device.roofline
-        total = sum(ms for ms, _, _ in counted) + sum(part.counted_ms or 0 for part in unmatched)
         if roofline is not None:
-            return _estimated(roofline, counted, unmatched, total)
-        if not unmatched:
-            whole = self._certified() or self._calibrated([ms for ms, _, _ in counted])
-            if whole is not None:
-                return whole
-        basis = "sum of isolated blocks, outside every certificate"
-        return ForeignLatency(total, None, None, basis, False)
+            return _estimated(roofline, [seen for _, seen in counted], unmatched)
+        whole = None if unmatched else self._certified()
+        return whole or self._calibrated(counted, not unmatched)
 
     @cached_property
     def home(self) -> _Home | None:
@@ -153,17 +150,22 @@ class _Foreign:
             return ForeignLatency(found.predicted_ms, found.lower_ms, found.upper_ms, basis, True)
         return None
 
-    def _calibrated(self, latencies_ms: Sequence[float]) -> ForeignLatency | None:
-        """A calibration applied to a network that its space has all the blocks of."""
-        wanted = {block.computation for block in self.network.blocks}
-        for space, plan in self._places():
-            found = self._calibration(space, plan)
-            if found is not None and wanted <= self._pool(space, plan):
-                sums = BlockSums.of(latencies_ms, self.network.blocks)
-                predicted = float(calibrated_ms(found.terms, sums))
-                basis = f"calibration of {space.name} {plan}, outside its certificate"
-                return ForeignLatency(predicted, None, None, basis, True)
-        return None
+    def _calibrated(self, counted: Sequence[Counted], whole: bool) -> ForeignLatency:
+        """By the calibration for images of nearly this size, which no model of this kind made."""
+        sums = BlockSums.of([ms for _, (ms, _, _) in counted], [block for block, _ in counted])
+        found = self._nearest_calibration()
+        if found is None:
+            basis = "sum of blocks, each with a call of its own, outside every certificate"
+            return ForeignLatency(float(sums.latency_ms), None, None, basis, False)
+        predicted = float(calibrated_ms(found.terms, sums))
+        basis = f"calibration of {found.space} {found.plan}, outside its certificate"
+        return ForeignLatency(predicted, None, None, basis, whole)
+
+    def _nearest_calibration(self) -> Calibration | None:
+        precision, size = self.table.device.precision, self.network.size[0]
+        known = [c for c in self.table.device.calibrations if c.precision == precision]
+        distances = [min(abs(math.log(r / size)) for r in c.resolutions) for c in known]
+        return known[distances.index(min(distances))] if known else None
 
     def _command(self, block: Block) -> str | None:
         """The command that profiles a block, if a known space has it at this resolution."""
@@ -196,13 +198,14 @@ class _Foreign:
 
 
 def _estimated(
-    roofline: Roofline, counted: Sequence[Seen], unmatched: Sequence[Unmatched], total: float
+    roofline: Roofline, counted: Sequence[Seen], unmatched: Sequence[Unmatched]
 ) -> ForeignLatency:
     """A whole model where everything is in blocks; otherwise no bound."""
     if not unmatched:
         found = estimated_prediction(roofline, counted)
         basis = "estimate of all its blocks"
         return ForeignLatency(found.predicted_ms, found.lower_ms, found.upper_ms, basis, True)
+    total = sum(ms for ms, _, _ in counted) + sum(part.counted_ms or 0 for part in unmatched)
     whole = all(part.counted_ms is not None for part in unmatched)
     basis = "estimate, in part layer by layer, outside the certificate"
     return ForeignLatency(roofline.constant_ms + total, None, None, basis, whole)

@@ -149,7 +149,8 @@ def profile_option(device: DeviceFile, folder: Path) -> str:
 
     A table that came with `nas` was measured elsewhere: one measured here needs a name of its own.
     """
-    options = f" --runtime {device.runtime}" if device.runtime != "onnxruntime" else ""
+    runtime = shlex.quote(device.runtime)
+    options = f" --runtime {runtime}" if device.runtime != "onnxruntime" else ""
     options += f" --threads {device.threads}" if (device.threads or 1) > 1 else ""
     if folder.parent.resolve() == (shipped_folder() / KIND).resolve():
         return "--device my-device" + options
@@ -345,11 +346,12 @@ def _memory_bytes(key: BlockKey) -> tuple[int, int]:
 
 def _again(device: DeviceFile, path: Path) -> str:
     """What to do about a damaged table: profiling does not extend one that cannot be read."""
-    command = f"nas profile {profile_option(device, path.parent)}"
+    command = f"{_remove(path.parent)} && nas profile {profile_option(device, path.parent)}"
     for found in device.calibrations[:1]:
         known = found.space in space_names()
-        command += f" --space {found.space if known else f'{found.space}.yaml'} --plan {found.plan}"
-    return f"{_remove(path.parent)}, then {command}"
+        space = shlex.quote(found.space if known else f"{found.space}.yaml")
+        command += f" --space {space} --plan {shlex.quote(found.plan)}"
+    return command
 
 
 def _remove(folder: Path) -> str:

@@ -422,7 +422,7 @@ def measure(table, space):
 
 def again(table):
     """The advice on a damaged table: profiling would read it first, so it has to go."""
-    return f"try: rm -r {table}, then {measure(table, 'tiny.yaml')}"
+    return f"try: rm -r {table} && {measure(table, 'tiny.yaml')}"
 
 
 def test_a_table_with_a_missing_block(refused, table, tiny):

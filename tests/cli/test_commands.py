@@ -16,9 +16,11 @@ import nas as package
 from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
 from nas.cli import main as cli
 from nas.cli.common import read_architectures
+from nas.cli.profile import print_next
 from nas.data import scan
 from nas.devices import validate as validating
 from nas.devices.agent.timing import Effort
+from nas.devices.plan import ProfileSettings
 from nas.devices.quality import QUALITIES
 from nas.models import Supernet
 from nas.search.supernets import checkpoint_subject
@@ -412,6 +414,9 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
     answer = nas(*command)
     assert answer.code == 0, answer.err
     assert answer.out.startswith(f"{tables / 'this-onnxruntime'}\n")
+    assert answer.out.splitlines()[-1] == (
+        f"nas search --device {tables / 'this-onnxruntime'} --space {tiny} --budget ..."
+    )
     assert " whole models that were not used to make it: error " in answer.out
     assert [path.name for path in tables.iterdir()] == ["this-onnxruntime"], "no leftovers"
     found = load_space(tiny)
@@ -420,6 +425,18 @@ def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_
     )
     drawn = package.sample(found, "small", np.random.default_rng(0))
     assert predictor.architecture(drawn).provenance == "measured"
+
+
+def test_a_profile_of_a_part_of_a_plan_says_what_is_left(table, tiny, capsys):
+    whole = package.load_table(str(table))
+    [calibration] = whole.device.calibrations
+    part = calibration.model_copy(update={"resolutions": [16]})
+    device = whole.device.model_copy(update={"calibrations": [part]})
+    settings = ProfileSettings("tiny-onnxruntime", load_space(tiny), "small", (16,), (10,))
+    print_next(replace(whole, device=device), settings)
+    assert capsys.readouterr().out == (
+        "nas search needs the whole plan: the same command with --resolution 20 adds the rest.\n"
+    )
 
 
 @pytest.fixture
@@ -445,6 +462,13 @@ def test_validate_says_that_a_made_up_table_does_not_hold(nas, own_table, tmp_pa
     assert "nas: the table of tiny-onnxruntime does not hold there; try: " in answer.err
     assert (own_table / "device.yaml").read_bytes() == before, "made up for another machine"
     assert "plotly" in plot.read_text()
+
+
+def test_validate_answers_though_its_plot_cannot_be_written(nas, own_table):
+    plot = own_table / "blocks.csv" / "plot.html"
+    answer = nas("validate", "--device", own_table, "-n", "10", "--plot", plot)
+    assert answer.code == 1 and "DOES NOT HOLD" in answer.out
+    assert answer.err.splitlines()[-1].startswith(f"nas: {plot} cannot be written: ")
 
 
 def test_validate_as_json(nas, own_table):

@@ -15,7 +15,7 @@ from nas.devices import result_file
 from nas.devices.agent import energy
 from nas.devices.agent import main as agent
 from nas.devices.agent.main import digest
-from nas.devices.bundle import Item, Job, is_bundle, read_result, write_bundle
+from nas.devices.bundle import Item, Job, is_bundle, read_result, write_agent, write_bundle
 from nas.errors import ResultError
 from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.space.blocks import make_block
@@ -53,6 +53,21 @@ def test_the_same_job_is_the_same_bundle(packed, tmp_path):
     assert again.read_bytes() == path.read_bytes()
     assert write_bundle(again, replace(JOB, seed=1)) != job
     assert write_bundle(again, replace(JOB, items=JOB.items[:1])) != job
+
+
+def test_ctrl_c_in_the_middle_of_an_entry_is_not_hidden(tmp_path, monkeypatch):
+    opened = zipfile.ZipFile._open_to_write
+
+    def interrupted(*args, **kwargs):
+        opened(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "_open_to_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(tmp_path / "bundle.zip", JOB)
+    with pytest.raises(KeyboardInterrupt):
+        write_agent(tmp_path / "bundle.zip")
+    assert {path.name for path in tmp_path.iterdir()} <= {"work"}, "no leftovers"
 
 
 def test_models_pack_small(tmp_path):

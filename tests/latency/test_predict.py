@@ -17,6 +17,7 @@ from nas.latency.predict import (
 )
 from nas.latency.table import Row, load_table
 from nas.space import load_space
+from nas.space.architecture import Network
 from nas.space.blocks import BlockKey, make_block
 from nas.space.enumerate import distinct_blocks
 from nas.space.sample import baseline, largest, smallest
@@ -36,6 +37,7 @@ stages:
 """
 SPACE = SearchSpace(parse_yaml(TINY, SpaceFile, SpaceError, "tiny.yaml"))
 CLASSES = (2, 10, 100)
+COMMAND = "; try: nas profile --device nuc-onnxruntime --space tiny --plan small --resolution 16"
 
 
 def tiny_rows(resolutions=(16,), classes=CLASSES):
@@ -122,7 +124,18 @@ def test_a_missing_block_names_itself_and_the_command(predictor):
     del rows[missing]
     assert refusal(predictor(rows), architecture()) == (
         f"the table of nuc-onnxruntime lacks a block of tiny; got {str(missing)!r}; "
-        "try: nas profile --device nuc-onnxruntime --space tiny --plan small"
+        "try: nas profile --device nuc-onnxruntime --space tiny --plan small --resolution 16"
+    )
+
+
+def test_a_block_that_no_profile_measures_has_no_command(predictor):
+    """A published network that was written for other sizes than the plan's."""
+    other = make_block("head", (3, 3), 24, 40, {"activation": "relu"})
+    network = Network(16, (("head", other),))
+    with pytest.raises(TableError) as caught:
+        predictor().network(network)
+    assert str(caught.value).endswith(
+        "; try: architectures of tiny: its small plan has no such block"
     )
 
 
@@ -219,15 +232,13 @@ def test_the_bound_is_wider_by_the_error_of_classifiers_that_were_left_out(predi
     ids=["not a line", "none to leave out", "none of them measured"],
 )
 def test_classifiers_are_not_interpolated_where_nothing_shows_that_it_is_safe(predictor, rows):
-    assert refusal(predictor(rows, classes=37), architecture()).endswith(
-        "; try: nas profile --device nuc-onnxruntime --space tiny --plan small --classes 37"
-    )
+    assert refusal(predictor(rows, classes=37), architecture()).endswith(f"{COMMAND} --classes 37")
 
 
 @pytest.mark.parametrize("classes", [1, 101, 1000])
 def test_outside_the_measured_numbers_of_classes(predictor, classes):
     assert refusal(predictor(classes=classes), architecture()).endswith(
-        f"; try: nas profile --device nuc-onnxruntime --space tiny --plan small --classes {classes}"
+        f"{COMMAND} --classes {classes}"
     )
 
 

@@ -60,6 +60,12 @@ def total(found, table):
     return sum(table.rows[BlockKey(block)].latency_ms for block in found.blocks)
 
 
+def calibrated(found, table):
+    latencies = [table.rows[BlockKey(block)].latency_ms for block in found.blocks]
+    sums = BlockSums.of(latencies, found.blocks)
+    return float(calibrated_ms(table.device.calibrations[0].terms, sums))
+
+
 @pytest.mark.parametrize("classes", [10, 37])
 def test_a_network_of_a_calibrated_space_gets_its_certificate(table, classes):
     """The very numbers of `nas predict --arch`, classes interpolated or not."""
@@ -83,30 +89,38 @@ def test_blocks_of_a_calibrated_space_in_another_order_have_no_bound(table):
     longer = [*whole.placed[:2], *[whole.placed[2]] * 3, *whole.placed[3:]]
     other = dataclasses.replace(whole, placed=tuple(longer))
     found = predict_foreign(measured, other, [SPACE])
-    sums = BlockSums.of([measured.rows[BlockKey(b)].latency_ms for b in other.blocks], other.blocks)
-    expected = float(calibrated_ms(measured.device.calibrations[0].terms, sums))
-    assert found.latency.predicted_ms == pytest.approx(expected)
+    assert found.latency.predicted_ms == pytest.approx(calibrated(other, measured))
     assert (found.latency.lower_ms, found.latency.upper_ms) == (None, None)
     assert found.latency.basis == "calibration of tiny small, outside its certificate"
     assert (found.latency.calibrated, found.complete, found.architecture) == (True, True, None)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"calibrations": []}, {"resolutions": (24,)}], ids=["none", "another resolution"]
-)
-def test_without_a_calibration_it_is_the_sum(table, changes):
-    measured = table(**changes)
-    model = network(architecture(24 if "resolutions" in changes else 16))
-    found = predict_foreign(measured, model, [SPACE])
-    assert found.latency.predicted_ms == pytest.approx(total(model, measured))
+def test_without_a_calibration_it_is_the_sum(table):
+    measured = table(calibrations=[])
+    found = predict_foreign(measured, network(), [SPACE])
+    assert found.latency.predicted_ms == pytest.approx(total(network(), measured))
     assert found.latency.upper_ms is None
-    assert found.latency.basis == "sum of isolated blocks, outside every certificate"
+    assert found.latency.basis == (
+        "sum of blocks, each with a call of its own, outside every certificate"
+    )
     assert (found.latency.calibrated, found.complete) == (False, True)
 
 
-def test_a_space_that_is_not_known_here_lends_no_bound(table):
-    found = predict_foreign(table(), network(), [])
-    assert (found.latency.upper_ms, found.latency.calibrated) == (None, False)
+@pytest.mark.parametrize(("size", "spaces"), [(24, [SPACE]), (16, [])])
+def test_another_size_or_an_unknown_space_has_no_bound(table, size, spaces):
+    measured, model = table(resolutions=(16, 24)), network(architecture(size))
+    found = predict_foreign(measured, model, spaces)
+    assert found.latency.predicted_ms == pytest.approx(calibrated(model, measured))
+    assert (found.latency.upper_ms, found.latency.calibrated) == (None, True)
+    assert found.latency.basis == "calibration of tiny small, outside its certificate"
+
+
+def test_the_calibration_for_the_nearest_size_is_taken(table):
+    [near] = table().device.calibrations
+    far = near.model_copy(update={"plan": "large", "resolutions": [224], "constant_ms": 9.0})
+    for calibrations in ([near, far], [far, near]):
+        found = predict_foreign(table(calibrations=calibrations), network(), [])
+        assert found.latency.basis == "calibration of tiny small, outside its certificate"
 
 
 def test_what_forms_no_chain_has_no_bound(table):
@@ -122,9 +136,11 @@ def test_a_missing_block_is_listed_with_the_command(table):
     assert (part.name, part.what) == ("/stage1.block1", str(missing))
     assert (part.why, part.macs) == ("the table has no such block", missing.cost.macs)
     assert part.shape == (1, 16, 16, 16)
-    assert part.do == "nas profile --device nuc-onnxruntime --space tiny --plan small"
+    assert part.do == (
+        "nas profile --device nuc-onnxruntime --space tiny --plan small --resolution 16"
+    )
     rest = [Placed("", block) for block in network().blocks if block != missing]
-    known = total(ForeignNetwork((16, 16), tuple(rest)), measured)
+    known = calibrated(ForeignNetwork((16, 16), tuple(rest)), measured)
     assert found.latency.predicted_ms == pytest.approx(known)
     assert (found.complete, found.latency.calibrated, found.latency.upper_ms) == (
         False, False, None,
@@ -146,14 +162,16 @@ def test_the_same_computation_by_another_name_is_found(table):
     alias = make_block("conv", size, stem.in_channels, stem.out_channels, dict(stem.params))
     measured = table()
     found = predict_foreign(measured, network(placed=(Placed("/c", alias),)), [])
-    assert found.latency.predicted_ms == measured.rows[BlockKey(stem)].latency_ms
+    assert found.latency.predicted_ms == pytest.approx(
+        calibrated(ForeignNetwork((16, 16), (Placed("/c", stem),)), measured)
+    )
     assert found.unmatched == ()
 
 
-def test_other_operations_make_it_a_lower_bound(table):
+def test_other_operations_are_not_counted(table):
     measured = table()
     found = predict_foreign(measured, network(leftovers=(POOL,)), [SPACE])
-    assert found.latency.predicted_ms == pytest.approx(total(network(), measured))
+    assert found.latency.predicted_ms == pytest.approx(calibrated(network(), measured))
     assert (found.complete, found.latency.upper_ms) == (False, None)
     assert (found.macs, found.covered_macs) == (network().macs, network().macs)
     [part] = found.unmatched

@@ -112,7 +112,7 @@ def test_what_a_table_says_of_itself(written):
 def again(folder):
     """Profiling would read the damaged table first, so it has to go."""
     return (
-        f"try: rm -r {folder}, then nas profile --device nuc-onnxruntime --space tiny.yaml "
+        f"try: rm -r {folder} && nas profile --device nuc-onnxruntime --space tiny.yaml "
         "--plan small"
     )
 

@@ -35,7 +35,10 @@ class Ssh(Remote):
         named = self.host.rpartition("@")[2]
         if not named or self.host[0] in "-@" or any(c.isspace() for c in self.host):
             raise OptionError(
-                "--host is a name that ssh knows", got=self.host, allowed="user@board"
+                "--host is a name that ssh knows",
+                got=self.host,
+                allowed="user@board, or a name of ~/.ssh/config, which also knows ports",
+                do="--host pi@raspberrypi",
             )
         for program in ("ssh", "scp"):
             if shutil.which(program) is None:
