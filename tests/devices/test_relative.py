@@ -43,18 +43,18 @@ def test_a_handful_is_measured_and_the_rest_is_derived(tmp_path, first):
     board = Board(latency_ms=slower)
     table = profile(like(first), board, tmp_path)
     items = {item for _, item in board.measured}
-    assert sum(item.startswith("block") for item in items) == 20
-    assert sum(item.startswith("model") for item in items) == 8
+    assert sum(item.startswith("block") for item in items) == 40
+    assert sum(item.startswith("model") for item in items) == 16
     assert {key.block for key in table.rows} == set(wide_blocks())
     derived = {key: row for key, row in table.rows.items() if row.source == "transferred"}
-    assert len(derived) == len(table.rows) - 20 == table.device.interpolation.blocks
+    assert len(derived) == len(table.rows) - 40 == table.device.interpolation.blocks
     for key, row in derived.items():
         assert row.latency_ms == pytest.approx(slower(f"block {key.block}", 0), rel=0.1)
         assert (row.samples, row.p95_ms) == (0, None)
     method = table.device.provenance.method
-    assert method.startswith(f"derived from the table of {DEVICE} (a board) with 20 blocks and 8 ")
+    assert method.startswith(f"derived from the table of {DEVICE} (a board) with 40 blocks and 16 ")
     (calibration,) = table.device.calibrations
-    assert (calibration.fit_models, calibration.certificate.models) == (8, 8)
+    assert (calibration.fit_models, calibration.certificate.models) == (16, 16)
     predict = Predictor(table, wide(), "small", classes=10)
     found = predict.architecture(sample(wide(), "small", np.random.default_rng(0)))
     assert found.interpolated and found.provenance == "measured"
@@ -62,9 +62,9 @@ def test_a_handful_is_measured_and_the_rest_is_derived(tmp_path, first):
 
 def test_more_can_be_measured(tmp_path, first):
     board = Board(latency_ms=slower)
-    table = profile(like(first, blocks=30, models=16), board, tmp_path)
-    assert sum(row.source == "measured" for row in table.rows.values()) == 30
-    assert table.device.calibrations[0].fit_models == 16
+    table = profile(like(first, blocks=50, models=20), board, tmp_path)
+    assert sum(row.source == "measured" for row in table.rows.values()) == 50
+    assert table.device.calibrations[0].fit_models == 20
 
 
 def test_a_later_profile_measures_the_rest(tmp_path, first):
