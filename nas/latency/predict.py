@@ -14,7 +14,6 @@ from nas.latency.roofline import Roofline, estimate_block_ms
 from nas.latency.table import LatencyTable, Row, profile_option
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
-from nas.space.enumerate import distinct_blocks
 from nas.space.space import SearchSpace
 
 LEAST_SHARE = 0.1
@@ -113,20 +112,13 @@ class Predictor:
             raise TableError(
                 f"the table of {self.table.name} lacks a block of {self.space.name}",
                 got=str(key),
-                do=self.profile_command(resolution, key.block)
-                if self._is_of_the_space(key.block, resolution)
-                else f"architectures of {self.space.name}: its {self.plan} plan has no such block",
+                do=self.profile_command(resolution, key.block),
             )
         return found
 
     @property
     def _resolutions(self) -> list[int]:
         return self.space.plan(self.plan).resolutions
-
-    def _is_of_the_space(self, block: Block, resolution: int) -> bool:
-        if resolution not in self._resolutions:
-            return False
-        return block in distinct_blocks(self.space, self.plan, (resolution,), (self.classes,))
 
     def profile_command(self, resolution: int, block: Block | None = None) -> str:
         """The command that adds what is missing for this resolution, or for a block of it."""

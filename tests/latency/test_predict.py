@@ -17,7 +17,6 @@ from nas.latency.predict import (
 )
 from nas.latency.table import Row, load_table
 from nas.space import load_space
-from nas.space.architecture import Network
 from nas.space.blocks import BlockKey, make_block
 from nas.space.enumerate import distinct_blocks
 from nas.space.sample import baseline, largest, smallest
@@ -125,17 +124,6 @@ def test_a_missing_block_names_itself_and_the_command(predictor):
     assert refusal(predictor(rows), architecture()) == (
         f"the table of nuc-onnxruntime lacks a block of tiny; got {str(missing)!r}; "
         "try: nas profile --device nuc-onnxruntime --space tiny --plan small --resolution 16"
-    )
-
-
-def test_a_block_that_no_profile_measures_has_no_command(predictor):
-    """A published network that was written for other sizes than the plan's."""
-    other = make_block("head", (3, 3), 24, 40, {"activation": "relu"})
-    network = Network(16, (("head", other),))
-    with pytest.raises(TableError) as caught:
-        predictor().network(network)
-    assert str(caught.value).endswith(
-        "; try: architectures of tiny: its small plan has no such block"
     )
 
 
