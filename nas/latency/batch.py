@@ -42,13 +42,13 @@ class State:
 class _Step:
     """Tables of one slot, flat: index `state * size + code`.
 
-    `upper` is an estimated table's bound, and what a measured one adds to its prediction for it;
-    `values` are weights and what passes between blocks.
+    `slack` is what the bound adds to the prediction, before its factor; `values` are weights and
+    what passes between blocks.
     """
 
     size: int
     cost: Values
-    upper: Values
+    slack: Values
     floor: Values
     values: Values
     after: npt.NDArray[np.int32]
@@ -76,12 +76,11 @@ class BatchPredictor:
     def __post_init__(self) -> None:
         self.book = CodeBook(self.predictor.space, self.predictor.plan)
         builder = _Builder(self.predictor, self.book)
-        self._estimated = self.predictor.table.device.roofline is not None
         self._steps = builder.steps()
         self._upper_factor = builder.upper_factors()
         lowest = sum(float(np.nanmin(step.cost - step.floor)) for step in self._steps)
-        self._has_slack = any(bool(np.nansum(step.upper)) for step in self._steps)
-        self._needs_floor = not self._estimated and lowest < 0
+        self._has_slack = any(bool(np.nansum(step.slack)) for step in self._steps)
+        self._needs_floor = lowest < 0
         self._spill_ms_per_mb, self._cache_mb = builder.spills()
         self._spills = bool(self._spill_ms_per_mb.any())
 
@@ -109,7 +108,7 @@ class BatchPredictor:
             index = state * step.size + codes
             predicted += step.cost.take(index)
             if self._has_slack:
-                upper += step.upper.take(index)
+                upper += step.slack.take(index)
             if floor is not None:
                 floor += step.floor.take(index)
             if values is not None:
@@ -120,14 +119,8 @@ class BatchPredictor:
             predicted += spilled * self._spill_ms_per_mb.take(columns[0])
         if floor is not None:
             np.maximum(predicted, floor, out=predicted)
-        if self._estimated:
-            return
-        factors = self._upper_factor.take(columns[0])
-        if self._has_slack:
-            np.add(predicted, upper, out=upper)
-            np.multiply(upper, factors, out=upper)
-        else:
-            np.multiply(predicted, factors, out=upper)
+        upper += predicted
+        upper *= self._upper_factor.take(columns[0])
 
 
 class _Builder:
@@ -186,8 +179,8 @@ class _Builder:
             steps.append(step)
         tails = np.array([self._tail(state) for state in states])
         last = steps[-1]
-        cost, upper, floor, values = tails[last.after].T
-        last.cost, last.upper, last.floor = last.cost + cost, last.upper + upper, last.floor + floor
+        cost, slack, floor, values = tails[last.after].T
+        last.cost, last.slack, last.floor = last.cost + cost, last.slack + slack, last.floor + floor
         last.values = last.values + values
         return steps
 
@@ -208,7 +201,8 @@ class _Builder:
         """What every network costs; NaN for a resolution without a calibration."""
         roofline = self.predictor.table.device.roofline
         if roofline is not None:
-            return roofline.constant_ms, roofline.constant_ms * roofline.bound_factor, 0.0, 0.0
+            constant_ms = roofline.constant_ms
+            return constant_ms, constant_ms * (roofline.bound_factor - 1), 0.0, 0.0
         found = self._calibrations.get(resolution)
         return (float("nan"),) * 4 if found is None else (found.constant_ms, 0.0, 0.0, 0.0)
 
@@ -285,19 +279,18 @@ class _Builder:
         return self._cost(chain.blocks, state.resolution)
 
     def _cost(self, blocks: list[tuple[str, Block]], resolution: int) -> Costs:
-        """Calibrated latency, its upper bound, the least it may count, values; NaN: unknown."""
+        """Calibrated latency, slack of its bound, the least it may count, values; NaN: unknown."""
         found = self._calibrations.get(resolution)
         terms = Terms() if found is None else found.terms
-        estimated = self.predictor.table.device.roofline is not None
-        cost = upper = floor = values = 0.0
+        cost = slack = floor = values = 0.0
         for _, block in blocks:
             latency, bound = self._block_ms(block, resolution)
             border = terms.border_ms_per_million * block.border_values / 1e6
             cost += terms.sum_factor * latency + terms.per_block_ms + border
-            upper += bound if estimated else terms.sum_factor * (bound - latency)
+            slack += terms.sum_factor * (bound - latency)
             floor += LEAST_SHARE * latency
             values += block.cost.params + block.border_values
-        return cost, upper, floor, values
+        return cost, slack, floor, values
 
     def _block_ms(self, block: Block, resolution: int) -> tuple[float, float]:
         precision = self.predictor.table.device.precision
@@ -312,8 +305,8 @@ class _Builder:
     ) -> tuple[_Step, list[State]]:
         numbers: dict[State, int] = {}
         after = [numbers.setdefault(s, len(numbers)) for part in states for s in part]
-        cost, upper, floor, values = (np.ascontiguousarray(c) for c in np.concatenate(costs).T)
-        step = _Step(slot.size, cost, upper, floor, values, np.array(after, np.int32))
+        cost, slack, floor, values = (np.ascontiguousarray(c) for c in np.concatenate(costs).T)
+        step = _Step(slot.size, cost, slack, floor, values, np.array(after, np.int32))
         return step, list(numbers)
 
 
