@@ -254,7 +254,7 @@ def between_layers(block: Block) -> tuple[tuple[str, Block], ...]:
 
     The first makes its input from a single channel, the second takes its output. By itself it would
     pay for bringing both into the runtime's own layout, which a network pays only at its own input,
-    and which takes up to ten times as long for one size as for its neighbours
+    and which can take several times as long for one size as for a neighbouring one
     (docs/decisions/0009). What the two layers take instead is proportional to the values that enter
     and leave the block, which the calibration takes out.
     """
