@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from nas.cli.common import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nas.latency.predict import Prediction
+    from nas.latency.predict import Prediction, Predictor
     from nas.latency.table import LatencyTable
     from nas.space.architecture import Network
     from nas.space.blocks import Block
@@ -101,7 +102,9 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Net
         space, name, network = read_reference(options.reference, options.classes, options.space)
         # References are written for large images; no plan has their exact strides.
         plan = "large" if "large" in space.plans else space.plans[0]
-        return [(name, network, Predictor(table, space, plan, network.classes).network(network))]
+        predictor = Predictor(table, space, plan, network.classes)
+        _check_reference(predictor, network, options.reference)
+        return [(name, network, predictor.network(network))]
     predictors: dict[tuple[str, str], Predictor] = {}
     answers = []
     for space, architecture in read_architectures(options.arch, options.space):
@@ -111,3 +114,32 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Net
         network = space.network(architecture, classes)
         answers.append((architecture.id, network, predictor.network(network)))
     return answers
+
+
+def _check_reference(predictor: Predictor, network: Network, reference: str) -> None:
+    """Refuse a network with blocks that no profile of its space would add.
+
+    Raises:
+        TableError: It has such blocks; other missing ones are the predictor's to refuse.
+    """
+    from nas.errors import TableError
+    from nas.latency.predict import look_up
+    from nas.space.enumerate import distinct_blocks
+
+    table, space, plan = predictor.table, predictor.space, predictor.plan
+    keys = network.keys(table.device.precision)
+    missing = [key.block for key in keys if look_up(table, key) is None]
+    if not missing:
+        return
+    sizes = (network.resolution,), (network.classes,)
+    added = {block.computation for block in distinct_blocks(space, plan, *sizes)}
+    never = [block for block in missing if block.computation not in added]
+    if never:
+        more = f" and {len(never) - 1} more" if len(never) > 1 else ""
+        raise TableError(
+            f"{reference} has blocks that no network of {space.name} {plan} has",
+            got=f"{never[0]}{more}",
+            allowed="blocks that nas profile measures for the space",
+            do=f"nas export --reference {shlex.quote(reference)} --out model.onnx && nas predict "
+            f"--onnx model.onnx --device {shlex.quote(table.name)}, which answers in part",
+        )

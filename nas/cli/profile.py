@@ -174,6 +174,12 @@ def _check_bundle(path: Path) -> None:
     """
     from nas.devices.bundle import is_bundle
 
+    if path.parent.exists() and not path.parent.is_dir():
+        raise OptionError(
+            "--bundle is written into a folder",
+            got=f"{path}, where {path.parent} is a file",
+            do="--bundle board.zip",
+        )
     if not path.parent.is_dir():
         raise OptionError(
             "--bundle is written into a folder that exists",

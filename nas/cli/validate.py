@@ -38,7 +38,7 @@ def add_parser(commands: Any) -> None:
     add("--device", required=True, help="name, alias or folder of a measured table")
     add("--space", help="search space (default: all that the table is calibrated for)")
     add("--plan", help="input plan (default: all that the table is calibrated for)")
-    add("-n", type=whole(10, 10_000), default=30, help="how many models (%(default)s)")
+    add("-n", type=whole(10, 10_000), default=30, help="how many models, at least 10 (%(default)s)")
     add("--seed", type=seed, help="of the drawn models (default: a fresh one)")
     add_board_options(parser)
     add("--plot", type=Path, metavar="FILE", help="write predicted against measured as HTML")
@@ -101,6 +101,7 @@ def _wanted(
     options: argparse.Namespace, table: LatencyTable
 ) -> list[tuple[SearchSpace, Calibration]]:
     from nas.errors import OptionError
+    from nas.latency.table import profile_option
     from nas.space import load_space
 
     chosen = None if options.space is None else load_space(options.space)
@@ -119,11 +120,12 @@ def _wanted(
         )
     if not found:
         known = ", ".join(f"{c.space} {c.plan}" for c in table.device.calibrations)
+        measure = f"nas profile {profile_option(table.device, table.folder)}"
         raise OptionError(
             f"the table of {table.name} has no such calibration",
             got=f"space {options.space or 'any'}, plan {options.plan or 'any'}",
-            allowed=known,
-            do="nas devices",
+            allowed=known or "none: the table has blocks alone",
+            do="nas devices" if known else measure,
         )
     return found
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from nas.devices import agent
 from nas.devices.agent.main import SCHEMA, digest
-from nas.devices.agent.session import MOST, Entry, agree, quiet_reference_ms, quiet_timings
+from nas.devices.agent.session import MOST, Entry, agree, quiet_references, quiet_timings
 from nas.devices.agent.timing import Effort, Timing
 from nas.devices.result_file import broken, is_text, read_content, read_entry, same_number
 from nas.errors import ResultError
@@ -31,6 +31,8 @@ MAIN = f"import sys\n\nfrom {PACKAGE}.main import main\n\nsys.exit(main())\n"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a bundle: the same job gives the same bytes."""
 MOST_MJ = 1e9
+SMALL, LARGE = "reference", "large reference"
+"""Ids of references. The large one feels what a small one does not: others' use of a cache."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ class Item:
         id: Its name in the job and in the result.
         blocks: What it is made of, with random weights; nothing where there is a file.
         file: An ONNX file, which is packed as it is.
+        reference: Id of the reference that is timed before and after it.
     """
 
     id: str
     blocks: tuple[tuple[str, Block], ...] = ()
     file: Path | None = None
+    reference: str = SMALL
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Job:
         effort: How long each item is timed.
         seed: Of the order and of the weights.
         target: Which ONNX the runtime accepts.
-        reference: The model that shows how fast the machine is.
+        references: The models that show how fast the machine is.
         items: Everything that is timed.
     """
 
@@ -67,8 +71,13 @@ class Job:
     effort: Effort
     seed: int
     target: GraphTarget
-    reference: Item
+    references: tuple[Item, ...]
     items: tuple[Item, ...]
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """Per item, the id of its reference."""
+        return {item.id: item.reference for item in self.items}
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class Result:
         machine: What the machine says of itself.
         conditions: What changed, before and after.
         version: Of the runtime.
-        reference_ms: Quiet latency of the reference.
+        references_ms: Quiet latency of each reference.
         repeated: How many timings there are beyond the rounds.
         unsettled: Share of the items whose timings do not agree.
         timings: Per item, as many as there are rounds, the fastest first: those that agree.
@@ -90,7 +99,7 @@ class Result:
     machine: dict[str, Any]
     conditions: dict[str, Any]
     version: str
-    reference_ms: float
+    references_ms: dict[str, float]
     repeated: int
     unsettled: float
     timings: dict[str, list[Timing]]
@@ -108,7 +117,7 @@ def write_bundle(path: Path, job: Job) -> str:
     with atomic_path(path) as temporary, _new_archive(temporary) as archive:
         _add_agent(archive)
         listed = []
-        for number, item in enumerate((job.reference, *job.items)):
+        for number, item in enumerate((*job.references, *job.items)):
             model = _model(item, weights, job.target)
             _add(archive, f"models/{number}.onnx", model)
             listed.append(
@@ -125,8 +134,9 @@ def write_bundle(path: Path, job: Job) -> str:
             "threads": job.threads,
             "effort": list(job.effort),
             "seed": job.seed,
-            "reference": listed[0],
-            "items": listed[1:],
+            "references": listed[: len(job.references)],
+            "items": listed[len(job.references) :],
+            "beside": job.beside,
         }
         content["id"] = digest(content)
         _add(archive, "job.json", json.dumps(content).encode())
@@ -208,7 +218,7 @@ def read_result(path: Path, job: Job, job_id: str) -> Result:
         content["conditions"],
         content["runtime"]["version"],
         *steadiness,
-        _agreeing(entries, steadiness[0], job),
+        _agreeing(entries, job),
         *_energies(path, content.get("energy"), {item.id for item in job.items}),
     )
 
@@ -232,15 +242,17 @@ def _entries(path: Path, lines: list[Any], job: Job) -> dict[tuple[int, str], En
 
 def _steadiness(
     path: Path, content: dict[str, Any], entries: dict[tuple[int, str], Entry], job: Job
-) -> tuple[float, int, float]:
-    """Quiet reference, further timings and unsettled share: as the timings say, not the file."""
-    quiet_ms = quiet_reference_ms(entries)
+) -> tuple[dict[str, float], int, float]:
+    """Quiet references, further timings and unsettled share: as the timings say, not the file."""
+    quiet_ms = quiet_references(entries, job.beside)
+    told_ms = content["references_ms"]
     repeated = len(entries) - job.effort.rounds * len(job.items)
-    quiet = quiet_timings(entries, quiet_ms)
+    quiet = quiet_timings(entries, job.beside)
     unsettled = [item for item in job.items if not agree(quiet.get(item.id, []), job.effort)]
     share = len(unsettled) / max(1, len(job.items))
     fits = {
-        "reference_ms": same_number(content["reference_ms"], quiet_ms),
+        "references_ms": set(told_ms) == set(quiet_ms)
+        and all(same_number(told_ms[name], quiet_ms[name]) for name in quiet_ms),
         "repeated": content["repeated"] == repeated,
         "unsettled": same_number(content["unsettled"], share),
     }
@@ -253,12 +265,10 @@ def _steadiness(
     return quiet_ms, repeated, share
 
 
-def _agreeing(
-    entries: dict[tuple[int, str], Entry], reference_ms: float, job: Job
-) -> dict[str, list[Timing]]:
+def _agreeing(entries: dict[tuple[int, str], Entry], job: Job) -> dict[str, list[Timing]]:
     """Per item the fastest timings of quiet times; of all times where there are too few."""
-    quiet = quiet_timings(entries, reference_ms)
-    everything = quiet_timings(entries, math.inf)
+    quiet = quiet_timings(entries, job.beside)
+    everything = quiet_timings(entries, job.beside, math.inf)
     rounds = job.effort.rounds
     chosen = {}
     for item in everything:

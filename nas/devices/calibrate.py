@@ -89,7 +89,9 @@ def fit_calibration(sums: BlockSums, measured: np.ndarray) -> Terms:
     """The terms of a calibration, by least squares on relative errors of models, shape `N`.
 
     A block is measured with a call of the runtime and between two layers, which it does not have
-    inside a network: the costs per block and border come out negative. The size of the cache is the
+    inside a network: the costs per block and border come out negative. Its arithmetic takes there
+    what it takes here, whatever share of the rest is the layers': multiply-adds have a term of
+    their own. The size of the cache is the
     one under which models that are left out in turn are predicted best. Where noise would turn the
     sum's factor round, the sum is only scaled.
     """
@@ -111,8 +113,7 @@ def _fit(sums: BlockSums, measured: np.ndarray, cache_mb: float) -> tuple[Terms,
     solution[used] = inverse @ np.ones_like(measured)
     leverage = np.einsum("ij,ji->i", part, inverse)
     errors = (1 - weighted @ solution) / np.maximum(1 - leverage, LEAST_FREEDOM)
-    constant, factor, block, border, spill = (rounded(value) for value in solution)
-    terms = Terms(constant, factor, block, border, spill, cache_mb)
+    terms = Terms(*(rounded(value) for value in solution), cache_mb)
     return terms, float(np.abs(errors).mean())
 
 

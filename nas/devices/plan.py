@@ -17,6 +17,7 @@ import numpy as np
 from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import FEWEST_MODELS, shares
 from nas.devices.quality import MEASURED_WHOLE, QUALITIES, Quality, effort_of
+from nas.devices.references import beside_large, small_reference
 from nas.devices.relative import Relative
 from nas.devices.targets import Precision, precision_of, target_of, threads_of
 from nas.errors import InputError, MeasurementError, OptionError
@@ -27,7 +28,7 @@ from nas.latency.table import LatencyTable, Row, read_table
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey, Param, make_block
 from nas.space.enumerate import distinct_blocks
-from nas.space.sample import from_genome, sample, smallest, to_genome
+from nas.space.sample import sample
 from nas.space.space import DEFAULT_CLASSES, SearchSpace
 
 CLASSES = (2, 10, 100, 1000)
@@ -236,16 +237,19 @@ def make_job(
     settings: ProfileSettings, blocks: list[Block], models: list[Network], target: GraphTarget
 ) -> Job:
     """Blocks and models as the agent gets them."""
+    small = small_reference(settings.space, settings.plan, settings.resolutions)
+    whole = [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
+    sizes = [network.cost.macs for network in models]
+    large, timed = beside_large(whole, sizes, settings.runtime)
     items = [Item(f"block {block}", between_layers(block)) for block in blocks]
-    items += [Item(f"model {index}", network.blocks) for index, network in enumerate(models)]
     return Job(
         settings.runtime,
         settings.threads,
         effort_of(settings.runtime, settings.quality.effort),
         settings.seed,
         target,
-        reference_item(settings.space, settings.plan, settings.resolutions),
-        tuple(items),
+        (small, *large),
+        (*items, *timed),
     )
 
 
@@ -279,13 +283,6 @@ def choose(needed: list[Block], known: set[Block], share: float) -> list[Block]:
     first = [index for index, block in enumerate(many) if block in known]
     number = max(0, round(share * len(many)) - len(first))
     return few + [many[index] for index in spread_out(many, number, first)]
-
-
-def reference_item(space: SearchSpace, plan: str, resolutions: Iterable[int]) -> Item:
-    """The smallest network: short enough to be timed again and again."""
-    genome = to_genome(space, smallest(space, plan))
-    found = from_genome(space, plan, {**genome, "resolution": min(resolutions)})
-    return Item("reference", space.network(found, DEFAULT_CLASSES[plan]).blocks)
 
 
 def draw_models(settings: ProfileSettings) -> list[Network]:

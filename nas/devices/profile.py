@@ -19,7 +19,7 @@ import numpy as np
 
 from nas.devices.agent.session import TOLERANCE
 from nas.devices.agent.timing import Timing
-from nas.devices.bundle import Job, Result, read_result, write_bundle
+from nas.devices.bundle import SMALL, Job, Result, read_result, write_bundle
 from nas.devices.calibrate import calibrate, rounded
 from nas.devices.energies import Facts, energies_of, energy_error
 from nas.devices.lines import Progress
@@ -113,7 +113,7 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
             got=f"a tenth of the measured ones off by over {np.quantile(errors, 0.9):.0%} when "
             "left out",
             allowed=f"{settings.quality.error:.0%}",
-            do="--quality full",
+            do="the same command with --quality full, which measures all",
         )
     rows, interpolation = _all_rows(plan, result)
     calibration = _calibration(plan, result, rows) if plan.models else None
@@ -144,7 +144,7 @@ def _together(first: Result, second: Result, work: Path) -> Result:
     Raises:
         MeasurementError: The device was not as fast in the second; both are done again next time.
     """
-    ratio = second.reference_ms / first.reference_ms
+    ratio = second.references_ms[SMALL] / first.references_ms[SMALL]
     if max(ratio, 1 / ratio) > TOLERANCE:
         shutil.rmtree(work)
         raise MeasurementError(
@@ -337,7 +337,7 @@ def _device(
             machine={**result.machine, **result.conditions["after"], **facts},
         ),
         session=SessionFacts(
-            reference_ms=rounded(result.reference_ms),
+            references_ms={name: rounded(ms) for name, ms in result.references_ms.items()},
             repeated=result.repeated,
             unsettled=rounded(result.unsettled),
         ),

@@ -156,8 +156,8 @@ def calibrate_like(
 
 def scaled_terms(terms: Terms, ratio: float) -> Terms:
     """Terms of a device on which everything takes `ratio` times as long."""
-    constant, factor, block, border, spill, cache_mb = terms
-    return Terms(ratio * constant, factor, ratio * block, ratio * border, ratio * spill, cache_mb)
+    constant, factor, *others, cache_mb = terms
+    return Terms(ratio * constant, factor, *(ratio * other for other in others), cache_mb)
 
 
 class _Fit(NamedTuple):
@@ -186,7 +186,8 @@ def _ridge(sums: BlockSums, measured: np.ndarray, prior: Terms, strength: float)
     residual = 1 - part @ start
     solution = (start + inverse @ residual) / scale
     leverage = np.einsum("ij,ji->i", part, inverse)
-    left_out = (residual - part @ (inverse @ residual)) / np.maximum(1 - leverage, 0.05)
-    constant, factor, block, border, spill = (rounded(value) for value in solution)
-    terms = Terms(constant, max(factor, 1e-6), block, border, max(spill, 0.0), prior.cache_mb)
+    left_out = (residual - part @ (inverse @ residual)) / (1 - leverage)
+    constant, factor, block, border, mac, spill = (rounded(value) for value in solution)
+    factor, spill = max(factor, 1e-6), max(spill, 0.0)
+    terms = Terms(constant, factor, block, border, mac, spill, prior.cache_mb)
     return _Fit(terms, left_out, float(leverage.sum()))

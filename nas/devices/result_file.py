@@ -78,7 +78,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 _KINDS = {
     "job": str, "machine": dict, "conditions": dict, "runtime": dict, "threads": int,
-    "reference_ms": float, "repeated": int, "unsettled": float, "timings": list,
+    "references_ms": dict, "repeated": int, "unsettled": float, "timings": list,
 }  # fmt: skip
 
 
@@ -117,9 +117,9 @@ def read_entry(path: Path, line: Any) -> tuple[tuple[int, str], Entry]:
     return (number, item), Entry(Timing(latency_ms, median_ms, p95_ms, runs), reference_ms)
 
 
-def same_number(told: float, found: float) -> bool:
+def same_number(told: Any, found: float) -> bool:
     """Whether a board's arithmetic and ours agree; NaN agrees with nothing."""
-    return math.isclose(told, found, rel_tol=1e-6, abs_tol=1e-9)
+    return type(told) is float and math.isclose(told, found, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def broken(path: Path, reason: str) -> ResultError:

@@ -14,9 +14,9 @@ from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency
-from nas.devices.plan import reference_item
 from nas.devices.profile import run_job
 from nas.devices.quality import few_models_effort
+from nas.devices.references import beside_large, small_reference
 from nas.devices.targets import hardware_of
 from nas.devices.transports import Transport
 from nas.errors import OptionError
@@ -94,18 +94,20 @@ def validate(
     drawn = draw(space, plan, calibration.resolutions, models, seed)
     predictor = Predictor(table, space, plan, classes)
     predicted = np.array([predictor.architecture(a).predicted_ms for a in drawn])
-    items = [Item(f"model {a.id}", space.network(a, classes).blocks) for a in drawn]
     device, export = table.device, table.device.export
+    networks = [space.network(a, classes) for a in drawn]
+    whole = [Item(f"model {a.id}", n.blocks) for a, n in zip(drawn, networks, strict=True)]
+    small = small_reference(space, plan, calibration.resolutions)
+    large, items = beside_large(whole, [n.cost.macs for n in networks], device.runtime)
     target = GraphTarget(export.opset, export.ir_version, export.hardswish)
-    reference = reference_item(space, plan, calibration.resolutions)
     job = Job(
         device.runtime,
         device.threads or 1,
         effort or few_models_effort(device.runtime),
         seed,
         target,
-        reference,
-        tuple(items),
+        (small, *large),
+        items,
     )  # fmt: skip
     work = cache_folder() / "measurements" / table.name
     found = run_job(job, transport, work, progress)

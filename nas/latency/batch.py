@@ -286,7 +286,8 @@ class _Builder:
         for _, block in blocks:
             latency, bound = self._block_ms(block, resolution)
             border = terms.border_ms_per_million * block.border_values / 1e6
-            cost += terms.sum_factor * latency + terms.per_block_ms + border
+            macs = terms.mac_ms_per_billion * block.cost.macs / 1e9
+            cost += terms.sum_factor * latency + terms.per_block_ms + border + macs
             slack += terms.sum_factor * (bound - latency)
             floor += LEAST_SHARE * latency
             values += block.cost.params + block.border_values

@@ -39,12 +39,12 @@ class SessionFacts(Section):
     """How steady the machine was while it was measured.
 
     Attributes:
-        reference_ms: Quiet latency of the model that was timed again and again.
+        references_ms: Quiet latency of each model that was timed again and again.
         repeated: How many timings were done beyond the rounds, because others did not agree.
         unsettled: Share of blocks and models whose timings never agreed.
     """
 
-    reference_ms: Positive
+    references_ms: dict[str, Positive]
     repeated: Annotated[int, Field(ge=0)]
     unsettled: Share
 
@@ -56,6 +56,7 @@ class Terms(NamedTuple):
     sum_factor: float = 1.0
     per_block_ms: float = 0.0
     border_ms_per_million: float = 0.0
+    mac_ms_per_billion: float = 0.0
     spill_ms_per_mb: float = 0.0
     cache_mb: float = 1.0
 
@@ -90,11 +91,11 @@ class Calibration(Section):
     """How block sums become whole-model latencies, for one space, plan and some resolutions.
 
     `latency = constant_ms + sum_factor * sum of blocks + per_block_ms * number of blocks +
-    border_ms_per_million * millions of values that enter and leave blocks + spill_ms_per_mb *
-    megabytes that do not stay in the cache`, and the interval is that times `lower_factor` to
-    `upper_factor`. A block measured by itself finds its weights and its input in the cache; of a
-    network's weights and of what passes between its blocks `cache_mb` stay there, and the rest is
-    fetched each time (`nas.latency.predict.spilled_mb`).
+    border_ms_per_million * millions of values that enter and leave blocks + mac_ms_per_billion *
+    billions of multiply-adds + spill_ms_per_mb * megabytes that do not stay in the cache`, and the
+    interval is that times `lower_factor` to `upper_factor`. A block measured by itself finds its
+    weights and its input in the cache; of a network's weights and of what passes between its blocks
+    `cache_mb` stay there, and the rest is fetched each time (`nas.latency.predict.spilled_mb`).
     """
 
     space: str
@@ -105,6 +106,7 @@ class Calibration(Section):
     sum_factor: Positive
     per_block_ms: Finite
     border_ms_per_million: Finite
+    mac_ms_per_billion: Finite
     spill_ms_per_mb: NotNegative
     cache_mb: Positive
     lower_factor: Annotated[float, Field(gt=0, le=1)]
@@ -121,6 +123,7 @@ class Calibration(Section):
             self.sum_factor,
             self.per_block_ms,
             self.border_ms_per_million,
+            self.mac_ms_per_billion,
             self.spill_ms_per_mb,
             self.cache_mb,
         )

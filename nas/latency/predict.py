@@ -169,28 +169,32 @@ class BlockSums(NamedTuple):
         latency_ms: Sums of the blocks' latencies.
         blocks: Numbers of blocks.
         border_values: Values that enter and leave the blocks.
+        macs: Multiply-adds.
         weights: Numbers of weights.
     """
 
     latency_ms: np.ndarray
     blocks: np.ndarray
     border_values: np.ndarray
+    macs: np.ndarray
     weights: np.ndarray
 
     @classmethod
     def of(cls, latencies_ms: Sequence[float], blocks: Sequence[Block]) -> BlockSums:
         """Of one network."""
         values = sum(block.border_values for block in blocks)
+        macs = sum(block.cost.macs for block in blocks)
         weights = sum(block.cost.params for block in blocks)
-        found = sum(latencies_ms), len(blocks), values, weights
+        found = sum(latencies_ms), len(blocks), values, macs, weights
         return cls(*(np.array(float(number)) for number in found))
 
     def features(self, cache_mb: float) -> np.ndarray:
-        """What the terms of a calibration are multiplied with, shape `... x 5`."""
+        """What the terms of a calibration are multiplied with, shape `... x 6`."""
         ones = np.ones_like(self.latency_ms)
         spilled = spilled_mb(self.weights + self.border_values, cache_mb)
-        parts = [ones, self.latency_ms, self.blocks, self.border_values / 1e6, spilled]
-        return np.stack(parts, axis=-1)
+        calls = [ones, self.latency_ms, self.blocks]
+        sizes = [self.border_values / 1e6, self.macs / 1e9, spilled]
+        return np.stack(calls + sizes, axis=-1)
 
 
 def spilled_mb(values: np.ndarray, cache_mb: float | np.ndarray) -> np.ndarray:

@@ -169,6 +169,8 @@ def read_table(folder: Path) -> LatencyTable:
     if device.provenance.kind == "estimated":
         return LatencyTable(device, {}, folder)
     path = folder / "blocks.csv"
+    if path.exists() and not path.is_file():
+        raise TableError(f"{path} is not a regular file", do=_again(device, path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:

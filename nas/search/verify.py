@@ -21,9 +21,9 @@ from nas.devices.bundle import Item, Job, Result
 from nas.devices.calibrate import rounded
 from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency, spread
-from nas.devices.plan import reference_item
 from nas.devices.profile import run_job
 from nas.devices.quality import few_models_effort
+from nas.devices.references import beside_large, small_reference
 from nas.devices.targets import hardware_of
 from nas.devices.transports import Transport
 from nas.devices.transports.local import Local
@@ -144,13 +144,16 @@ def verify_run(
 def _job(
     run: RunFolder, models: Sequence[dict[str, Any]], table: LatencyTable, effort: Effort
 ) -> Job:
-    """The run's files, with the smallest network of its space as the reference."""
+    """The run's files, with references that belong to its space."""
     facts, device = run.read_run(), table.device
     space = load_space(run.space)
-    reference = reference_item(space, facts["plan"], space.plan(facts["plan"]).resolutions)
-    items = tuple(_item(run, model) for model in models)
+    small = small_reference(space, facts["plan"], space.plan(facts["plan"]).resolutions)
+    name = facts["settings"]["device"]
+    predicted = [model["latency_ms"][name]["predicted"] for model in models]
+    large, items = beside_large([_item(run, m) for m in models], predicted, device.runtime)
     target = GraphTarget(device.export.opset, device.export.ir_version, device.export.hardswish)
-    return Job(device.runtime, device.threads or 1, effort, SEED, target, reference, items)
+    references = small, *large
+    return Job(device.runtime, device.threads or 1, effort, SEED, target, references, items)
 
 
 def _item(run: RunFolder, model: dict[str, Any]) -> Item:

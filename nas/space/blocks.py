@@ -165,6 +165,8 @@ def _head(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[
 
 def _classifier(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[Layer, ...]:
     hidden = params["hidden"]
+    if params["pooling"] != "mean":
+        raise SpaceError("a classifier pools by the mean", got=params["pooling"], allowed="mean")
     layers: list[Layer] = [GlobalPool("pool", in_channels)]
     if hidden:
         layers.append(Linear("hidden", in_channels, hidden, _activation(params)))

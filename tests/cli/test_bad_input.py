@@ -172,6 +172,10 @@ def test_a_bundle_replaces_nothing_else(refused, tmp_path):
         "--bundle is written into a folder that exists; got "
     )
     assert not (tmp_path / "none").exists()
+    assert refused(*command, precious / "b.zip") == (
+        f"--bundle is written into a folder; got '{precious}/b.zip, where {precious} is a file'; "
+        "try: --bundle board.zip"
+    )
 
 
 def test_an_import_of_nothing(refused, tmp_path):

@@ -487,3 +487,22 @@ def test_validate_refuses_what_it_cannot_validate(refused, own_table):
         "allowed: a table that nas profile wrote"
     )
     assert "allowed: tiny small" in refused("validate", "--device", own_table, "--plan", "large")
+
+
+def test_validate_of_a_table_of_blocks_alone(refused, own_table):
+    path = own_table / "device.yaml"
+    text = path.read_text()
+    path.write_text(text[: text.index("calibrations:")])
+    message = refused("validate", "--device", own_table)
+    assert "allowed: none: the table has blocks alone; try: nas profile --device tiny" in message
+
+
+def test_predict_a_reference_that_no_profile_would_cover(refused, table):
+    """Its last stages have strides that networks of the space do not have."""
+    name = "mobilenetv2/mobilenet_v2"
+    message = refused("predict", "--device", table, "--reference", name)
+    assert message.startswith(f"{name} has blocks that no network of mobilenetv2 ")
+    assert message.endswith(
+        f"try: nas export --reference {name} --out model.onnx && nas predict --onnx model.onnx "
+        "--device tiny-onnxruntime, which answers in part"
+    )

@@ -133,7 +133,7 @@ def test_a_model_of_which_nothing_is_known(refused, table, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not an ONNX model: it has no graph"),
+        (b"", "is not an ONNX model: it has no graph; try: export the model again"),
         (b"not a model", "is not an ONNX model, or it is cut off; try: export the model again"),
         (None, "is not a file; try: the path of a .onnx file"),
     ],

@@ -78,7 +78,8 @@ class Board:
                 )
                 self.measured.append(key)
             progress(sum(1 for k in keys if (job, k) in self.kept), len(keys))
-        found = Measured({key: self.kept[job, key] for key in keys}, reference_ms, 0, 0.0)
+        references_ms = dict.fromkeys(content["beside"].values(), reference_ms)
+        found = Measured({key: self.kept[job, key] for key in keys}, references_ms, 0, 0.0)
         facts = self.describe(content["runtime"])
         result.parent.mkdir(parents=True, exist_ok=True)
         conditions = {"before": {"load": 0.1}, "after": self.after}

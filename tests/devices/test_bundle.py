@@ -29,7 +29,7 @@ def item(name, channels=8):
 
 
 JOB = Job(
-    "onnxruntime", 1, QUICK, 0, GraphTarget(), item("reference"), (item("one"), item("two", 16))
+    "onnxruntime", 1, QUICK, 0, GraphTarget(), (item("reference"),), (item("one"), item("two", 16))
 )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def test_a_bundle_that_was_changed_is_refused_by_the_agent(packed, tmp_path, nam
 def test_a_result_is_read(result, packed):
     found = read_result(result, JOB, packed[1])
     assert found.machine == {"processor": "a board", "architecture": "aarch64"}
-    assert (found.version, found.reference_ms, found.repeated) == ("1.30.0", 1.0, 0)
+    assert (found.version, found.references_ms, found.repeated) == ("1.30.0", {"reference": 1.0}, 0)
 
 
 def refused(path, job):
@@ -223,7 +223,7 @@ def resign(path, change):
         (lambda c: c["timings"][0].__setitem__(3, 1e99), "above zero and finite"),
         (lambda c: c["timings"][0].__setitem__(2, "fast"), "a timing has another form"),
         (lambda c: c["timings"].__setitem__(0, {}), "a timing has another form"),
-        (lambda c: c.update(schema=2), "it is not a result of this version"),
+        (lambda c: c.update(schema=1), "it is not a result of this version"),
         (lambda c: c.pop("machine"), "machine is missing or of a wrong type"),
         (
             lambda c: c["machine"].update(processor=["x"]),
@@ -231,8 +231,10 @@ def resign(path, change):
         ),
         (lambda c: c["machine"].update(processor="x\nname: y"), "not described by short texts"),
         (lambda c: c["runtime"].pop("version"), "the runtime has no version"),
-        (lambda c: c.update(reference_ms=-1.0), "reference_ms is not what its timings say"),
-        (lambda c: c.update(reference_ms=0.5), "reference_ms is not what its timings say"),
+        (lambda c: c["references_ms"].update(reference=-1.0), "references_ms is not what its timi"),
+        (lambda c: c["references_ms"].update(reference=0.5), "references_ms is not what its timi"),
+        (lambda c: c["references_ms"].update(reference=None), "references_ms is not what its ti"),
+        (lambda c: c["references_ms"].update(other=1.0), "references_ms is not what its timings"),
         (lambda c: c.update(repeated=-5), "repeated is not what its timings say"),
         (lambda c: c.update(repeated=10**400), "repeated is not what its timings say"),
         (lambda c: c.update(unsettled=0.9), "unsettled is not what its timings say"),

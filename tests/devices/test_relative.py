@@ -101,14 +101,14 @@ def test_the_other_device_needs_the_blocks_and_the_calibration(tmp_path, first):
 
 # The calibration
 
-PRIOR = Terms(0.1, 1.0, -0.01, -0.2, 0.05, 4.0)
+PRIOR = Terms(0.1, 1.0, -0.01, -0.2, 3.0, 0.05, 4.0)
 
 
 def models(count, noise, seed=0):
     rng = np.random.default_rng(seed)
     sums = BlockSums(
         rng.uniform(1, 20, count), rng.integers(5, 25, count), rng.uniform(1e5, 1e6, count),
-        rng.uniform(1e5, 3e6, count),
+        rng.uniform(1e6, 1e8, count), rng.uniform(1e5, 3e6, count),
     )  # fmt: skip
     clean = calibrated_ms(PRIOR._replace(sum_factor=1.3), sums)
     return sums, np.sort(clean[:, None] * rng.normal(1, noise, (count, 3)))
@@ -144,7 +144,7 @@ def test_fresh_models_are_under_the_bound():
 
 
 def test_terms_of_a_slower_device():
-    assert scaled_terms(PRIOR, 2.0) == Terms(0.2, 1.0, -0.02, -0.4, 0.1, 4.0)
+    assert scaled_terms(PRIOR, 2.0) == Terms(0.2, 1.0, -0.02, -0.4, 6.0, 0.1, 4.0)
 
 
 def test_quantiles_of_students_distribution():

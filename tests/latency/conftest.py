@@ -30,7 +30,8 @@ def calibration(**changes: Any) -> Calibration:
     values: dict[str, Any] = {
         "space": "tiny", "plan": "small", "resolutions": [16], "precision": "fp32",
         "constant_ms": 0.01, "sum_factor": 0.9, "per_block_ms": -0.001,
-        "border_ms_per_million": -0.02, "spill_ms_per_mb": 0.5, "cache_mb": 0.01,
+        "border_ms_per_million": -0.02, "mac_ms_per_billion": 3, "spill_ms_per_mb": 0.5,
+        "cache_mb": 0.01,
         "lower_factor": 0.95, "upper_factor": 1.08, "fit_models": 12, "bound_models": 50,
         "certificate": WholeModels(
             models=30, mape=0.02, within_5=0.9, within_10=1, rank_correlation=0.99, coverage=0.97,

@@ -1,6 +1,7 @@
 """Tables are written whole, read back as they were, and refused where anything is wrong."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -303,6 +304,12 @@ def test_a_stray_quote_swallows_the_rest(written):
 def test_text_that_is_none(written):
     (written / "blocks.csv").write_bytes(b"\xff\n")
     assert broken(written).startswith("blocks.csv cannot be read: 'utf-8' codec can't decode")
+
+
+def test_a_rows_file_that_would_be_waited_for(written):
+    (written / "blocks.csv").unlink()
+    os.mkfifo(written / "blocks.csv")
+    assert broken(written) == f"blocks.csv is not a regular file; {again(written)}"
 
 
 def test_a_table_without_rows_file(written):

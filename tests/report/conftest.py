@@ -199,6 +199,7 @@ def write_measured_table(folder: Path, architectures: Sequence[Architecture]) ->
                 Calibration(
                     space="mobilenetv3", plan="small", resolutions=[24, 28, 32], precision="fp32",
                     constant_ms=0, sum_factor=1, per_block_ms=0, border_ms_per_million=0,
+                    mac_ms_per_billion=0,
                     spill_ms_per_mb=0, cache_mb=1,
                     lower_factor=0.95,
                     upper_factor=1.08, fit_models=12, bound_models=50,

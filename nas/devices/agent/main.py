@@ -22,7 +22,7 @@ from .runtimes import RefusedError, open_runtime
 from .session import DisturbedError, Measured, Session, to_line
 from .timing import Effort, Run
 
-SCHEMA = 1
+SCHEMA = 2
 SAY_EVERY_S = 0.5
 PATIENCE_S = 10.0
 DAMAGED = "is not what was packed"
@@ -98,9 +98,7 @@ def measure(bundle: str, out: str) -> str:
         items = [item["id"] for item in job["items"]]
         meter, speaker = find_meter() if effort.energy else None, Speaker()
         later = len(items) if meter else 0
-        found = session.measure(
-            items, job["reference"]["id"], lambda done, total: speaker(done, total + later)
-        )
+        found = session.measure(job["beside"], lambda done, total: speaker(done, total + later))
         timed, millijoules = len(found.entries), {}
         if meter is not None:
             millijoules = measure_energies(
@@ -189,7 +187,7 @@ def loader(
     archive: zipfile.ZipFile, job: Dict[str, Any], runtime: Any, work: str
 ) -> Callable[[str], Run]:
     """Makes models ready by their id, after comparing their bytes with their hash."""
-    known = {item["id"]: item for item in [job["reference"]] + job["items"]}
+    known = {item["id"]: item for item in job["references"] + job["items"]}
 
     def load(name: str) -> Run:
         item = known[name]
@@ -235,7 +233,7 @@ def write_result(
         "conditions": conditions,
         "runtime": runtime,
         "threads": job["threads"],
-        "reference_ms": found.reference_ms,
+        "references_ms": found.references_ms,
         "repeated": found.repeated,
         "unsettled": found.unsettled,
         "timings": [to_line(key, found.entries[key]) for key in sorted(found.entries)],

@@ -4,8 +4,9 @@ All items are gone through in rounds of random order, so that slow drift touches
 whose timings do not agree was disturbed (a burst of another program's work) and is timed again,
 later. Disturbances that last (heat, a lower clock, another virtual machine on the same core) slow
 several timings and may let them agree: they show in a reference model, timed immediately before and
-after. What was timed while it was slow does not count, and while it is slow nothing is timed, for a
-while. A machine on which that does not help is not measured at all.
+after, which feels what the item feels. What was timed while it was slow does not count, and while
+it is slow nothing is timed, for a while. A machine on which that does not help is not measured at
+all.
 """
 
 import json
@@ -34,7 +35,7 @@ Key = Tuple[int, str]
 
 
 class Entry(NamedTuple):
-    """An item's timing in one round, and the slower of the references on either side."""
+    """An item's timing in one round, and the slower of its reference's timings on either side."""
 
     timing: Timing
     reference_ms: float
@@ -45,13 +46,13 @@ class Measured(NamedTuple):
 
     Attributes:
         entries: All timings.
-        reference_ms: Quiet latency of the reference.
+        references_ms: Quiet latency of each reference.
         repeated: How many timings there are beyond the rounds.
         unsettled: Share of the items whose timings do not agree.
     """
 
     entries: Dict[Key, Entry]
-    reference_ms: float
+    references_ms: Dict[str, float]
     repeated: int
     unsettled: float
 
@@ -87,22 +88,28 @@ class Session:
         self.journal, self.job = journal, job
         self.sleep, self.start_s, self.waited_s = sleep, clock(), 0.0
         self.entries: Dict[Key, Entry] = {}
+        self.beside: Dict[str, str] = {}
+        self.references: Dict[str, Run] = {}
 
-    def measure(
-        self, items: Sequence[str], reference: str, progress: Callable[[int, int], None]
-    ) -> Measured:
+    def measure(self, beside: Dict[str, str], progress: Callable[[int, int], None]) -> Measured:
         """Time all items in all rounds.
+
+        Args:
+            beside: Per item, the reference that is timed before and after it.
+            progress: Called with the number of finished and of all timings.
 
         Raises:
             DisturbedError: The machine was never quiet.
         """
+        items, self.beside = list(beside), beside
         self.entries = read_journal(self.journal, self.job)
         todo = [key for key in self._order(items) if key not in self.entries]
         planned = self.effort.rounds * len(items)
         most = planned + int(self.effort.repeats * planned)
-        run, ahead = self.load(reference), 0
+        self.references = {name: self.load(name) for name in sorted(set(beside.values()))}
+        ahead = 0
         while True:
-            self._time_all(todo, run, progress, len(self.entries) + len(todo) + ahead)
+            self._time_all(todo, progress, len(self.entries) + len(todo) + ahead)
             unsettled = self._unsettled(items)
             todo = self._again(unsettled)[: most - len(self.entries)]
             ahead = len(todo)  # about half of them settle each time
@@ -118,7 +125,7 @@ class Session:
                 "while a reference was as fast as in quiet times; try: end other programs, cool it "
                 "or fix its clock"
             )
-        quiet = quiet_reference_ms(self.entries)
+        quiet = quiet_references(self.entries, beside)
         return Measured(self.entries, quiet, len(self.entries) - planned, share)
 
     def _order(self, items: Sequence[str]) -> List[Key]:
@@ -130,32 +137,35 @@ class Session:
             order += [(number, item) for item in shuffled]
         return order
 
-    def _time_all(
-        self, todo: List[Key], reference: Run, progress: Callable[[int, int], None], total: int
-    ) -> None:
-        """Time what is to do, with the reference before and after."""
-        self_timed = isinstance(reference, SelfTimed)
-        stretch_s = SELF_TIMED_STRETCH_S if self_timed else 0.0
-        done, after = 0, 0.0
+    def _time_all(self, todo: List[Key], progress: Callable[[int, int], None], total: int) -> None:
+        """Time what is to do, each with its reference before and after."""
+        done, last, after_ms = 0, "", 0.0
         while done < len(todo):
-            run = self.load(todo[done][1])
-            if not done or not self_timed:  # loading a model takes a while
-                after = time_runs(reference, REFERENCE, self.clock).latency_ms
-            before = self._wait_for_quiet(reference, after)
+            run, reference = self.load(todo[done][1]), self.beside[todo[done][1]]
+            self_timed = isinstance(run, SelfTimed)
+            if not self_timed or reference != last:  # loading a model takes a while
+                after_ms = self._time_reference(reference)
+            before_ms = self._wait_for_quiet(reference, after_ms)
             start = self.clock()
             found = [time_runs(run, self.effort, self.clock)]
-            while done + len(found) < len(todo) and self.clock() - start < stretch_s:
-                run = self.load(todo[done + len(found)][1])
+            while self_timed and self.clock() - start < SELF_TIMED_STRETCH_S:
+                ahead = todo[done + len(found) :][:1]
+                if [self.beside[item] for _, item in ahead] != [reference]:
+                    break
+                run = self.load(ahead[0][1])
                 found.append(time_runs(run, self.effort, self.clock))
-            after = time_runs(reference, REFERENCE, self.clock).latency_ms
+            last, after_ms = reference, self._time_reference(reference)
             for timing in found:
-                self._keep(todo[done], Entry(timing, max(before, after)))
+                self._keep(todo[done], Entry(timing, max(before_ms, after_ms)))
                 progress(len(self.entries), total)
                 done += 1
 
-    def _wait_for_quiet(self, reference: Run, found_ms: float) -> float:
+    def _time_reference(self, name: str) -> float:
+        return time_runs(self.references[name], REFERENCE, self.clock).latency_ms
+
+    def _wait_for_quiet(self, reference: str, found_ms: float) -> float:
         """The reference's latency once it is not slow; waits take up to twice as long as timing."""
-        quiet_ms = quiet_reference_ms(self.entries)
+        quiet_ms = quiet_references(self.entries, self.beside).get(reference, 0.0)
         start_s = self.clock()
         measured_s = start_s - self.start_s - self.waited_s
         patience_s = max(PATIENCE_S, 2 * measured_s) - self.waited_s
@@ -163,7 +173,7 @@ class Session:
             if self.clock() - start_s >= patience_s:
                 break
             self.sleep(WAIT_S)
-            found_ms = time_runs(reference, REFERENCE, self.clock).latency_ms
+            found_ms = self._time_reference(reference)
         self.waited_s += self.clock() - start_s
         return found_ms
 
@@ -174,7 +184,7 @@ class Session:
 
     def _unsettled(self, items: Sequence[str]) -> List[str]:
         """Items whose timings do not agree yet."""
-        found = quiet_timings(self.entries, quiet_reference_ms(self.entries))
+        found = quiet_timings(self.entries, self.beside)
         return [item for item in items if not agree(found.get(item, []), self.effort)]
 
     def _again(self, items: Sequence[str]) -> List[Key]:
@@ -187,17 +197,22 @@ class Session:
         return todo
 
 
-def quiet_reference_ms(entries: Dict[Key, Entry]) -> float:
-    """The reference's latency in quiet times; 0 without entries."""
-    references = [entry.reference_ms for entry in entries.values()]
-    return quantile(references, QUIET) if references else 0.0
+def quiet_references(entries: Dict[Key, Entry], beside: Dict[str, str]) -> Dict[str, float]:
+    """Latency of each reference in quiet times."""
+    found: Dict[str, List[float]] = {}
+    for (_, item), entry in entries.items():
+        found.setdefault(beside[item], []).append(entry.reference_ms)
+    return {name: quantile(found[name], QUIET) for name in found}
 
 
-def quiet_timings(entries: Dict[Key, Entry], reference_ms: float) -> Dict[str, List[Timing]]:
-    """Per item, the timings beside which the reference was not slow, the fastest first."""
+def quiet_timings(
+    entries: Dict[Key, Entry], beside: Dict[str, str], tolerance: float = TOLERANCE
+) -> Dict[str, List[Timing]]:
+    """Per item, the timings beside which its reference was not slow, the fastest first."""
+    quiet = quiet_references(entries, beside)
     found: Dict[str, List[Timing]] = {}
     for (_, item), entry in entries.items():
-        if entry.reference_ms <= TOLERANCE * reference_ms:
+        if entry.reference_ms <= tolerance * quiet[beside[item]]:
             found.setdefault(item, []).append(entry.timing)
     return {item: sorted(timings) for item, timings in found.items()}
 

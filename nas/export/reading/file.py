@@ -91,10 +91,15 @@ def _parse(path: Path) -> onnx.ModelProto:
             f"{path} is not an ONNX model, or it is cut off", do="export the model again"
         ) from cause
     if not model.ir_version or not model.graph.node:
-        raise ModelFileError(f"{path} is not an ONNX model: it has no graph")
+        raise ModelFileError(
+            f"{path} is not an ONNX model: it has no graph", do="export the model again"
+        )
     if len(model.graph.node) > MOST_NODES:
         raise ModelFileError(
-            f"{path} has too many nodes", got=len(model.graph.node), allowed=str(MOST_NODES)
+            f"{path} has too many nodes",
+            got=len(model.graph.node),
+            allowed=f"at most {MOST_NODES}",
+            do="a model for an edge device",
         )
     if model.functions:
         raise ModelFileError(
@@ -187,6 +192,7 @@ def _image_input(
             f"{path}: a model has one image input of four sizes",
             got=", ".join(found) or "none",
             allowed="1 x channels x height x width",
+            do="export the part of the model that takes the image",
         )
     return inputs[0]
 
@@ -211,6 +217,7 @@ def _fix_batch(image: onnx.ValueInfoProto, path: Path) -> tuple[str, ...]:
             f"{path}: the image is too large",
             got=f"{image.name} {_dims_text(image)}",
             allowed=f"sides and channels up to {LARGEST_SIDE}",
+            do="export the model with a smaller input",
         )
     if batch.HasField("dim_value"):
         return ()

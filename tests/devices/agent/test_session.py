@@ -23,6 +23,7 @@ EFFORT = Effort(
 ONE_RUN = Effort(4, 0, 1, 0, 1.02, 1.0, 1.0)
 ITEMS = [str(number) for number in range(2, 12)]
 REFERENCE = "1"
+BESIDE = dict.fromkeys(ITEMS, REFERENCE)
 
 
 class Machine:
@@ -55,13 +56,13 @@ def session(machine, tmp_path, effort=EFFORT, seed=0):
     )
 
 
-def measure(machine, tmp_path, progress=lambda *_: None, **options):
-    return session(machine, tmp_path, **options).measure(ITEMS, REFERENCE, progress)
+def measure(machine, tmp_path, progress=lambda *_: None, beside=BESIDE, **options):
+    return session(machine, tmp_path, **options).measure(beside, progress)
 
 
-def assert_true(found):
+def assert_true(found, beside=BESIDE):
     """The timings that count are those of a quiet machine."""
-    quiet = quiet_timings(found.entries, found.reference_ms)
+    quiet = quiet_timings(found.entries, beside)
     for item in ITEMS:
         fastest = [timing.latency_ms for timing in quiet[item]][: EFFORT.rounds]
         assert fastest == pytest.approx([float(item)] * EFFORT.rounds)
@@ -72,7 +73,7 @@ def test_a_quiet_machine_is_measured_once(tmp_path):
     found = measure(Machine(), tmp_path, lambda *n: seen.append(n))
     assert_true(found)
     assert (found.repeated, found.unsettled) == (0, 0.0)
-    assert found.reference_ms == pytest.approx(1.0)
+    assert found.references_ms == {REFERENCE: pytest.approx(1.0)}
     assert seen == [(n, 40) for n in range(1, 41)] + [(40, 40)]
 
 
@@ -108,6 +109,18 @@ def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path):
     assert message.startswith("the speed of this machine moved too much: ")
     assert message.endswith("; try: end other programs, cool it or fix its clock")
     assert not (tmp_path / "journal").exists(), "the next attempt begins afresh"
+
+
+def test_what_a_small_reference_does_not_feel(tmp_path):
+    """Others use the cache that cores share: only what does not fit a core's own is slower."""
+    machine = Machine()
+    slow = lambda: 1.3 if 0.1 < machine.now < 0.9 else 1.0  # noqa: E731
+    machine.burst = lambda name: slow() if int(name) >= 8 else 1.0
+    beside = {item: "9" if int(item) >= 8 else REFERENCE for item in ITEMS}
+    found = measure(machine, tmp_path, beside=beside)
+    assert_true(found, beside)
+    assert found.references_ms == {REFERENCE: pytest.approx(1.0), "9": pytest.approx(9.0)}
+    assert found.unsettled == 0.0
 
 
 def test_bursts_between_two_references_do_not_count(tmp_path):
@@ -230,6 +243,15 @@ def test_a_runtime_that_times_by_itself(tmp_path):
     # A minute has room for nine starts: forty items lie between six references.
     places = [i for i, name in enumerate(machine.timed) if name == REFERENCE]
     assert places == [0, 10, 20, 30, 40, 45]
+
+
+def test_a_runtime_that_times_by_itself_beside_two_references(tmp_path):
+    """A stretch has items of one reference."""
+    machine = SlowStarter()
+    beside = {item: "20" if item == "5" else REFERENCE for item in ITEMS}
+    assert_true(measure(machine, tmp_path, beside=beside), beside)
+    place = machine.timed.index("5")
+    assert machine.timed[place - 1] == machine.timed[place + 1] == "20"
 
 
 def test_its_disturbed_timings_are_done_again(tmp_path):

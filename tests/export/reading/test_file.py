@@ -49,7 +49,9 @@ def test_other_files_are_refused(refused, content):
 
 
 def test_empty_files_are_refused(refused):
-    assert refused(b"") == "FILE is not an ONNX model: it has no graph"
+    assert refused(b"") == (
+        "FILE is not an ONNX model: it has no graph; try: export the model again"
+    )
 
 
 def test_cut_off_files_are_refused(refused):
@@ -131,7 +133,9 @@ def test_functions_are_refused(refused):
 def test_very_many_nodes_are_refused(refused, monkeypatch):
     monkeypatch.setattr(file, "MOST_NODES", 1)
     nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
-    assert refused(stem(nodes=nodes)) == "FILE has too many nodes; got 2; allowed: 1"
+    assert refused(stem(nodes=nodes)) == (
+        "FILE has too many nodes; got 2; allowed: at most 1; try: a model for an edge device"
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,11 +187,12 @@ def test_external_data_in_the_folder_is_not_needed(tmp_path):
         ((1, 3, "h", "w"), "FILE: the size of the image is not fixed; got 'x 1x3xhxw'; "
          "try: export the model with a fixed height and width"),
         ((1, 3, 10**9, 8), "FILE: the image is too large; got 'x 1x3x1000000000x8'; "
-         "allowed: sides and channels up to 8192"),
+         "allowed: sides and channels up to 8192; try: export the model with a smaller input"),
         ((1, 3, None, 8), "FILE: the size of the image is not fixed; got 'x 1x3x?x8'; "
          "try: export the model with a fixed height and width"),
         ((1, 24), "FILE: a model has one image input of four sizes; got 'x 1x24'; "
-         "allowed: 1 x channels x height x width"),
+         "allowed: 1 x channels x height x width; "
+         "try: export the part of the model that takes the image"),
     ],
 )  # fmt: skip
 def test_inputs_that_are_no_image(refused, image, message):
