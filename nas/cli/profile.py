@@ -152,9 +152,10 @@ def _relative(options: argparse.Namespace) -> Relative | None:
 def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:
     from nas.devices.bundle import write_bundle
     from nas.devices.plan import make_plan
+    from nas.devices.profile import so_far, work_folder
 
     _check_bundle(options.bundle)
-    plan = make_plan(settings, out, None)
+    plan, _ = so_far(make_plan(settings, out, None), work_folder(settings, out))
     write_bundle(options.bundle, plan.job)
     python = PYTHON if options.python is None else options.python
     there, back = options.bundle.name, f"{options.bundle.stem}.results.json"
@@ -195,14 +196,12 @@ def _check_bundle(path: Path) -> None:
 
 
 def _import(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> LatencyTable:
-    from nas.devices.bundle import read_result
     from nas.devices.plan import make_plan
-    from nas.devices.profile import finish, job_id_of
+    from nas.devices.profile import carried
     from nas.devices.result_file import check_file
 
     check_file(options.result)
-    plan = make_plan(settings, out, None)
-    return finish(plan, read_result(options.result, plan.job, job_id_of(plan.job)), out)
+    return carried(make_plan(settings, out, None), options.result, out)
 
 
 def _check_free(name: str, folder: Path) -> None:

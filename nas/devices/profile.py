@@ -26,9 +26,11 @@ from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency, spread
 from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
 from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfer
+from nas.devices.result_file import read_content
 from nas.devices.targets import hardware_of, threads_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, TableError
+from nas.files import atomic_path
 from nas.latency.device_file import (
     Calibration,
     DeviceFile,
@@ -75,21 +77,77 @@ def profile(
     plan = make_plan(settings, out, version)
     if plan.existing is not None:
         _check_same(plan, facts["machine"], version)
-    work = out / f".{settings.name}.partial"
-    result = run_job(plan.job, transport, work, progress)
-    while not interpolation_is_safe(plan, result):
-        plan = with_more_blocks(plan)
-        result = _together(result, run_job(plan.job, transport, work, progress), work)
-    table = finish(plan, result, out)
+    work = work_folder(settings, out)
+    part, result = so_far(plan, work)
+    while result is None:
+        run_job(part.job, transport, work, progress)
+        part, result = so_far(plan, work)
+    table = finish(part, result, out)
     shutil.rmtree(work)
     return table
+
+
+def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
+    """The table that a result makes which was carried here, with those carried before.
+
+    Args:
+        plan: Of the whole profile.
+        path: The result of the job that `so_far` names.
+        out: Folder that holds tables.
+
+    Raises:
+        ResultError: It is not that result.
+        TableError: The table that is extended is of another device or runtime.
+        MeasurementError: More has to be measured to interpolate the rest; the result is kept.
+    """
+    work = work_folder(plan.settings, out)
+    part, result = so_far(plan, work)
+    if not _kept(work, read_content(path)["job"]).exists():
+        job_id = job_id_of(part.job)
+        read_result(path, part.job, job_id)
+        with atomic_path(_kept(work, job_id)) as temporary:
+            shutil.copyfile(path, temporary)
+        part, result = so_far(plan, work)
+    if result is None:
+        raise _too_few(part)
+    table = finish(part, result, out)
+    shutil.rmtree(work)
+    return table
+
+
+def work_folder(settings: ProfileSettings, out: Path) -> Path:
+    """Where finished parts of a profile lie until its table is written."""
+    return out / f".{settings.name}.partial"
+
+
+def so_far(plan: Plan, work: Path) -> tuple[Plan, Result | None]:
+    """The results that are kept, as one, if they suffice; else none, and what to measure next.
+
+    Returns:
+        A plan with all blocks that were measured, whose job is the last, or the next.
+    """
+    result: Result | None = None
+    while True:
+        job_id = job_id_of(plan.job)
+        path = _kept(work, job_id)
+        if not path.exists():
+            return plan, None
+        found = read_result(path, plan.job, job_id)
+        result = found if result is None else _together(result, found, work)
+        if interpolation_is_safe(plan, result):
+            return plan, result
+        plan = with_more_blocks(plan)
+
+
+def _kept(work: Path, job_id: str) -> Path:
+    return work / f"{job_id[:16]}.results.json"
 
 
 def run_job(job: Job, transport: Transport, work: Path, progress: Progress) -> Result:
     """Have a job measured, if that is not done already; `work` is for the caller to remove."""
     bundle = work / "bundle.zip"
     job_id = write_bundle(bundle, job)
-    result = work / f"{job_id[:16]}.results.json"
+    result = _kept(work, job_id)
     if not result.exists():
         transport.run(bundle, job_id, result, progress)
     return read_result(result, job, job_id)
@@ -100,21 +158,11 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
 
     Raises:
         TableError: The table that is extended is of another device or runtime.
-        MeasurementError: Too little was measured to interpolate the rest.
     """
     settings = plan.settings
     if plan.existing is not None:
         _check_same(plan, result.machine, result.version)
         _check_mode(plan.existing, _mode(result.conditions["after"]))
-    if not interpolation_is_safe(plan, result):
-        errors = _left_out(plan, result)
-        raise MeasurementError(
-            "blocks that were not measured are interpolated where that was seen to be safe",
-            got=f"a tenth of the measured ones off by over {np.quantile(errors, 0.9):.0%} when "
-            "left out",
-            allowed=f"{settings.quality.error:.0%}",
-            do="the same command with --quality full, which measures all",
-        )
     rows, interpolation = _all_rows(plan, result)
     calibration = _calibration(plan, result, rows) if plan.models else None
     energies, facts = energies_of(plan, result)
@@ -122,6 +170,17 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
     device = _device(plan, result, rows, calibration, interpolation, facts)
     write_table(LatencyTable(device, rows, out / settings.name))
     return read_table(out / settings.name)
+
+
+def _too_few(part: Plan) -> MeasurementError:
+    blocks = len(part.job.items)
+    return MeasurementError(
+        "too few blocks were measured to interpolate the others; the result is kept",
+        got="measured ones that come out wrong when they are left out",
+        allowed=f"nine of ten within {part.settings.quality.error:.0%}",
+        do=f"the same command with --bundle: {blocks} more blocks; their result is imported "
+        "likewise",
+    )
 
 
 def interpolation_is_safe(plan: Plan, result: Result) -> bool:
