@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,8 @@ def profile(
     if plan.existing is not None:
         _check_same(plan, facts["machine"], version)
     work = work_folder(settings, out)
-    part, result = so_far(plan, work)
-    while result is None:
-        run_job(part.job, transport, work, progress)
-        part, result = so_far(plan, work)
+    part, result = _gather(plan, work, lambda job: run_job(job, transport, work, progress))
+    assert result is not None
     table = finish(part, result, out)
     shutil.rmtree(work)
     return table
@@ -100,18 +98,24 @@ def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
         TableError: The table that is extended is of another device or runtime.
         MeasurementError: More has to be measured to interpolate the rest; the result is kept.
     """
-    work = work_folder(plan.settings, out)
-    part, result = so_far(plan, work)
-    if not _kept(work, read_content(path)["job"]).exists():
-        job_id = job_id_of(part.job)
-        read_result(path, part.job, job_id)
-        with atomic_path(_kept(work, job_id)) as temporary:
-            shutil.copyfile(path, temporary)
-        part, result = so_far(plan, work)
+    work, carried_id = work_folder(plan.settings, out), read_content(path)["job"]
+    ids: list[str] = []
+
+    def find(job: Job) -> Result | None:
+        ids.append(job_id_of(job))
+        if ids[-1] == carried_id:
+            return read_result(path, job, carried_id)
+        return _kept_result(job, work)
+
+    part, result = _gather(plan, work, find)
+    if carried_id not in ids:
+        read_result(path, part.job, ids[-1])  # says of which bundle it is not
     if result is None:
+        with atomic_path(_kept(work, carried_id)) as temporary:
+            shutil.copyfile(path, temporary)
         raise _too_few(part)
     table = finish(part, result, out)
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)
     return table
 
 
@@ -126,17 +130,30 @@ def so_far(plan: Plan, work: Path) -> tuple[Plan, Result | None]:
     Returns:
         A plan with all blocks that were measured, whose job is the last, or the next.
     """
+    return _gather(plan, work, lambda job: _kept_result(job, work))
+
+
+def _gather(
+    plan: Plan, work: Path, find: Callable[[Job], Result | None]
+) -> tuple[Plan, Result | None]:
+    """Results of one job after the other, until they suffice or one is not found."""
     result: Result | None = None
     while True:
-        job_id = job_id_of(plan.job)
-        path = _kept(work, job_id)
-        if not path.exists():
+        found = find(plan.job)
+        if found is None:
             return plan, None
-        found = read_result(path, plan.job, job_id)
         result = found if result is None else _together(result, found, work)
         if interpolation_is_safe(plan, result):
             return plan, result
         plan = with_more_blocks(plan)
+
+
+def _kept_result(job: Job, work: Path) -> Result | None:
+    if not any(work.glob(_kept(work, "*").name)):  # an id takes seconds
+        return None
+    job_id = job_id_of(job)
+    path = _kept(work, job_id)
+    return read_result(path, job, job_id) if path.exists() else None
 
 
 def _kept(work: Path, job_id: str) -> Path:
@@ -201,8 +218,17 @@ def _together(first: Result, second: Result, work: Path) -> Result:
     """Two sessions on one device as one: the later one's conditions, all timings and energies.
 
     Raises:
-        MeasurementError: The device was not as fast in the second; both are done again next time.
+        MeasurementError: They are of two devices, or of one that was not as fast in the second;
+            both are done again next time.
     """
+    if _measured_on(first) != _measured_on(second):
+        shutil.rmtree(work)
+        raise MeasurementError(
+            "two parts of a profile were measured on two machines or by two versions",
+            got=_measured_on(second),
+            allowed=_measured_on(first),
+            do="the same command, which begins afresh, and all parts on one board",
+        )
     ratio = second.references_ms[SMALL] / first.references_ms[SMALL]
     if max(ratio, 1 / ratio) > TOLERANCE:
         shutil.rmtree(work)
@@ -219,6 +245,10 @@ def _together(first: Result, second: Result, work: Path) -> Result:
         timings={**first.timings, **second.timings},
         energies={**first.energies, **second.energies},
     )
+
+
+def _measured_on(result: Result) -> str:
+    return f"{result.machine.get('processor', 'no processor told')}, runtime {result.version}"
 
 
 def measured_rows(plan: Plan, result: Result) -> Rows:

@@ -696,6 +696,31 @@ def test_a_second_bundle_has_what_is_missing(tmp_path):
     assert table.rows == direct.rows
 
 
+def test_a_second_bundle_that_ran_elsewhere(tmp_path):
+    with pytest.raises(MeasurementError, match="the result is kept"):
+        carry(Board(latency_ms=rough), tmp_path)
+    with pytest.raises(MeasurementError) as caught:
+        carry(Board(latency_ms=rough, processor="another board"), tmp_path)
+    assert str(caught.value) == (
+        "two parts of a profile were measured on two machines or by two versions; got 'another "
+        "board, runtime 1.30.0'; allowed: a board, runtime 1.30.0; try: the same command, which "
+        "begins afresh, and all parts on one board"
+    )
+    assert not work_folder(wide_settings(HALF), tmp_path).exists()
+
+
+def test_a_carried_result_replaces_the_one_of_the_same_bundle(tmp_path):
+    """The first came from the wrong board."""
+    with pytest.raises(MeasurementError, match="the result is kept"):
+        carry(Board(latency_ms=rough, processor="the wrong board"), tmp_path)
+    plan = make_plan(wide_settings(HALF), tmp_path, None)
+    board, bundle = Board(latency_ms=rough), tmp_path / "first.zip"
+    board.run(bundle, write_bundle(bundle, plan.job), tmp_path / "first.json", lambda *_: None)
+    with pytest.raises(MeasurementError, match="the result is kept"):
+        carried(plan, tmp_path / "first.json", tmp_path)
+    assert carry(board, tmp_path).device.hardware == "a board"
+
+
 def test_a_carried_result_of_another_bundle(tmp_path):
     board = Board(latency_ms=rough)
     with pytest.raises(MeasurementError):
