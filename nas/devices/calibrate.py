@@ -113,7 +113,7 @@ def _fit(sums: BlockSums, measured: np.ndarray, cache_mb: float) -> tuple[Terms,
     solution[used] = inverse @ np.ones_like(measured)
     leverage = np.einsum("ij,ji->i", part, inverse)
     errors = (1 - weighted @ solution) / np.maximum(1 - leverage, LEAST_FREEDOM)
-    terms = Terms(*(rounded(value) for value in solution), cache_mb)
+    terms = Terms._make([*(rounded(value) for value in solution), cache_mb])
     return terms, float(np.abs(errors).mean())
 
 

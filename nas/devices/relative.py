@@ -23,6 +23,8 @@ from nas.latency.regression import BlockRegression, fit_blocks
 from nas.latency.table import LatencyTable, Row
 from nas.space.blocks import Block, BlockKey
 
+SCALED = set(Terms._fields) - {"sum_factor", "cache_mb"}
+"""Terms that are milliseconds of something."""
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Of the pull towards the other device's terms, in squared relative errors of one model."""
 
@@ -156,8 +158,8 @@ def calibrate_like(
 
 def scaled_terms(terms: Terms, ratio: float) -> Terms:
     """Terms of a device on which everything takes `ratio` times as long."""
-    constant, factor, *others, cache_mb = terms
-    return Terms(ratio * constant, factor, *(ratio * other for other in others), cache_mb)
+    times = {name: ratio * getattr(terms, name) for name in SCALED}
+    return terms._replace(**times)
 
 
 class _Fit(NamedTuple):
