@@ -131,8 +131,9 @@ def _check_reference(predictor: Predictor, network: Network, reference: str) -> 
     missing = [key.block for key in keys if look_up(table, key) is None]
     if not missing:
         return
-    sizes = (network.resolution,), (network.classes,)
-    added = {block.computation for block in distinct_blocks(space, plan, *sizes)}
+    resolutions = [r for r in space.plan(plan).resolutions if r == network.resolution]
+    blocks = distinct_blocks(space, plan, resolutions, (network.classes,))
+    added = {block.computation for block in blocks}
     never = [block for block in missing if block.computation not in added]
     if never:
         more = f" and {len(never) - 1} more" if len(never) > 1 else ""

@@ -498,10 +498,10 @@ def test_validate_of_a_table_of_blocks_alone(refused, own_table):
 
 
 def test_predict_a_reference_that_no_profile_would_cover(refused, table):
-    """Its last stages have strides that networks of the space do not have."""
-    name = "mobilenetv2/mobilenet_v2"
+    """Its strides are not those of networks of the space."""
+    name = "mobilenetv3/mobilenet_v3_small"
     message = refused("predict", "--device", table, "--reference", name)
-    assert message.startswith(f"{name} has blocks that no network of mobilenetv2 ")
+    assert message.startswith(f"{name} has blocks that no network of mobilenetv3 large has; got ")
     assert message.endswith(
         f"try: nas export --reference {name} --out model.onnx && nas predict --onnx model.onnx "
         "--device tiny-onnxruntime, which answers in part"
