@@ -103,7 +103,7 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Net
         # References are written for large images; no plan has their exact strides.
         plan = "large" if "large" in space.plans else space.plans[0]
         predictor = Predictor(table, space, plan, network.classes)
-        _check_reference(predictor, network, options.reference)
+        _check_reference(predictor, network, options)
         return [(name, network, predictor.network(network))]
     predictors: dict[tuple[str, str], Predictor] = {}
     answers = []
@@ -116,7 +116,7 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Net
     return answers
 
 
-def _check_reference(predictor: Predictor, network: Network, reference: str) -> None:
+def _check_reference(predictor: Predictor, network: Network, options: argparse.Namespace) -> None:
     """Refuse a network with blocks that no profile of its space would add.
 
     Raises:
@@ -137,10 +137,13 @@ def _check_reference(predictor: Predictor, network: Network, reference: str) -> 
     never = [block for block in missing if block.computation not in added]
     if never:
         more = f" and {len(never) - 1} more" if len(never) > 1 else ""
+        export = ["nas", "export", "--reference", options.reference, "--out", "model.onnx"]
+        export += ["--classes", str(options.classes)] if options.classes else []
+        predict = ["nas", "predict", "--onnx", "model.onnx", "--device", options.device]
         raise TableError(
-            f"{reference} has blocks that no network of {space.name} {plan} has",
+            f"{options.reference} has blocks that no network of {space.name} {plan} has",
             got=f"{never[0]}{more}",
             allowed="blocks that nas profile measures for the space",
-            do=f"nas export --reference {shlex.quote(reference)} --out model.onnx && nas predict "
-            f"--onnx model.onnx --device {shlex.quote(table.name)}, which answers in part",
+            do=f"{shlex.join(export)} && {shlex.join(predict)}, which answers as far as its blocks "
+            "are known",
         )

@@ -262,7 +262,7 @@ def print_next(table: LatencyTable, settings: ProfileSettings) -> None:
     left = [resolution for resolution in space.plan(plan).resolutions if resolution not in done]
     if left:
         options = " ".join(f"--resolution {resolution}" for resolution in left)
-        print(f"nas search needs the whole plan: the same command with {options} adds the rest.")
+        print(f"nas search needs the whole plan: the same profile with {options} adds the rest.")
         return
     named = table_folders().get(table.name) == table.folder
     device = table.name if named else str(table.folder)

@@ -142,7 +142,9 @@ def make_plan(settings: ProfileSettings, out: Path, version: str | None) -> Plan
     if refined:
         kept = {k: r for k, r in rows.items() if k.block not in derived or r.source == "measured"}
     if not blocks and not resolutions:
-        blocks, needed = _missing(settings, {}, {}, set())
+        chosen, needed = _missing(settings, {}, {}, set())
+        there = _blocks(measured, settings.precision)
+        blocks = list(dict.fromkeys([*(block for block in needed if block in there), *chosen]))
         anew = {BlockKey(block, settings.precision) for block in needed}
         kept = {key: row for key, row in rows.items() if key not in anew}
         resolutions = settings.resolutions

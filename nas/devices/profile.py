@@ -78,7 +78,11 @@ def profile(
     if plan.existing is not None:
         _check_same(plan, facts["machine"], version)
     work = work_folder(settings, out)
-    part, result = _gather(plan, work, lambda job: run_job(job, transport, work, progress))
+    try:
+        part, result = _gather(plan, lambda job: run_job(job, transport, work, progress))
+    except UnlikeError:
+        shutil.rmtree(work)
+        raise
     assert result is not None
     table = finish(part, result, out)
     shutil.rmtree(work)
@@ -103,11 +107,13 @@ def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
 
     def find(job: Job) -> Result | None:
         ids.append(job_id_of(job))
-        if ids[-1] == carried_id:
-            return read_result(path, job, carried_id)
-        return _kept_result(job, work)
+        if ids[-1] != carried_id:
+            return _kept_result(job, work)
+        result = read_result(path, job, carried_id)
+        _check_device(plan, result)
+        return result
 
-    part, result = _gather(plan, work, find)
+    part, result = _gather(plan, find)
     if carried_id not in ids:
         read_result(path, part.job, ids[-1])  # says of which bundle it is not
     if result is None:
@@ -130,19 +136,17 @@ def so_far(plan: Plan, work: Path) -> tuple[Plan, Result | None]:
     Returns:
         A plan with all blocks that were measured, whose job is the last, or the next.
     """
-    return _gather(plan, work, lambda job: _kept_result(job, work))
+    return _gather(plan, lambda job: _kept_result(job, work))
 
 
-def _gather(
-    plan: Plan, work: Path, find: Callable[[Job], Result | None]
-) -> tuple[Plan, Result | None]:
+def _gather(plan: Plan, find: Callable[[Job], Result | None]) -> tuple[Plan, Result | None]:
     """Results of one job after the other, until they suffice or one is not found."""
     result: Result | None = None
     while True:
         found = find(plan.job)
         if found is None:
             return plan, None
-        result = found if result is None else _together(result, found, work)
+        result = found if result is None else _together(result, found)
         if interpolation_is_safe(plan, result):
             return plan, result
         plan = with_more_blocks(plan)
@@ -177,9 +181,7 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
         TableError: The table that is extended is of another device or runtime.
     """
     settings = plan.settings
-    if plan.existing is not None:
-        _check_same(plan, result.machine, result.version)
-        _check_mode(plan.existing, _mode(result.conditions["after"]))
+    _check_device(plan, result)
     rows, interpolation = _all_rows(plan, result)
     calibration = _calibration(plan, result, rows) if plan.models else None
     energies, facts = energies_of(plan, result)
@@ -214,29 +216,30 @@ def job_id_of(job: Job) -> str:
         return write_bundle(Path(folder) / "bundle.zip", job)
 
 
-def _together(first: Result, second: Result, work: Path) -> Result:
+class UnlikeError(MeasurementError):
+    """Two parts of a profile do not belong together."""
+
+
+def _together(first: Result, second: Result) -> Result:
     """Two sessions on one device as one: the later one's conditions, all timings and energies.
 
     Raises:
-        MeasurementError: They are of two devices, or of one that was not as fast in the second;
-            both are done again next time.
+        UnlikeError: They are of two devices, or of one that was not as fast in the second.
     """
     if _measured_on(first) != _measured_on(second):
-        shutil.rmtree(work)
-        raise MeasurementError(
+        raise UnlikeError(
             "two parts of a profile were measured on two machines or by two versions",
             got=_measured_on(second),
             allowed=_measured_on(first),
-            do="the same command, which begins afresh, and all parts on one board",
+            do="the second part again on the machine of the first; or the first part anew",
         )
     ratio = second.references_ms[SMALL] / first.references_ms[SMALL]
     if max(ratio, 1 / ratio) > TOLERANCE:
-        shutil.rmtree(work)
-        raise MeasurementError(
+        raise UnlikeError(
             "two parts of a profile were measured at different speeds",
             got=f"a reference that took {ratio:.2f} times as long in the second",
             allowed=f"{TOLERANCE - 1:.0%}",
-            do="the same command, which begins afresh, when clock and temperature are steady",
+            do="measure again when clock and temperature are steady",
         )
     return replace(
         second,
@@ -362,6 +365,17 @@ def _row(timings: list[Timing], energy_mj: float | None) -> Row:
     p95_ms = float(np.median([timing.p95_ms for timing in timings]))
     runs = sum(timing.runs for timing in timings)
     return Row(float(settled_latency(rounds)), spread(rounds), p95_ms, runs, energy_mj=energy_mj)
+
+
+def _check_device(plan: Plan, result: Result) -> None:
+    """Refuse to extend a table with another device's result.
+
+    Raises:
+        TableError: The table that would be extended is of another device, runtime or power mode.
+    """
+    if plan.existing is not None:
+        _check_same(plan, result.machine, result.version)
+        _check_mode(plan.existing, _mode(result.conditions["after"]))
 
 
 def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:

@@ -134,7 +134,7 @@ class Predictor:
         if block is not None and block.op == "classifier":
             command += f" --classes {block.out_channels}"
         if self.table.name not in device:
-            command += f", then {device} here too"
+            command += f", then {' '.join(device.split()[:2])} here too"
         return command
 
 

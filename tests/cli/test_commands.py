@@ -435,7 +435,7 @@ def test_a_profile_of_a_part_of_a_plan_says_what_is_left(table, tiny, capsys):
     settings = ProfileSettings("tiny-onnxruntime", load_space(tiny), "small", (16,), (10,))
     print_next(replace(whole, device=device), settings)
     assert capsys.readouterr().out == (
-        "nas search needs the whole plan: the same command with --resolution 20 adds the rest.\n"
+        "nas search needs the whole plan: the same profile with --resolution 20 adds the rest.\n"
     )
 
 
@@ -500,9 +500,9 @@ def test_validate_of_a_table_of_blocks_alone(refused, own_table):
 def test_predict_a_reference_that_no_profile_would_cover(refused, table):
     """Its strides are not those of networks of the space."""
     name = "mobilenetv3/mobilenet_v3_small"
-    message = refused("predict", "--device", table, "--reference", name)
+    message = refused("predict", "--device", table, "--reference", name, "--classes", "12")
     assert message.startswith(f"{name} has blocks that no network of mobilenetv3 large has; got ")
     assert message.endswith(
-        f"try: nas export --reference {name} --out model.onnx && nas predict --onnx model.onnx "
-        "--device tiny-onnxruntime, which answers in part"
+        f"try: nas export --reference {name} --out model.onnx --classes 12 && nas predict --onnx "
+        f"model.onnx --device {table}, which answers as far as its blocks are known"
     )

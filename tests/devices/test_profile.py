@@ -457,8 +457,8 @@ def test_parts_at_two_speeds_are_not_put_together(tmp_path):
         profile(wide_settings(HALF), board, tmp_path)
     assert str(caught.value) == (
         "two parts of a profile were measured at different speeds; got 'a reference that took 1.30 "
-        "times as long in the second'; allowed: 5%; try: the same command, which begins afresh, "
-        "when clock and temperature are steady"
+        "times as long in the second'; allowed: 5%; try: measure again when clock and temperature "
+        "are steady"
     )
     assert {path.name for path in tmp_path.iterdir()} <= {"work"}, "no leftovers"
 
@@ -703,9 +703,16 @@ def test_a_second_bundle_that_ran_elsewhere(tmp_path):
         carry(Board(latency_ms=rough, processor="another board"), tmp_path)
     assert str(caught.value) == (
         "two parts of a profile were measured on two machines or by two versions; got 'another "
-        "board, runtime 1.30.0'; allowed: a board, runtime 1.30.0; try: the same command, which "
-        "begins afresh, and all parts on one board"
+        "board, runtime 1.30.0'; allowed: a board, runtime 1.30.0; try: the second part again on "
+        "the machine of the first; or the first part anew"
     )
+    assert carry(Board(latency_ms=rough), tmp_path).device.hardware == "a board"
+
+
+def test_a_result_of_another_board_is_not_kept_for_a_table(tmp_path):
+    profile(settings(), Board(), tmp_path)
+    with pytest.raises(TableError, match="holds a table of another device"):
+        carry(Board(latency_ms=rough, processor="another board"), tmp_path)
     assert not work_folder(wide_settings(HALF), tmp_path).exists()
 
 
@@ -747,6 +754,13 @@ def test_a_better_quality_measures_what_was_interpolated(tmp_path):
     assert full.device.interpolation is None
     assert [c.resolutions for c in full.device.calibrations] == [[8]]
     assert set(full.rows) == set(first.rows)
+
+
+def test_a_lower_quality_measures_anew_what_was_measured(tmp_path):
+    full = profile(wide_settings(QUICKLY), Board(latency_ms=smooth), tmp_path)
+    again = profile(wide_settings(HALF), Board(latency_ms=smooth), tmp_path)
+    assert set(again.rows) == set(full.rows)
+    assert all(row.source == "measured" for row in again.rows.values())
 
 
 def test_more_blocks_are_chosen_beside_those_that_are_known():

@@ -63,7 +63,8 @@ def measure_energies(
     Finished items are kept in a journal and not measured again, as a session's are.
     """
     subject = f"{job} {meter.name}"
-    found = {item: millijoules for item, millijoules in read_lines(journal, subject)}
+    lines = read_lines(journal, subject, [str, float])
+    found = {item: millijoules for item, millijoules in lines if item in items}
     silent = 0
     for done, item in enumerate(items, 1):
         if item not in found and silent < GIVE_UP:

@@ -102,7 +102,8 @@ class Session:
             DisturbedError: The machine was never quiet.
         """
         items, self.beside = list(beside), beside
-        self.entries = read_journal(self.journal, self.job)
+        kept = read_journal(self.journal, self.job)
+        self.entries = {key: kept[key] for key in kept if key[1] in beside}
         todo = [key for key in self._order(items) if key not in self.entries]
         planned = self.effort.rounds * len(items)
         most = planned + int(self.effort.repeats * planned)
@@ -233,23 +234,39 @@ def to_line(key: Key, entry: Entry) -> List[Any]:
 def read_journal(path: str, job: str) -> Dict[Key, Entry]:
     """What an earlier, stopped session of the same job timed; else start afresh."""
     found = {}
-    for number, item, latency_ms, median_ms, p95_ms, runs, reference_ms in read_lines(path, job):
+    for line in read_lines(path, job, [int, str, float, float, float, int, float]):
+        number, item, latency_ms, median_ms, p95_ms, runs, reference_ms = line
         timing = Timing(latency_ms, median_ms, p95_ms, runs)
         found[number, item] = Entry(timing, reference_ms)
     return found
 
 
-def read_lines(path: str, job: str) -> List[Any]:
-    """The whole lines of a journal that belongs to a job; else start it afresh."""
+def read_lines(path: str, job: str, kinds: List[type]) -> List[Any]:
+    """The lines of a journal that belongs to a job, up to a damaged one; else start it afresh.
+
+    Args:
+        path: The journal.
+        job: The job's id, which is its first line.
+        kinds: Types of what a line holds.
+    """
     lines: List[str] = []
     if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().split("\n")
     if not lines or lines[0] != job:
         _write(path, job + "\n")
         return []
-    _write(path, "\n".join(lines[:-1]) + "\n")  # the last one is empty, or was cut off
-    return [json.loads(line) for line in lines[1:-1]]
+    found = []
+    for line in lines[1:-1]:  # the last one is empty, or was cut off
+        try:
+            values = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(values, list) or [type(value) for value in values] != kinds:
+            break
+        found.append(values)
+    _write(path, "\n".join([job, *lines[1 : len(found) + 1]]) + "\n")
+    return found
 
 
 def _write(path: str, text: str) -> None:

@@ -195,6 +195,21 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert read_journal(str(path), "another job") == {}
 
 
+@pytest.mark.parametrize("damage", [b"\0\0\0\0\n", b"[0, 1]\n", b"\xff\n", b"7\n", b"{}\n", b"[\n"])
+def test_a_damaged_journal_counts_up_to_the_damage(tmp_path, damage):
+    """As a power cut leaves it."""
+    with pytest.raises(Stopped):
+        measure(Machine(), tmp_path, stop_at(12))
+    with (tmp_path / "journal").open("ab") as file:
+        last = to_line((3, "no such item"), Entry(Timing(1.0, 1.0, 1.0, 7), 1.0))
+        file.write(json.dumps(last).encode() + b"\n" + damage)
+        file.write(json.dumps(to_line((3, "2"), Entry(Timing(9.0, 9.0, 9.0, 7), 1.0))).encode())
+    machine = Machine()
+    found = measure(machine, tmp_path)
+    assert_true(found)
+    assert len(machine.loaded) == 40 - 12 + 1
+
+
 def test_the_order_is_another_one_in_each_round_and_follows_the_seed(tmp_path):
     def order(seed, name):
         (tmp_path / name).mkdir()
