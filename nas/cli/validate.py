@@ -110,7 +110,7 @@ def _wanted(
         if chosen is not None and calibration.space != chosen.name:
             continue
         if options.plan in (None, calibration.plan):
-            found.append((chosen or load_space(calibration.space), calibration))
+            found.append((chosen or _space_of(calibration), calibration))
     if not found and table.provenance == "estimated":
         raise OptionError(
             "validate compares a measured table with its device",
@@ -128,6 +128,20 @@ def _wanted(
             do="nas devices" if known else measure,
         )
     return found
+
+
+def _space_of(calibration: Calibration) -> SearchSpace:
+    from nas.errors import OptionError
+    from nas.space import load_space
+
+    try:
+        return load_space(calibration.space)
+    except OptionError as cause:
+        raise OptionError(
+            "the space of a table is found by its name, or named",
+            got=f"no space {calibration.space}",
+            do=f"--space {calibration.space}.yaml, the file that it was profiled with",
+        ) from cause
 
 
 def _keep(table: LatencyTable, found: Validation) -> tuple[LatencyTable, bool]:

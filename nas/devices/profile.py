@@ -29,7 +29,7 @@ from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfe
 from nas.devices.result_file import read_content
 from nas.devices.targets import hardware_of, threads_of
 from nas.devices.transports import Transport
-from nas.errors import MeasurementError, TableError
+from nas.errors import MeasurementError, ResultError, TableError
 from nas.files import atomic_path
 from nas.latency.device_file import (
     Calibration,
@@ -115,7 +115,13 @@ def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
 
     part, result = _gather(plan, find)
     if carried_id not in ids:
-        read_result(path, part.job, ids[-1])  # says of which bundle it is not
+        raise ResultError(
+            f"{path} is the result of another bundle",
+            got=carried_id[:12],
+            allowed=ids[-1][:12],
+            do="run the bundle that the same command with --bundle writes now (options, parts that "
+            "were imported and a table that is extended make another one)",
+        )
     if result is None:
         with atomic_path(_kept(work, carried_id)) as temporary:
             shutil.copyfile(path, temporary)

@@ -497,6 +497,13 @@ def test_validate_of_a_table_of_blocks_alone(refused, own_table):
     assert "allowed: none: the table has blocks alone; try: nas profile --device tiny" in message
 
 
+def test_validate_of_a_space_that_is_not_found(refused, table):
+    assert refused("validate", "--device", table) == (
+        "the space of a table is found by its name, or named; got 'no space tiny'; try: --space "
+        "tiny.yaml, the file that it was profiled with"
+    )
+
+
 def test_predict_a_reference_that_no_profile_would_cover(refused, table):
     """Its strides are not those of networks of the space."""
     name = "mobilenetv3/mobilenet_v3_small"
