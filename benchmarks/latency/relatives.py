@@ -27,9 +27,10 @@ from whole_models import compare, export
 from nas import Predictor, load_space, load_table, sample
 from nas.devices.calibrate import fit_calibration
 from nas.devices.measure import model_latencies, settled_latency
+from nas.devices.parts import run_job
 from nas.devices.plan import ProfileSettings, make_plan
-from nas.devices.profile import Rows, measured_rows, run_job, sums_of
 from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfer
+from nas.devices.rows import Rows, measured_rows, sums_of
 from nas.devices.transports.local import Local
 from nas.latency.predict import BlockSums, calibrated_ms
 from nas.latency.regression import fit_blocks

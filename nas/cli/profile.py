@@ -151,8 +151,8 @@ def _relative(options: argparse.Namespace) -> Relative | None:
 
 def _bundle(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> int:
     from nas.devices.bundle import write_bundle
+    from nas.devices.parts import so_far, work_folder
     from nas.devices.plan import make_plan
-    from nas.devices.profile import so_far, work_folder
 
     _check_bundle(options.bundle)
     plan, _ = so_far(make_plan(settings, out, None), work_folder(settings, out))

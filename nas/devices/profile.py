@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.devices.agent.session import TOLERANCE
-from nas.devices.agent.timing import Timing
-from nas.devices.bundle import SMALL, Job, Result, read_result, write_bundle
+from nas.devices.bundle import Job, Result, read_result
 from nas.devices.calibrate import calibrate, rounded
 from nas.devices.energies import Facts, energies_of, energy_error
 from nas.devices.lines import Progress
-from nas.devices.measure import model_latencies, settled_latency, spread
-from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan, with_more_blocks
-from nas.devices.relative import Relative, calibrate_like, scaled_terms, transfer
+from nas.devices.measure import model_latencies
+from nas.devices.parts import (
+    UnlikeError,
+    gather,
+    job_id_of,
+    kept_path,
+    kept_result,
+    run_job,
+    work_folder,
+)
+from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan
+from nas.devices.relative import calibrate_like, scaled_terms
 from nas.devices.result_file import read_content
+from nas.devices.rows import Rows, all_rows, sums_of
 from nas.devices.targets import hardware_of, threads_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, ResultError, TableError
@@ -39,13 +46,8 @@ from nas.latency.device_file import (
     Provenance,
     SessionFacts,
 )
-from nas.latency.predict import BlockSums
-from nas.latency.regression import BlockRegression, fit_blocks
 from nas.latency.table import LatencyTable, Row, read_table, write_table
-from nas.space.architecture import Network
-from nas.space.blocks import Block, BlockKey
-
-Rows = dict[BlockKey, Row]
+from nas.space.blocks import BlockKey
 
 
 def profile(
@@ -79,7 +81,7 @@ def profile(
         _check_same(plan, facts["machine"], version)
     work = work_folder(settings, out)
     try:
-        part, result = _gather(plan, lambda job: run_job(job, transport, work, progress))
+        part, result = gather(plan, lambda job: run_job(job, transport, work, progress))
     except UnlikeError:
         shutil.rmtree(work)
         raise
@@ -108,12 +110,12 @@ def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
     def find(job: Job) -> Result | None:
         ids.append(job_id_of(job))
         if ids[-1] != carried_id:
-            return _kept_result(job, work)
+            return kept_result(job, work)
         result = read_result(path, job, carried_id)
         _check_device(plan, result)
         return result
 
-    part, result = _gather(plan, find)
+    part, result = gather(plan, find)
     if carried_id not in ids:
         raise ResultError(
             f"{path} is the result of another bundle",
@@ -123,61 +125,12 @@ def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
             "were imported and a table that is extended make another one)",
         )
     if result is None:
-        with atomic_path(_kept(work, carried_id)) as temporary:
+        with atomic_path(kept_path(work, carried_id)) as temporary:
             shutil.copyfile(path, temporary)
         raise _too_few(part)
     table = finish(part, result, out)
     shutil.rmtree(work, ignore_errors=True)
     return table
-
-
-def work_folder(settings: ProfileSettings, out: Path) -> Path:
-    """Where finished parts of a profile lie until its table is written."""
-    return out / f".{settings.name}.partial"
-
-
-def so_far(plan: Plan, work: Path) -> tuple[Plan, Result | None]:
-    """The results that are kept, as one, if they suffice; else none, and what to measure next.
-
-    Returns:
-        A plan with all blocks that were measured, whose job is the last, or the next.
-    """
-    return _gather(plan, lambda job: _kept_result(job, work))
-
-
-def _gather(plan: Plan, find: Callable[[Job], Result | None]) -> tuple[Plan, Result | None]:
-    """Results of one job after the other, until they suffice or one is not found."""
-    result: Result | None = None
-    while True:
-        found = find(plan.job)
-        if found is None:
-            return plan, None
-        result = found if result is None else _together(result, found)
-        if interpolation_is_safe(plan, result):
-            return plan, result
-        plan = with_more_blocks(plan)
-
-
-def _kept_result(job: Job, work: Path) -> Result | None:
-    if not any(work.glob(_kept(work, "*").name)):  # an id takes seconds
-        return None
-    job_id = job_id_of(job)
-    path = _kept(work, job_id)
-    return read_result(path, job, job_id) if path.exists() else None
-
-
-def _kept(work: Path, job_id: str) -> Path:
-    return work / f"{job_id[:16]}.results.json"
-
-
-def run_job(job: Job, transport: Transport, work: Path, progress: Progress) -> Result:
-    """Have a job measured, if that is not done already; `work` is for the caller to remove."""
-    bundle = work / "bundle.zip"
-    job_id = write_bundle(bundle, job)
-    result = _kept(work, job_id)
-    if not result.exists():
-        transport.run(bundle, job_id, result, progress)
-    return read_result(result, job, job_id)
 
 
 def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
@@ -188,7 +141,7 @@ def finish(plan: Plan, result: Result, out: Path) -> LatencyTable:
     """
     settings = plan.settings
     _check_device(plan, result)
-    rows, interpolation = _all_rows(plan, result)
+    rows, interpolation = all_rows(plan, result)
     calibration = _calibration(plan, result, rows) if plan.models else None
     energies, facts = energies_of(plan, result)
     facts |= energy_error(plan, rows, energies)
@@ -208,134 +161,6 @@ def _too_few(part: Plan) -> MeasurementError:
     )
 
 
-def interpolation_is_safe(plan: Plan, result: Result) -> bool:
-    """Whether nine of ten measured blocks are predicted well enough from the others."""
-    if not plan.rest or plan.settings.like is not None:
-        return True
-    errors = _left_out(plan, result)
-    return bool(np.quantile(errors, 0.9) <= plan.settings.quality.error)
-
-
-def job_id_of(job: Job) -> str:
-    """The id that the bundle of a job has."""
-    with tempfile.TemporaryDirectory() as folder:
-        return write_bundle(Path(folder) / "bundle.zip", job)
-
-
-class UnlikeError(MeasurementError):
-    """Two parts of a profile do not belong together."""
-
-
-def _together(first: Result, second: Result) -> Result:
-    """Two sessions on one device as one: the later one's conditions, all timings and energies.
-
-    Raises:
-        UnlikeError: They are of two devices, or of one that was not as fast in the second.
-    """
-    if _measured_on(first) != _measured_on(second):
-        raise UnlikeError(
-            "two parts of a profile were measured on two machines or by two versions",
-            got=_measured_on(second),
-            allowed=_measured_on(first),
-            do="the second part again on the machine of the first; or the first part anew",
-        )
-    ratio = second.references_ms[SMALL] / first.references_ms[SMALL]
-    if max(ratio, 1 / ratio) > TOLERANCE:
-        raise UnlikeError(
-            "two parts of a profile were measured at different speeds",
-            got=f"a reference that took {ratio:.2f} times as long in the second",
-            allowed=f"{TOLERANCE - 1:.0%}",
-            do="measure again when clock and temperature are steady",
-        )
-    return replace(
-        second,
-        repeated=first.repeated + second.repeated,
-        unsettled=max(first.unsettled, second.unsettled),
-        timings={**first.timings, **second.timings},
-        energies={**first.energies, **second.energies},
-    )
-
-
-def _measured_on(result: Result) -> str:
-    return f"{result.machine.get('processor', 'no processor told')}, runtime {result.version}"
-
-
-def measured_rows(plan: Plan, result: Result) -> Rows:
-    """Of what was measured, earlier and now."""
-    precision = plan.settings.precision
-    energies, _ = energies_of(plan, result)
-    found = {}
-    for block in plan.blocks:
-        item = f"block {block}"
-        found[BlockKey(block, precision)] = _row(result.timings[item], energies.get(item))
-    return plan.known | found
-
-
-def _regression(plan: Plan, result: Result) -> BlockRegression:
-    """Fitted to the measured blocks of those ops of which some are to be interpolated."""
-    ops = {block.op for block in plan.rest}
-    rows = {k: r for k, r in measured_rows(plan, result).items() if k.block.op in ops}
-    return fit_blocks([k.block for k in rows], np.array([r.latency_ms for r in rows.values()]))
-
-
-def _left_out(plan: Plan, result: Result) -> np.ndarray:
-    """Errors of measured blocks that were left out: of those that are needed, not of others."""
-    regression, needed = _regression(plan, result), set(plan.needed)
-    mine = np.array([block in needed for block in regression.blocks])
-    return np.asarray(regression.errors[mine])
-
-
-def _all_rows(plan: Plan, result: Result) -> tuple[Rows, Interpolation | None]:
-    """Kept, measured and derived rows."""
-    if plan.settings.like is not None:
-        return _transferred_rows(plan, plan.settings.like, result)
-    rows = dict(plan.kept) | measured_rows(plan, result)
-    old = plan.existing.device.interpolation if plan.existing else None
-    stays = old and any(row.source != "measured" for row in plan.kept.values())
-    errors = np.array([old.median_error, old.p90_error]) if old and stays else np.zeros(2)
-    if plan.rest:
-        derived = _interpolated(plan.rest, _regression(plan, result), plan.settings.precision)
-        rows |= _with_energies(derived, measured_rows(plan, result))
-        errors = np.maximum(errors, np.quantile(_left_out(plan, result), [0.5, 0.9]))
-    count = sum(row.source != "measured" for row in rows.values())
-    if not count:
-        return rows, None
-    median, p90 = (rounded(error) for error in errors)
-    return rows, Interpolation(blocks=count, median_error=median, p90_error=p90)
-
-
-def _transferred_rows(
-    plan: Plan, like: Relative, result: Result
-) -> tuple[Rows, Interpolation | None]:
-    found = transfer(like, measured_rows(plan, result), plan.needed, plan.settings.precision)
-    median, p90 = (rounded(q) for q in np.quantile(found.regression.errors, [0.5, 0.9]))
-    count = len(found.rows) - len(plan.blocks)
-    if not count:
-        return found.rows, None
-    return found.rows, Interpolation(blocks=count, median_error=median, p90_error=p90)
-
-
-def _interpolated(blocks: Sequence[Block], regression: BlockRegression, precision: str) -> Rows:
-    error = float(np.median(regression.errors))
-    found = zip(blocks, regression.predict(blocks), strict=True)
-    return {
-        BlockKey(block, precision): Row(float(ms), error * float(ms), None, 0, "interpolated")
-        for block, ms in found
-    }
-
-
-def _with_energies(derived: Rows, measured: Rows) -> Rows:
-    """Interpolated energies too, where every measured block of those ops has one."""
-    ops = {key.block.op for key in derived}
-    known = {k.block: r.energy_mj for k, r in measured.items() if k.block.op in ops}
-    energies = [energy_mj for energy_mj in known.values() if energy_mj is not None]
-    if len(energies) < len(known):
-        return derived
-    regression = fit_blocks(list(known), np.array(energies))
-    found = zip(derived.items(), regression.predict([k.block for k in derived]), strict=True)
-    return {key: replace(row, energy_mj=float(energy)) for (key, row), energy in found}
-
-
 def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
     settings = plan.settings
     rounds = model_latencies(
@@ -353,24 +178,6 @@ def _calibration(plan: Plan, result: Result, rows: Rows) -> Calibration:
     ratio = float(np.median(np.array(mine) / np.array(others)))
     prior = scaled_terms(other.terms, ratio)
     return calibrate_like(*scope, settings.precision, prior, least, sums, rounds)
-
-
-def sums_of(
-    models: Sequence[Network], rows: Mapping[BlockKey, Row], precision: str = "fp32"
-) -> BlockSums:
-    """What a calibration needs of whole models."""
-    found = []
-    for model in models:
-        latencies = [rows[key].latency_ms for key in model.keys(precision)]
-        found.append(BlockSums.of(latencies, [block for _, block in model.blocks]))
-    return BlockSums(*(np.array(values) for values in zip(*found, strict=True)))
-
-
-def _row(timings: list[Timing], energy_mj: float | None) -> Row:
-    rounds = np.array([timing.latency_ms for timing in timings])
-    p95_ms = float(np.median([timing.p95_ms for timing in timings]))
-    runs = sum(timing.runs for timing in timings)
-    return Row(float(settled_latency(rounds)), spread(rounds), p95_ms, runs, energy_mj=energy_mj)
 
 
 def _check_device(plan: Plan, result: Result) -> None:

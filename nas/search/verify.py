@@ -21,7 +21,7 @@ from nas.devices.bundle import Item, Job, Result
 from nas.devices.calibrate import rounded
 from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency, spread
-from nas.devices.profile import run_job
+from nas.devices.parts import run_job
 from nas.devices.quality import few_models_effort
 from nas.devices.references import beside_large, small_reference
 from nas.devices.targets import hardware_of

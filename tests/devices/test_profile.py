@@ -11,6 +11,7 @@ from onnxruntime import InferenceSession
 from nas.devices.agent.runtimes import NAMES
 from nas.devices.bundle import write_bundle
 from nas.devices.calibrate import calibrate, fit_calibration, shares
+from nas.devices.parts import job_id_of, so_far, work_folder
 from nas.devices.plan import (
     ProfileSettings,
     between_layers,
@@ -19,7 +20,7 @@ from nas.devices.plan import (
     draw_models,
     make_plan,
 )
-from nas.devices.profile import carried, job_id_of, profile, so_far, work_folder
+from nas.devices.profile import carried, profile
 from nas.devices.quality import NORMAL, Quality, effort_of
 from nas.devices.targets import hardware_of, precision_of
 from nas.devices.transports.local import Local

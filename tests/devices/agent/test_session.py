@@ -114,8 +114,7 @@ def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path):
 def test_what_a_small_reference_does_not_feel(tmp_path):
     """Others use the cache that cores share: only what does not fit a core's own is slower."""
     machine = Machine()
-    slow = lambda: 1.3 if 0.1 < machine.now < 0.9 else 1.0  # noqa: E731
-    machine.burst = lambda name: slow() if int(name) >= 8 else 1.0
+    machine.burst = lambda name: 1.3 if int(name) >= 8 and 0.1 < machine.now < 0.9 else 1.0
     beside = {item: "9" if int(item) >= 8 else REFERENCE for item in ITEMS}
     found = measure(machine, tmp_path, beside=beside)
     assert_true(found, beside)
