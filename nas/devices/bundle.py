@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from typing import Any
 
 from nas.devices import agent
 from nas.devices.agent.main import SCHEMA, digest
-from nas.devices.agent.session import MOST, Entry, agree, quiet_references, quiet_timings
+from nas.devices.agent.session import MOST, Entry, by_item, is_settled, quiet_references
 from nas.devices.agent.timing import Effort, Timing
 from nas.devices.result_file import broken, is_text, read_content, read_entry, same_number
 from nas.errors import ResultError
@@ -218,7 +217,7 @@ def read_result(path: Path, job: Job, job_id: str) -> Result:
         content["conditions"],
         content["runtime"]["version"],
         *steadiness,
-        _agreeing(entries, job),
+        _fastest(entries, job),
         *_energies(path, content.get("energy"), {item.id for item in job.items}),
     )
 
@@ -247,8 +246,11 @@ def _steadiness(
     quiet_ms = quiet_references(entries, job.beside)
     told_ms = content["references_ms"]
     repeated = len(entries) - job.effort.rounds * len(job.items)
-    quiet = quiet_timings(entries, job.beside)
-    unsettled = [item for item in job.items if not agree(quiet.get(item.id, []), job.effort)]
+    unsettled = [
+        item
+        for item, of_item in by_item(entries).items()
+        if not is_settled(of_item, quiet_ms[job.beside[item]], job.effort)
+    ]
     share = len(unsettled) / max(1, len(job.items))
     fits = {
         "references_ms": set(told_ms) == set(quiet_ms)
@@ -265,16 +267,10 @@ def _steadiness(
     return quiet_ms, repeated, share
 
 
-def _agreeing(entries: dict[tuple[int, str], Entry], job: Job) -> dict[str, list[Timing]]:
-    """Per item the fastest timings of quiet times; of all times where there are too few."""
-    quiet = quiet_timings(entries, job.beside)
-    everything = quiet_timings(entries, job.beside, math.inf)
-    rounds = job.effort.rounds
-    chosen = {}
-    for item in everything:
-        timings = quiet.get(item, [])
-        chosen[item] = (timings if len(timings) >= rounds else everything[item])[:rounds]
-    return chosen
+def _fastest(entries: dict[tuple[int, str], Entry], job: Job) -> dict[str, list[Timing]]:
+    """Per item the fastest timings."""
+    found = by_item(entries)
+    return {item: [e.timing for e in found[item][: job.effort.rounds]] for item in found}
 
 
 def _energies(

@@ -6,10 +6,14 @@ that is carried by hand can have several parts.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from nas.devices.agent.session import TOLERANCE
 from nas.devices.bundle import Job, Result, read_result, write_bundle
@@ -17,12 +21,40 @@ from nas.devices.lines import Progress
 from nas.devices.plan import Plan, ProfileSettings, with_more_blocks
 from nas.devices.rows import interpolation_is_safe
 from nas.devices.transports import Transport
-from nas.errors import MeasurementError
+from nas.errors import MeasurementError, ResultError, RunFolderError
+from nas.files import disk_errors
+
+LOCK = "lock"
 
 
 def work_folder(settings: ProfileSettings, out: Path) -> Path:
     """Where finished parts of a profile lie until its table is written."""
     return out / f".{settings.name}.partial"
+
+
+@contextlib.contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Be the only process that measures for a work folder; an empty one does not stay.
+
+    Raises:
+        RunFolderError: Another one does, or the folder cannot be made.
+    """
+    with disk_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as cause:  # an OSError too, but not the disk's
+            raise RunFolderError(
+                f"another process measures the same device: it works in {work}",
+                do="the same command when it has ended",
+            ) from cause
+    try:
+        yield
+    finally:
+        if work.exists() and [path.name for path in work.iterdir()] == [LOCK]:
+            shutil.rmtree(work)
+        lock.release()
 
 
 def so_far(plan: Plan, work: Path) -> tuple[Plan, Result | None]:
@@ -53,7 +85,7 @@ def kept_result(job: Job, work: Path) -> Result | None:
         return None
     job_id = job_id_of(job)
     path = kept_path(work, job_id)
-    return read_result(path, job, job_id) if path.exists() else None
+    return _read_kept(path, job, job_id) if path.exists() else None
 
 
 def kept_path(work: Path, job_id: str) -> Path:
@@ -68,7 +100,24 @@ def run_job(job: Job, transport: Transport, work: Path, progress: Progress) -> R
     result = kept_path(work, job_id)
     if not result.exists():
         transport.run(bundle, job_id, result, progress)
-    return read_result(result, job, job_id)
+    return _read_kept(result, job, job_id)
+
+
+def _read_kept(path: Path, job: Job, job_id: str) -> Result:
+    """A result of ours; a damaged one would be in the way for good.
+
+    Raises:
+        ResultError: It is damaged; it was removed.
+    """
+    try:
+        return read_result(path, job, job_id)
+    except ResultError as cause:
+        path.unlink()
+        raise ResultError(
+            f"{path.name}, which was kept of this profile, was damaged and is removed ({cause})",
+            do="the same command, which measures it again; where it was carried here: --bundle, or "
+            "--import of the carried file again",
+        ) from cause
 
 
 def job_id_of(job: Job) -> str:

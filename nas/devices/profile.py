@@ -23,6 +23,7 @@ from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies
 from nas.devices.parts import (
     UnlikeError,
+    alone,
     gather,
     job_id_of,
     kept_path,
@@ -72,6 +73,7 @@ def profile(
         OptionError: `settings.name` cannot be a device's name.
         TableError: `out / settings.name` holds a table of another device or runtime.
         MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
+        RunFolderError: Another process profiles the same device, or `out` cannot be written.
     """
     check_name(settings.name)
     facts = transport.describe(settings.runtime)
@@ -80,14 +82,15 @@ def profile(
     if plan.existing is not None:
         _check_same(plan, facts["machine"], version)
     work = work_folder(settings, out)
-    try:
-        part, result = gather(plan, lambda job: run_job(job, transport, work, progress))
-    except UnlikeError:
+    with alone(work):
+        try:
+            part, result = gather(plan, lambda job: run_job(job, transport, work, progress))
+        except UnlikeError:
+            shutil.rmtree(work)
+            raise
+        assert result is not None
+        table = finish(part, result, out)
         shutil.rmtree(work)
-        raise
-    assert result is not None
-    table = finish(part, result, out)
-    shutil.rmtree(work)
     return table
 
 

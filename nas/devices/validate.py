@@ -14,7 +14,7 @@ from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency
-from nas.devices.parts import run_job
+from nas.devices.parts import alone, run_job
 from nas.devices.quality import few_models_effort
 from nas.devices.references import beside_large, small_reference
 from nas.devices.targets import hardware_of
@@ -88,6 +88,7 @@ def validate(
     Raises:
         OptionError: The space has too few networks.
         MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
+        RunFolderError: Another process validates the same table.
     """
     plan = calibration.plan
     classes = DEFAULT_CLASSES[plan]
@@ -110,8 +111,9 @@ def validate(
         items,
     )  # fmt: skip
     work = cache_folder() / "measurements" / table.name
-    found = run_job(job, transport, work, progress)
-    shutil.rmtree(work)
+    with alone(work):
+        found = run_job(job, transport, work, progress)
+        shutil.rmtree(work)
     rounds = model_latencies([found.timings[item.id] for item in items])
     certificate = certify(predicted, rounds, calibration.upper_factor)
     certificate = certificate.model_copy(update={"validated": datetime.date.today()})

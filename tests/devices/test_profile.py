@@ -11,7 +11,7 @@ from onnxruntime import InferenceSession
 from nas.devices.agent.runtimes import NAMES
 from nas.devices.bundle import write_bundle
 from nas.devices.calibrate import calibrate, fit_calibration, shares
-from nas.devices.parts import job_id_of, so_far, work_folder
+from nas.devices.parts import alone, job_id_of, so_far, work_folder
 from nas.devices.plan import (
     ProfileSettings,
     between_layers,
@@ -31,6 +31,7 @@ from nas.errors import (
     MeasurementError,
     OptionError,
     ResultError,
+    RunFolderError,
     SpaceError,
     TableError,
 )
@@ -655,6 +656,18 @@ def test_where_interpolation_is_not_safe_more_is_measured(tmp_path):
     assert all(row.source == "measured" for row in table.rows.values())
     assert table.device.interpolation is None
     assert len(board.measured) == len(set(board.measured)), "nothing twice"
+
+
+def test_two_profiles_of_one_device_at_once(tmp_path):
+    work = work_folder(settings(), tmp_path)
+    with alone(work), pytest.raises(RunFolderError) as caught:
+        profile(settings(), Board(), tmp_path)
+    assert str(caught.value) == (
+        f"another process measures the same device: it works in {work}; try: the same command when "
+        "it has ended"
+    )
+    assert not work.exists(), "it had measured nothing"
+    assert profile(settings(), Board(), tmp_path).rows
 
 
 def carry(board, tmp_path):

@@ -22,7 +22,7 @@ from .runtimes import RefusedError, open_runtime
 from .session import DisturbedError, Measured, Session, to_line
 from .timing import Effort, Run
 
-SCHEMA = 2
+SCHEMA = 3
 SAY_EVERY_S = 0.5
 PATIENCE_S = 10.0
 DAMAGED = "is not what was packed"
@@ -57,8 +57,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except DamagedError as error:
         say({"error": str(error)})
         return 2
-    except (RefusedError, DisturbedError, BusyError, OSError) as error:
+    except (RefusedError, DisturbedError, BusyError) as error:
         say({"error": f"{error}"})
+        return 1
+    except OSError as error:
+        where = f"{error.filename} cannot be used" if error.filename else "the measurement failed"
+        say({"error": f"{where}: {error.strerror}; try: --out in a folder with space and rights"})
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,12 +1,12 @@
 """Timing many models on a machine whose speed is not constant.
 
 All items are gone through in rounds of random order, so that slow drift touches all alike. An item
-whose timings do not agree was disturbed (a burst of another program's work) and is timed again,
-later. Disturbances that last (heat, a lower clock, another virtual machine on the same core) slow
-several timings and may let them agree: they show in a reference model, timed immediately before and
-after, which feels what the item feels. What was timed while it was slow does not count, and while
-it is slow nothing is timed, for a while. A machine on which that does not help is not measured at
-all.
+whose fastest timings do not agree was disturbed (a burst of another program's work) and is timed
+again, later. Disturbances that last (heat, a lower clock, another virtual machine on the same core)
+slow several timings and may let them agree: they show in a reference model, timed immediately
+before and after, which feels what the item feels. Timings that agree do not count while all of them
+were beside a slow reference, and while it is slow nothing is timed, for a while. A machine on which
+that does not help is not measured at all.
 """
 
 import json
@@ -25,7 +25,7 @@ TOLERANCE = 1.05
 """Ratio of the reference to its quiet latency from which a timing counts as disturbed."""
 QUIET = 0.1
 """Quantile of the references beside all timings that stands for quiet times."""
-WAIT_S = 0.05
+WAIT_S = 0.02
 PATIENCE_S = 30.0
 """A session that is shorter than this waits for so long all the same."""
 MOST = 30
@@ -122,9 +122,9 @@ class Session:
             os.remove(self.journal)  # the next attempt begins afresh
             raise DisturbedError(
                 f"the speed of this machine moved too much: {share:.0%} of the items never took "
-                f"equally long, within {self.effort.agreement - 1:.0%}, {self.effort.rounds} times "
-                "while a reference was as fast as in quiet times; try: end other programs, cool it "
-                "or fix its clock"
+                f"equally long, within {self.effort.agreement - 1:.0%}, {self.effort.rounds} times,"
+                " once beside a reference as fast as in quiet times; try: end other programs, cool "
+                "it or fix its clock"
             )
         quiet = quiet_references(self.entries, beside)
         return Measured(self.entries, quiet, len(self.entries) - planned, share)
@@ -185,8 +185,12 @@ class Session:
 
     def _unsettled(self, items: Sequence[str]) -> List[str]:
         """Items whose timings do not agree yet."""
-        found = quiet_timings(self.entries, self.beside)
-        return [item for item in items if not agree(found.get(item, []), self.effort)]
+        found, quiet_ms = by_item(self.entries), quiet_references(self.entries, self.beside)
+        return [
+            item
+            for item in items
+            if not is_settled(found.get(item, []), quiet_ms[self.beside[item]], self.effort)
+        ]
 
     def _again(self, items: Sequence[str]) -> List[Key]:
         """One more timing of each, in random order."""
@@ -206,23 +210,32 @@ def quiet_references(entries: Dict[Key, Entry], beside: Dict[str, str]) -> Dict[
     return {name: quantile(found[name], QUIET) for name in found}
 
 
-def quiet_timings(
-    entries: Dict[Key, Entry], beside: Dict[str, str], tolerance: float = TOLERANCE
-) -> Dict[str, List[Timing]]:
-    """Per item, the timings beside which its reference was not slow, the fastest first."""
-    quiet = quiet_references(entries, beside)
-    found: Dict[str, List[Timing]] = {}
+def by_item(entries: Dict[Key, Entry]) -> Dict[str, List[Entry]]:
+    """Timings of each item, the fastest first."""
+    found: Dict[str, List[Entry]] = {}
     for (_, item), entry in entries.items():
-        if entry.reference_ms <= tolerance * quiet[beside[item]]:
-            found.setdefault(item, []).append(entry.timing)
-    return {item: sorted(timings) for item, timings in found.items()}
+        found.setdefault(item, []).append(entry)
+    return {item: sorted(of_item) for item, of_item in found.items()}
 
 
-def agree(timings: Sequence[Timing], effort: Effort) -> bool:
-    """Whether enough of the fastest timings, given in order, are alike."""
-    if len(timings) < effort.rounds:
-        return False
-    return timings[effort.rounds - 1].latency_ms <= effort.agreement * timings[0].latency_ms
+def is_settled(entries: Sequence[Entry], quiet_ms: float, effort: Effort) -> bool:
+    """Whether enough of an item's fastest timings are alike, one of them of quiet times.
+
+    Disturbances only ever slow something down. A fast timing counts, whatever its reference met a
+    moment before or after; that beside a quiet one shows that they are not all slow alike.
+
+    Args:
+        entries: Timings of the item, the fastest first.
+        quiet_ms: Of its reference.
+        effort: How many are to agree, and how well.
+    """
+    alike = [
+        entry
+        for entry in entries
+        if entry.timing.latency_ms <= effort.agreement * entries[0].timing.latency_ms
+    ]
+    quiet = [entry for entry in alike if entry.reference_ms <= TOLERANCE * quiet_ms]
+    return len(alike) >= effort.rounds and bool(quiet)
 
 
 def to_line(key: Key, entry: Entry) -> List[Any]:

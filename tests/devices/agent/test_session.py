@@ -10,7 +10,8 @@ from nas.devices.agent.session import (
     DisturbedError,
     Entry,
     Session,
-    quiet_timings,
+    by_item,
+    is_settled,
     read_journal,
     to_line,
 )
@@ -60,11 +61,11 @@ def measure(machine, tmp_path, progress=lambda *_: None, beside=BESIDE, **option
     return session(machine, tmp_path, **options).measure(beside, progress)
 
 
-def assert_true(found, beside=BESIDE):
+def assert_true(found):
     """The timings that count are those of a quiet machine."""
-    quiet = quiet_timings(found.entries, beside)
+    entries = by_item(found.entries)
     for item in ITEMS:
-        fastest = [timing.latency_ms for timing in quiet[item]][: EFFORT.rounds]
+        fastest = [entry.timing.latency_ms for entry in entries[item]][: EFFORT.rounds]
         assert fastest == pytest.approx([float(item)] * EFFORT.rounds)
 
 
@@ -117,7 +118,7 @@ def test_what_a_small_reference_does_not_feel(tmp_path):
     machine.burst = lambda name: 1.3 if int(name) >= 8 and 0.1 < machine.now < 0.9 else 1.0
     beside = {item: "9" if int(item) >= 8 else REFERENCE for item in ITEMS}
     found = measure(machine, tmp_path, beside=beside)
-    assert_true(found, beside)
+    assert_true(found)
     assert found.references_ms == {REFERENCE: pytest.approx(1.0), "9": pytest.approx(9.0)}
     assert found.unsettled == 0.0
 
@@ -129,6 +130,28 @@ def test_bursts_between_two_references_do_not_count(tmp_path):
     found = measure(machine, tmp_path)
     assert_true(found)
     assert found.repeated > 0 and found.unsettled == 0.0
+
+
+def entries(*pairs):
+    """Of latencies and of the reference's beside them."""
+    return sorted(Entry(Timing(ms, ms, ms, 7), reference_ms) for ms, reference_ms in pairs)
+
+
+@pytest.mark.parametrize(
+    ("found", "settled"),
+    [
+        (entries((5, 1), (5, 1), (5, 1), (5, 1)), True),
+        (entries((5, 1), (5, 1), (5, 1)), False),  # too few
+        (entries((5, 1), (5, 1), (5, 1), (5.2, 1)), False),  # not alike
+        (entries((5, 9), (5, 9), (5.05, 1.04), (5, 9)), True),  # one beside a quiet reference
+        (entries((5, 9), (5, 9), (5, 9), (5, 1.06)), False),  # all in slow times
+        (entries((5, 9), (5, 9), (5, 9), (5, 9), (5.05, 1)), True),
+        (entries((5, 9), (5, 9), (5, 9), (5, 9), (5.2, 1)), False),  # faster than in quiet times
+        ([], False),
+    ],
+)
+def test_what_settles_an_item(found, settled):
+    assert is_settled(found, 1.0, EFFORT) is settled
 
 
 def test_what_never_agrees_is_given_up(tmp_path):
@@ -263,7 +286,7 @@ def test_a_runtime_that_times_by_itself_beside_two_references(tmp_path):
     """A stretch has items of one reference."""
     machine = SlowStarter()
     beside = {item: "20" if item == "5" else REFERENCE for item in ITEMS}
-    assert_true(measure(machine, tmp_path, beside=beside), beside)
+    assert_true(measure(machine, tmp_path, beside=beside))
     place = machine.timed.index("5")
     assert machine.timed[place - 1] == machine.timed[place + 1] == "20"
 
