@@ -54,16 +54,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--runtime", choices=NAMES, default="onnxruntime", help="what runs it (%(default)s)"
     )
-    where = parser.add_mutually_exclusive_group()
-    add_board_options(parser, where)
-    where.add_argument(
-        "--bundle", type=Path, metavar="ZIP",
-        help="only write what python3 ZIP measures on a board that cannot be reached",
-    )  # fmt: skip
-    where.add_argument(
-        "--import", dest="result", type=Path, metavar="JSON",
-        help="the result of that bundle; all other options as for --bundle",
-    )  # fmt: skip
+    _add_places(parser)
     parser.add_argument(
         "--quality", choices=tuple(QUALITIES), default="normal",
         help="how much is measured; the rest is interpolated, full: nothing (%(default)s)",
@@ -78,6 +69,20 @@ def add_parser(commands: Any) -> None:
         "--out", type=Path, help="folder to write NAME/ into (default: the user's data folder)"
     )
     parser.set_defaults(run=run)
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    """Options that say where it is measured."""
+    where = parser.add_mutually_exclusive_group()
+    add_board_options(parser, where)
+    where.add_argument(
+        "--bundle", type=Path, metavar="ZIP",
+        help="only write what python3 ZIP measures on a board that cannot be reached",
+    )  # fmt: skip
+    where.add_argument(
+        "--import", dest="result", type=Path, metavar="JSON",
+        help="the result of that bundle; all other options as for --bundle",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

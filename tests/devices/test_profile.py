@@ -743,6 +743,26 @@ def test_a_carried_result_replaces_the_one_of_the_same_bundle(tmp_path):
     assert carry(board, tmp_path).device.hardware == "a board"
 
 
+def test_a_kept_result_that_was_damaged_is_not_in_the_way_for_good(tmp_path):
+    with pytest.raises(MeasurementError, match="the result is kept"):
+        carry(Board(latency_ms=rough), tmp_path)
+    (kept,) = work_folder(wide_settings(HALF), tmp_path).iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(ResultError) as caught:
+        carry(Board(latency_ms=rough), tmp_path)
+    message = str(caught.value)
+    assert message.startswith(
+        f"{kept.name}, which was kept of this profile, was damaged and is removed ({kept} cannot "
+        "be used as a result: it is not JSON: "
+    )
+    assert message.endswith(
+        "; try: the same command, which measures it again; where it was carried here: --bundle, or "
+        "--import of the carried file again"
+    )
+    with pytest.raises(MeasurementError, match="the result is kept"):
+        carry(Board(latency_ms=rough), tmp_path)
+
+
 def test_a_carried_result_of_another_bundle(tmp_path):
     board = Board(latency_ms=rough)
     with pytest.raises(MeasurementError):
