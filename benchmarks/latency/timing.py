@@ -20,14 +20,21 @@ PATIENCE_S = 0.3
 """For one timing."""
 
 
-def open_file(path: Path, runtime: str, threads: int) -> Callable[[], object]:
-    """A model ready to run; each call of the result is one inference."""
+def open_file(
+    path: Path, runtime: str, threads: int, *, resting: bool = False
+) -> Callable[[], object]:
+    """A model ready to run; each call of the result is one inference.
+
+    With `resting`, its threads sleep between calls: onnxruntime's otherwise wait busily, and slow
+    the next model that has several.
+    """
     rng = np.random.default_rng(0)
     if runtime == "onnxruntime":
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.force_spinning_stop", str(int(resting)))
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
@@ -75,7 +82,7 @@ def time_files(
 
     order, found = random.Random(seed), np.zeros((rounds, len(files)))
     slowest = int(np.argmax([time_file(i) for i in range(len(files))]))
-    guard = Guard(open_file(files[slowest], runtime, threads))
+    guard = Guard(open_file(files[slowest], runtime, threads, resting=True))
     for number, times in enumerate(found):
         for i in order.sample(range(len(files)), len(files)):
             times[i] = guard.quietly(lambda i=i: time_file(i))

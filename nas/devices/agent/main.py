@@ -192,6 +192,8 @@ def loader(
 ) -> Callable[[str], Run]:
     """Makes models ready by their id, after comparing their bytes with their hash."""
     known = {item["id"]: item for item in job["references"] + job["items"]}
+    references = {item["id"] for item in job["references"]}
+    load_reference = getattr(runtime, "load_reference", runtime.load)
 
     def load(name: str) -> Run:
         item = known[name]
@@ -201,7 +203,8 @@ def loader(
             model = archive.read(item["file"])
             if hashlib.sha256(model).hexdigest() != item["sha256"]:
                 raise ValueError("another hash")
-        run: Run = runtime.load(model, job["threads"], work)
+        open_model = load_reference if name in references else runtime.load
+        run: Run = open_model(model, job["threads"], work)
         return run
 
     return load

@@ -142,19 +142,19 @@ class Session:
         """Time what is to do, each with its reference before and after."""
         done, last, after_ms = 0, "", 0.0
         while done < len(todo):
-            run, reference = self.load(todo[done][1]), self.beside[todo[done][1]]
-            self_timed = isinstance(run, SelfTimed)
-            if not self_timed or reference != last:  # loading a model takes a while
+            reference = self.beside[todo[done][1]]
+            if reference != last:
                 after_ms = self._time_reference(reference)
             before_ms = self._wait_for_quiet(reference, after_ms)
-            start = self.clock()
+            run, start = self.load(todo[done][1]), self.clock()
             found = [time_runs(run, self.effort, self.clock)]
-            while self_timed and self.clock() - start < SELF_TIMED_STRETCH_S:
+            while isinstance(run, SelfTimed) and self.clock() - start < SELF_TIMED_STRETCH_S:
                 ahead = todo[done + len(found) :][:1]
                 if [self.beside[item] for _, item in ahead] != [reference]:
                     break
                 run = self.load(ahead[0][1])
                 found.append(time_runs(run, self.effort, self.clock))
+            del run  # a loaded model's threads may wait busily for its next call
             last, after_ms = reference, self._time_reference(reference)
             for timing in found:
                 self._keep(todo[done], Entry(timing, max(before_ms, after_ms)))

@@ -121,6 +121,12 @@ def test_an_operator_that_it_does_not_know_is_refused(runtime):
         onnx.checker.check_model(model)
 
 
+def test_a_reference_is_one_of_its_models(runtime):
+    load = getattr(runtime.module, "load_reference", runtime.module.load)
+    model = model_of([("block", BLOCK)], runtime)
+    assert time_runs(load(model, runtime.threads, runtime.work), ONCE).runs == 1
+
+
 def test_two_loaded_models_do_not_disturb_each_other(runtime):
     one = runtime.load(model_of([("block", BLOCK)], runtime))
     two = runtime.load(model_of([("block", BLOCK)], runtime))

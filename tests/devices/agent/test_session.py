@@ -1,6 +1,7 @@
 """A session on a machine whose speed the test turns, with a clock that only its runs move."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -78,17 +79,37 @@ def test_a_quiet_machine_is_measured_once(tmp_path):
     assert seen == [(n, 40) for n in range(1, 41)] + [(40, 40)]
 
 
-def test_the_reference_is_timed_on_either_side(tmp_path, monkeypatch):
+def test_the_reference_is_timed_between_all(tmp_path, monkeypatch):
     monkeypatch.setattr(sessions, "REFERENCE", ONE_RUN)
     machine = Machine()
     measure(machine, tmp_path, effort=ONE_RUN)
     items_ms = 4 * sum(range(2, 12))
-    assert machine.now == pytest.approx(1e-3 * (items_ms + 80)), "80 references of 1 ms"
+    assert machine.now == pytest.approx(1e-3 * (items_ms + 41)), "41 references of 1 ms"
+
+
+def test_nothing_is_loaded_while_the_reference_is_timed(tmp_path):
+    """Threads of a loaded model that wait busily for its next call would slow it."""
+    machine, alive = Machine(), []
+
+    def load(name):
+        run = machine.load(name)
+
+        def checked():
+            assert name != REFERENCE or not any(item() for item in alive)
+            run()
+
+        alive.extend([weakref.ref(checked)] if name != REFERENCE else [])
+        return checked
+
+    timer = session(machine, tmp_path)
+    timer.load = load
+    assert_true(timer.measure(BESIDE, lambda *_: None))
+    assert len(alive) == 40
 
 
 def test_what_was_disturbed_is_timed_again(tmp_path):
     """Another program runs for a part of the session: nothing of it is left."""
-    machine, seen = Machine(lambda seconds: 1.6 if 0.2 < seconds < 0.5 else 1.0), []
+    machine, seen = Machine(lambda seconds: 1.6 if 0.23 < seconds < 0.5 else 1.0), []
     found = measure(machine, tmp_path, lambda *n: seen.append(n))
     assert_true(found)
     assert found.repeated > 0 and found.unsettled == 0.0

@@ -3,8 +3,9 @@
 A runtime is a module with `version() -> str` and `load(model: bytes, threads: int, work: str)`,
 which makes a model ready: each call of the result is one complete inference, or the result is a
 `SelfTimed`. `work` is a folder that lasts as long as the whole measurement, for what is built only
-once. What the runtime does not accept is a `RefusedError`. A new one joins the table below and the
-conformance suite.
+once. Where a model that stays loaded slows others, `load_reference`, with the same arguments, makes
+one ready that does not. What the runtime does not accept is a `RefusedError`. A new one joins the
+table below and the conformance suite.
 """
 
 import importlib
