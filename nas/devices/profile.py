@@ -271,7 +271,7 @@ def _method(plan: Plan) -> str:
     timed = (
         f"median of {effort.rounds} timings that agree within {effort.agreement - 1:.0%}, from "
         f"rounds in random order, each the lower fifth of at least {effort.min_runs} runs; what "
-        "does not agree, or was timed beside a slow reference, is timed again"
+        "does not agree, or only beside a slow reference, is timed again"
     )
     if like is None and plan.existing and _has_transferred(plan.kept):
         return f"{plan.existing.device.provenance.method}; extended by: {timed}"

@@ -153,7 +153,7 @@ def test_a_profile_takes_no_name_of_another_machines_table(refused, options):
     message = refused("profile", *options)
     assert message.startswith(
         "a device's name or alias is not that of another measured table; got 'x86, "
-        "epyc-zen4-onnxruntime-1 in "
+        "epyc-zen5-onnxruntime-1 in "
     )
     assert message.endswith("; try: --device my-device")
 

@@ -251,7 +251,7 @@ def test_predict_between_measured_numbers_of_classes(nas, table, tiny, tmp_path)
     assert between["interpolated"]
     factors = [found["upper_ms"] / found["predicted_ms"] for found in (exact, between)]
     assert factors[0] < factors[1] < 1.1 * factors[0]
-    assert "measured table of epyc-zen4-onnxruntime-1, in part interpolated" in nas(
+    assert "measured table of epyc-zen5-onnxruntime-1, in part interpolated" in nas(
         *command, "37"
     ).out  # fmt: skip
     # Two numbers of classes leave none to be left out between its neighbours.

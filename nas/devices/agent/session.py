@@ -28,7 +28,7 @@ QUIET = 0.1
 WAIT_S = 0.02
 PATIENCE_S = 30.0
 """A session that is shorter than this waits for so long all the same."""
-MOST = 30
+MOST = 15
 """Timings of one item: what does not agree then never will."""
 
 Key = Tuple[int, str]
