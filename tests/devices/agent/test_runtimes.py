@@ -1,5 +1,8 @@
 """What every runtime keeps to. A new runtime joins the list."""
 
+import gc
+import signal
+
 import onnx
 import onnxruntime
 import pytest
@@ -119,6 +122,17 @@ def test_an_operator_that_it_does_not_know_is_refused(runtime):
         runtime.load(model.SerializeToString())
     with pytest.raises(onnx.checker.ValidationError):
         onnx.checker.check_model(model)
+
+
+def test_ctrl_c_works_when_its_models_are_gone(runtime):
+    run = runtime.load(model_of([("block", BLOCK)], runtime))
+    run()
+    del run
+    gc.collect()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_reference_is_one_of_its_models(runtime):

@@ -1,6 +1,6 @@
 """The CPU plug-in of OpenVINO with one stream, in fp32: its own default may be bfloat16."""
 
-from typing import Callable
+from typing import Any, Callable, List
 
 import numpy as np
 import openvino
@@ -26,7 +26,7 @@ def load(model: bytes, threads: int, work: str) -> Callable[[], object]:
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
     }
-    core = openvino.Core()  # of its own, as in a program that runs one model: shared, it is slower
+    core = _core()
     try:
         compiled = core.compile_model(core.read_model(model), "CPU", settings)
     except Exception as cause:  # OpenVINO raises plain RuntimeErrors, among others
@@ -36,3 +36,16 @@ def load(model: bytes, threads: int, work: str) -> Callable[[], object]:
     image = np.random.RandomState(SEED).standard_normal(shape).astype(np.float32)
     request.set_input_tensor(openvino.Tensor(image))
     return lambda: request.infer()
+
+
+def _core() -> Any:
+    """One for the process, as OpenVINO recommends.
+
+    With the last one its CPU plug-in is unloaded, after which Ctrl-C ends in a crash (2026.4.1).
+    """
+    if not _CORES:
+        _CORES.append(openvino.Core())
+    return _CORES[0]
+
+
+_CORES: List[Any] = []
