@@ -201,12 +201,11 @@ def _check_bundle(path: Path) -> None:
 
 
 def _import(options: argparse.Namespace, settings: ProfileSettings, out: Path) -> LatencyTable:
-    from nas.devices.plan import make_plan
     from nas.devices.profile import carried
     from nas.devices.result_file import check_file
 
     check_file(options.result)
-    return carried(make_plan(settings, out, None), options.result, out)
+    return carried(settings, options.result, out)
 
 
 def _check_free(name: str, folder: Path) -> None:

@@ -7,6 +7,7 @@ that is carried by hand can have several parts.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,9 +23,7 @@ from nas.devices.plan import Plan, ProfileSettings, with_more_blocks
 from nas.devices.rows import interpolation_is_safe
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, ResultError, RunFolderError
-from nas.files import disk_errors
-
-LOCK = "lock"
+from nas.files import cache_folder, disk_errors
 
 
 def work_folder(settings: ProfileSettings, out: Path) -> Path:
@@ -33,27 +32,30 @@ def work_folder(settings: ProfileSettings, out: Path) -> Path:
 
 
 @contextlib.contextmanager
-def alone(work: Path) -> Iterator[None]:
-    """Be the only process that measures for a work folder; an empty one does not stay.
+def alone(table: Path) -> Iterator[None]:
+    """Be the only process that measures for a table; the lock is a file in the cache folder.
+
+    Args:
+        table: Folder of the table, which need not exist.
 
     Raises:
-        RunFolderError: Another one does, or the folder cannot be made.
+        RunFolderError: Another one does, or the lock cannot be made.
     """
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work / LOCK, timeout=0)
+    name = hashlib.sha256(str(table.resolve()).encode()).hexdigest()[:16]
+    path = cache_folder() / "locks" / f"{name}.lock"
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
         try:
             lock.acquire()
         except Timeout as cause:  # an OSError too, but not the disk's
             raise RunFolderError(
-                f"another process measures the same device: it works in {work}",
+                f"another process measures the same device, for {table}",
                 do="the same command when it has ended",
             ) from cause
     try:
         yield
     finally:
-        if work.exists() and [path.name for path in work.iterdir()] == [LOCK]:
-            shutil.rmtree(work)
         lock.release()
 
 
@@ -112,9 +114,11 @@ def _read_kept(path: Path, job: Job, job_id: str) -> Result:
     try:
         return read_result(path, job, job_id)
     except ResultError as cause:
-        path.unlink()
+        with disk_errors(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        reason = str(cause).partition(";")[0]
         raise ResultError(
-            f"{path.name}, which was kept of this profile, was damaged and is removed ({cause})",
+            f"a result that was kept of this profile was damaged and is removed: {reason}",
             do="the same command, which measures it again; where it was carried here: --bundle, or "
             "--import of the carried file again",
         ) from cause

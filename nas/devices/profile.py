@@ -78,11 +78,11 @@ def profile(
     check_name(settings.name)
     facts = transport.describe(settings.runtime)
     version = facts["runtime"]["version"]
-    plan = make_plan(settings, out, version)
-    if plan.existing is not None:
-        _check_same(plan, facts["machine"], version)
-    work = work_folder(settings, out)
-    with alone(work):
+    with alone(out / settings.name):
+        plan = make_plan(settings, out, version)
+        if plan.existing is not None:
+            _check_same(plan, facts["machine"], version)
+        work = work_folder(settings, out)
         try:
             part, result = gather(plan, lambda job: run_job(job, transport, work, progress))
         except UnlikeError:
@@ -94,11 +94,11 @@ def profile(
     return table
 
 
-def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
+def carried(settings: ProfileSettings, path: Path, out: Path) -> LatencyTable:
     """The table that a result makes which was carried here, with those carried before.
 
     Args:
-        plan: Of the whole profile.
+        settings: Of the whole profile.
         path: The result of the job that `so_far` names.
         out: Folder that holds tables.
 
@@ -106,7 +106,13 @@ def carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
         ResultError: It is not that result.
         TableError: The table that is extended is of another device or runtime.
         MeasurementError: More has to be measured to interpolate the rest; the result is kept.
+        RunFolderError: Another process profiles the same device.
     """
+    with alone(out / settings.name):
+        return _carried(make_plan(settings, out, None), path, out)
+
+
+def _carried(plan: Plan, path: Path, out: Path) -> LatencyTable:
     work, carried_id = work_folder(plan.settings, out), read_content(path)["job"]
     ids: list[str] = []
 

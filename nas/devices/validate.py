@@ -25,7 +25,7 @@ from nas.files import cache_folder
 from nas.latency.device_file import Calibration, WholeModels
 from nas.latency.metrics import BOUND_COVERAGE
 from nas.latency.predict import Predictor
-from nas.latency.table import LatencyTable, write_table
+from nas.latency.table import LatencyTable, read_table, write_table
 from nas.space import SearchSpace
 from nas.space.architecture import Architecture
 from nas.space.sample import sample
@@ -88,7 +88,7 @@ def validate(
     Raises:
         OptionError: The space has too few networks.
         MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
-        RunFolderError: Another process validates the same table.
+        RunFolderError: Another process measures for the same table.
     """
     plan = calibration.plan
     classes = DEFAULT_CLASSES[plan]
@@ -111,7 +111,7 @@ def validate(
         items,
     )  # fmt: skip
     work = cache_folder() / "measurements" / table.name
-    with alone(work):
+    with alone(table.folder):
         found = run_job(job, transport, work, progress)
         shutil.rmtree(work)
     rounds = model_latencies([found.timings[item.id] for item in items])
@@ -129,16 +129,19 @@ def validate(
 
 
 def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTable:
-    """Write the new certificate into the table's folder.
+    """Write the new certificate into the table's folder, whatever else is in it by now.
 
     Raises:
+        TableError: There is no table any more.
         RunFolderError: It cannot be written.
     """
     new = validation.calibration
-    kept = [new if _scope(old) == _scope(new) else old for old in table.device.calibrations]
-    device = table.device.model_copy(update={"calibrations": kept})
-    written = LatencyTable(device, table.rows, table.folder)
-    write_table(written)
+    with alone(table.folder):
+        found = read_table(table.folder)
+        kept = [new if _scope(old) == _scope(new) else old for old in found.device.calibrations]
+        device = found.device.model_copy(update={"calibrations": kept})
+        written = LatencyTable(device, found.rows, found.folder)
+        write_table(written)
     return written
 
 

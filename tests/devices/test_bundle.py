@@ -111,10 +111,11 @@ def test_engines_are_kept_until_the_result_is_written(tmp_path, trtexec):
     job = replace(JOB, runtime="tensorrt", target=target)
     job_id = write_bundle(path, job)
     work = tmp_path / "bundle.results.json.work"
-    (tmp_path / "bundle.results.json").mkdir()  # the result cannot be written: everything stays
+    in_the_way = tmp_path / "bundle.results.json.tmp"
+    in_the_way.mkdir()  # the result cannot be written: everything stays
     assert run_agent(path).returncode == 1
     assert len(list(work.glob("*.engine"))) == 3
-    (tmp_path / "bundle.results.json").rmdir()
+    in_the_way.rmdir()
     done = run_agent(path)
     assert done.returncode == 0, done.stdout + done.stderr
     found = read_result(tmp_path / "bundle.results.json", job, job_id)
@@ -140,6 +141,32 @@ def test_two_agents_do_not_measure_for_the_same_result(packed, tmp_path, monkeyp
         )
     assert agent.main(command) == 0
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_an_agent_that_waited_for_another_takes_its_result(packed, tmp_path, monkeypatch):
+    out = tmp_path / "r.json"
+    other = agent.claim(f"{out}.lock")
+    other.__enter__()
+
+    def other_ends(_):
+        out.write_text("theirs")
+        other.__exit__(None, None, None)
+
+    monkeypatch.setattr(agent.time, "sleep", other_ends)
+    assert agent.main(["--bundle", str(packed[0]), "--out", str(out)]) == 0
+    assert out.read_text() == "theirs"
+    assert sorted(path.name for path in tmp_path.glob("r.json*")) == ["r.json"]
+
+
+def test_a_result_that_could_not_be_written_is_said_before_anything_is_timed(
+    packed, tmp_path, capsys
+):
+    out = tmp_path / "folder"
+    out.mkdir()
+    assert agent.main(["--bundle", str(packed[0]), "--out", str(out)]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "error": f"{out} cannot be used: Is a directory; its folder needs space and rights"
+    }
 
 
 def test_a_bundle_with_a_changed_byte_is_damaged(packed, tmp_path):

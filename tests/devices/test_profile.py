@@ -62,6 +62,8 @@ stages:
 """
 MODELS = 190
 FIT_MODELS, _ = shares(MODELS)
+OURS = {"work", "user-cache"}
+"""Folders of the tests' own: the working one and the user's cache."""
 QUICKLY = Quality(share=1.0, error=0.0, models=MODELS, effort=QUICK)
 DEVICE = "test-onnxruntime"
 
@@ -109,7 +111,9 @@ def test_a_real_profile_of_this_machine(tmp_path):
     assert (calibration.fit_models, calibration.bound_models) == (60, 100)
     certificate = calibration.certificate
     assert certificate.models == len(certificate.points) == 30
-    assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
+    assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work", "user-cache"}, (
+        "no leftovers"
+    )
     predict = Predictor(table, space(), "small", classes=10)
     found = predict.architecture(sample(space(), "small", np.random.default_rng(1)))
     assert found.provenance == "measured" and not found.interpolated
@@ -147,7 +151,9 @@ def test_a_profile_that_was_cut_off_goes_on_where_it_was(tmp_path):
     assert len(board.measured) == len(set(board.measured)), "nothing twice"
     assert seen[-1] == len(board.measured)
     assert read_table(tmp_path / DEVICE) == table
-    assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work"}, "no leftovers"
+    assert {path.name for path in tmp_path.iterdir()} <= {DEVICE, "work", "user-cache"}, (
+        "no leftovers"
+    )
 
 
 def test_a_row_is_the_median_and_the_spread_of_the_rounds(tmp_path):
@@ -329,8 +335,7 @@ def test_a_result_that_was_carried_by_hand_makes_the_same_table(tmp_path, board)
     bundle, result = tmp_path / "out.zip", tmp_path / "out.results.json"
     job = write_bundle(bundle, plan.job)
     board.run(bundle, job, result, lambda *_: None)
-    again = make_plan(settings(), tmp_path / "tables", None)
-    by_hand = carried(again, result, tmp_path / "tables")
+    by_hand = carried(settings(), result, tmp_path / "tables")
     direct = profile(settings(), Board(), tmp_path / "direct")
     assert by_hand.rows == direct.rows
     assert by_hand.device.calibrations == direct.device.calibrations
@@ -463,7 +468,7 @@ def test_parts_at_two_speeds_are_not_put_together(tmp_path):
         "times as long in the second'; allowed: 5%; try: measure again when clock and temperature "
         "are steady"
     )
-    assert {path.name for path in tmp_path.iterdir()} <= {"work"}, "no leftovers"
+    assert {path.name for path in tmp_path.iterdir()} <= OURS, "no leftovers"
 
 
 def test_another_power_mode_is_another_device(tmp_path):
@@ -659,15 +664,26 @@ def test_where_interpolation_is_not_safe_more_is_measured(tmp_path):
 
 
 def test_two_profiles_of_one_device_at_once(tmp_path):
-    work = work_folder(settings(), tmp_path)
-    with alone(work), pytest.raises(RunFolderError) as caught:
+    with alone(tmp_path / DEVICE), pytest.raises(RunFolderError) as caught:
         profile(settings(), Board(), tmp_path)
     assert str(caught.value) == (
-        f"another process measures the same device: it works in {work}; try: the same command when "
-        "it has ended"
+        f"another process measures the same device, for {tmp_path / DEVICE}; try: the same command "
+        "when it has ended"
     )
-    assert not work.exists(), "it had measured nothing"
-    assert profile(settings(), Board(), tmp_path).rows
+    table = profile(settings(), Board(), tmp_path)
+    calibration = table.device.calibrations[0]
+    with alone(tmp_path / DEVICE), pytest.raises(RunFolderError, match="the same device"):
+        validate(table, space(), calibration, 5, 0, Board(), QUICK)
+    with alone(tmp_path / DEVICE), pytest.raises(RunFolderError, match="the same device"):
+        carry(Board(), tmp_path)
+
+
+def test_a_file_is_where_a_folder_has_to_be(tmp_path):
+    work_folder(settings(), tmp_path).write_text("")
+    with pytest.raises(RunFolderError) as caught:
+        profile(settings(), Board(), tmp_path)
+    assert "cannot be written: a file is where a folder has to be; got '" in str(caught.value)
+    assert str(caught.value).endswith("; try: another name for that file")
 
 
 def carry(board, tmp_path):
@@ -676,7 +692,7 @@ def carry(board, tmp_path):
     part, _ = so_far(plan, work_folder(plan.settings, tmp_path))
     bundle, result = tmp_path / "out.zip", tmp_path / "out.results.json"
     board.run(bundle, write_bundle(bundle, part.job), result, lambda *_: None)
-    return carried(make_plan(wide_settings(HALF), tmp_path, None), result, tmp_path)
+    return carried(wide_settings(HALF), result, tmp_path)
 
 
 def test_a_carried_result_that_is_too_little_to_interpolate(tmp_path):
@@ -685,7 +701,7 @@ def test_a_carried_result_that_is_too_little_to_interpolate(tmp_path):
     for _ in range(2):
         with pytest.raises(MeasurementError) as caught:
             carry(board, tmp_path) if not messages else carried(
-                plan, tmp_path / "out.results.json", tmp_path
+                wide_settings(HALF), tmp_path / "out.results.json", tmp_path
             )
         messages.append(str(caught.value))
     assert messages[0] == messages[1], "the same result again changes nothing"
@@ -739,7 +755,7 @@ def test_a_carried_result_replaces_the_one_of_the_same_bundle(tmp_path):
     board, bundle = Board(latency_ms=rough), tmp_path / "first.zip"
     board.run(bundle, write_bundle(bundle, plan.job), tmp_path / "first.json", lambda *_: None)
     with pytest.raises(MeasurementError, match="the result is kept"):
-        carried(plan, tmp_path / "first.json", tmp_path)
+        carried(wide_settings(HALF), tmp_path / "first.json", tmp_path)
     assert carry(board, tmp_path).device.hardware == "a board"
 
 
@@ -750,15 +766,17 @@ def test_a_kept_result_that_was_damaged_is_not_in_the_way_for_good(tmp_path):
     kept.write_bytes(kept.read_bytes()[:1000])
     with pytest.raises(ResultError) as caught:
         carry(Board(latency_ms=rough), tmp_path)
-    message = str(caught.value)
-    assert message.startswith(
-        f"{kept.name}, which was kept of this profile, was damaged and is removed ({kept} cannot "
-        "be used as a result: it is not JSON: "
+    assert str(caught.value).startswith(
+        "a result that was kept of this profile was damaged and is removed: "
+        f"{kept} cannot be used as a result: it is not JSON: "
     )
-    assert message.endswith(
+    assert str(caught.value).endswith(
         "; try: the same command, which measures it again; where it was carried here: --bundle, or "
         "--import of the carried file again"
     )
+    kept.mkdir()
+    with pytest.raises(ResultError, match="is removed: .* it is not a regular file"):
+        carry(Board(latency_ms=rough), tmp_path)
     with pytest.raises(MeasurementError, match="the result is kept"):
         carry(Board(latency_ms=rough), tmp_path)
 
@@ -773,7 +791,7 @@ def test_a_carried_result_of_another_bundle(tmp_path):
     bundle, result = tmp_path / "out.zip", tmp_path / "other.json"
     board.run(bundle, write_bundle(bundle, other), result, lambda *_: None)
     with pytest.raises(ResultError, match="is the result of another bundle"):
-        carried(plan, result, tmp_path)
+        carried(wide_settings(HALF), result, tmp_path)
     assert set(work_folder(plan.settings, tmp_path).iterdir()) == kept
 
 

@@ -7,6 +7,7 @@ result is written, 1 with an error, 2 when the bundle is damaged.
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -62,7 +63,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 1
     except OSError as error:
         where = f"{error.filename} cannot be used" if error.filename else "the measurement failed"
-        say({"error": f"{where}: {error.strerror}; try: --out in a folder with space and rights"})
+        say({"error": f"{where}: {error.strerror}; its folder needs space and rights"})
         return 1
     except KeyboardInterrupt:
         return 130
@@ -90,7 +91,11 @@ def measure(bundle: str, out: str) -> str:
         DisturbedError: The machine was never quiet.
         BusyError: Another process measures this bundle.
     """
-    with open(bundle, "rb") as file, claim(out + ".lock"):
+    if os.path.isdir(out):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), out)
+    with open(bundle, "rb") as file, claim(out + ".lock") as waited:
+        if waited and os.path.exists(out):  # the one that was waited for has written it
+            return out
         with unchanged(os.path.basename(bundle)):
             archive = zipfile.ZipFile(file)
             job = read_job(archive)
@@ -123,18 +128,21 @@ def measure(bundle: str, out: str) -> str:
 
 
 @contextlib.contextmanager
-def claim(path: str) -> Iterator[None]:
+def claim(path: str) -> Iterator[bool]:
     """Keep others from measuring for the same result meanwhile, by a lock on a file beside it.
 
     An agent whose connection was cut notices when it next speaks: that is waited for. Where it was
     cut without a word, the agent goes on for longer. The file stays where the measurement failed.
+
+    Yields:
+        Whether another one was waited for.
     """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
-    end = time.monotonic() + PATIENCE_S
+    waited, end = False, time.monotonic() + PATIENCE_S
     while True:
         file = open(path, "a", encoding="utf-8")
         try:
@@ -146,6 +154,7 @@ def claim(path: str) -> Iterator[None]:
                     "another process on this machine measures this bundle; try: the same command "
                     "when it has ended"
                 ) from cause
+            waited = True
             time.sleep(0.1)
             continue
         except OSError:  # a file system without locks
@@ -154,7 +163,7 @@ def claim(path: str) -> Iterator[None]:
             break
         file.close()  # whoever held it has finished and removed it
     with file:
-        yield
+        yield waited
         os.remove(path)
 
 
