@@ -59,12 +59,6 @@ def map_disk_error(error: OSError, path: Path) -> DiskFullError | RunFolderError
             f"the disk is full: {path} could not be written, finished files are kept",
             do="free some space, then the same command again (nas search: with --resume)",
         )
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return RunFolderError(
-            f"{path} cannot be written: a file is where a folder has to be",
-            got=str(error.filename or path),
-            do="another name for that file",
-        )
     return RunFolderError(
         f"{path} cannot be written: {error.strerror or error}",
         allowed="a folder that this user may write",

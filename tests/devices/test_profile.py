@@ -678,14 +678,6 @@ def test_two_profiles_of_one_device_at_once(tmp_path):
         carry(Board(), tmp_path)
 
 
-def test_a_file_is_where_a_folder_has_to_be(tmp_path):
-    work_folder(settings(), tmp_path).write_text("")
-    with pytest.raises(RunFolderError) as caught:
-        profile(settings(), Board(), tmp_path)
-    assert "cannot be written: a file is where a folder has to be; got '" in str(caught.value)
-    assert str(caught.value).endswith("; try: another name for that file")
-
-
 def carry(board, tmp_path):
     """Bundle, run, import: the table, or what is said of the result."""
     plan = make_plan(wide_settings(HALF), tmp_path, None)
