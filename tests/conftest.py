@@ -9,6 +9,10 @@ from hypothesis import settings
 
 from nas.threads import spin_briefly
 
+from .boards import adb, adb_board, adbd, far, ssh_board, sshd
+
+__all__ = ["adb", "adb_board", "adbd", "far", "ssh_board", "sshd", "user_folders"]
+
 # Shared machines stall: how long an example takes says nothing, so there is no deadline.
 settings.register_profile("nas", deadline=None)
 settings.load_profile("nas")

@@ -241,3 +241,15 @@ def test_a_device_without_the_runtime_is_found_out_at_once(table, monkeypatch):
 
     with pytest.raises(MeasurementError, match="onnxruntime cannot be imported"):
         find_verifier(table, Bare())
+
+
+def test_on_a_board_over_ssh_or_adb_nothing_stays_behind(run, table, far):
+    seen = []
+    verify_run(run, find_verifier(table, far.transport), QUICK, lambda *n: seen.append(n))
+    assert seen[-1] == (6, 6)
+    for latency in latencies(run, table).values():
+        measured = latency["measured"]
+        assert measured["latency_ms"] > 0
+        assert measured["machine"] == describe_processor()
+    assert far.leftovers() == []
+    assert not run.verification.exists()

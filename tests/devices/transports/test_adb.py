@@ -7,7 +7,7 @@ import pytest
 from nas.devices.transports.adb import FOLDER, Adb
 from nas.errors import MeasurementError, OptionError
 
-from .conftest import LOCKED, PHONE, SILENT
+from ...boards import LOCKED, PHONE, SILENT
 
 
 def message_of(serial):
