@@ -276,8 +276,8 @@ def _method(plan: Plan) -> str:
     effort, like = plan.job.effort, plan.settings.like
     timed = (
         f"median of {effort.rounds} timings that agree within {effort.agreement - 1:.0%}, from "
-        f"rounds in random order, each the lower fifth of at least {effort.min_runs} runs; what "
-        "does not agree, or only beside a slow reference, is timed again"
+        f"rounds in random order, each the lower fifth of at least {effort.fewest_runs} runs; "
+        "what does not agree, or only beside a slow reference, is timed again"
     )
     if like is None and plan.existing and _has_transferred(plan.kept):
         return f"{plan.existing.device.provenance.method}; extended by: {timed}"

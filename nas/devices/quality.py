@@ -9,12 +9,13 @@ from nas.devices.agent.timing import Effort
 NORMAL = Effort(
     rounds=3,
     warmup_runs=2,
-    min_runs=10,
-    min_time_ms=5.0,
+    min_runs=4,
+    min_time_ms=2.0,
     agreement=1.03,
     repeats=3.0,
     most_unsettled=0.25,
     energy=True,
+    most_time_ms=40.0,
 )
 
 SELF_TIMED = Effort(

@@ -20,12 +20,14 @@ from .timing import Clock, Effort, Run, SelfTimed, Timing, quantile, time_runs
 SELF_TIMED_STRETCH_S = 60.0
 """Where a runtime times by itself, its start takes seconds, that of the reference, too: so much
 is timed between two of them."""
-REFERENCE = Effort(1, 1, 5, 0.5, agreement=1.0, repeats=0.0, most_unsettled=1.0)
+REFERENCE = Effort(1, 1, 2, 0.5, 1.03, repeats=0.0, most_unsettled=1.0, most_time_ms=10.0)
 TOLERANCE = 1.05
 """Ratio of the reference to its quiet latency from which a timing counts as disturbed."""
 QUIET = 0.1
 """Quantile of the references beside all timings that stands for quiet times."""
 WAIT_S = 0.02
+WAIT_SHARE = 0.5
+"""All waits together take so many times as long as timing."""
 PATIENCE_S = 30.0
 """A session that is shorter than this waits for so long all the same."""
 MOST = 15
@@ -165,11 +167,11 @@ class Session:
         return time_runs(self.references[name], REFERENCE, self.clock).latency_ms
 
     def _wait_for_quiet(self, reference: str, found_ms: float) -> float:
-        """The reference's latency once it is not slow; waits take up to twice as long as timing."""
+        """The reference's latency once it is not slow, or the waits took too long together."""
         quiet_ms = quiet_references(self.entries, self.beside).get(reference, 0.0)
         start_s = self.clock()
         measured_s = start_s - self.start_s - self.waited_s
-        patience_s = max(PATIENCE_S, 2 * measured_s) - self.waited_s
+        patience_s = max(PATIENCE_S, WAIT_SHARE * measured_s) - self.waited_s
         while quiet_ms and found_ms > TOLERANCE * quiet_ms:
             if self.clock() - start_s >= patience_s:
                 break

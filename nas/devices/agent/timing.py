@@ -12,6 +12,8 @@ LEAST_S = 1e-9
 FAST = 0.2
 """Quantile of the runs by which timings are compared: on a quiet machine the median, and steady
 where up to four fifths of them are hit by something (docs/decisions/0008)."""
+STRETCHES = 3
+"""So many count, the fastest: others' work comes and goes within milliseconds."""
 
 
 class Effort(NamedTuple):
@@ -20,13 +22,15 @@ class Effort(NamedTuple):
     Attributes:
         rounds: In each one, every item is timed once; so many timings of an item have to agree.
         warmup_runs: In a window of the warm-up.
-        min_runs: Timed runs at least.
+        min_runs: Timed runs of a stretch at least.
         min_time_ms: What those take together at least.
         agreement: Ratio of the slowest to the fastest of timings that agree.
         repeats: Timings beyond the rounds, of what does not agree, as a share of those of the
             rounds.
         most_unsettled: Share of items left without agreement from which a measurement is refused.
         energy: Whether energy is measured too, where there is a meter.
+        most_time_ms: A loaded model is timed in stretches until `STRETCHES` agree, or took so long
+            together; 0 for a single one.
     """
 
     rounds: int
@@ -37,6 +41,12 @@ class Effort(NamedTuple):
     repeats: float
     most_unsettled: float
     energy: bool = False
+    most_time_ms: float = 0.0
+
+    @property
+    def fewest_runs(self) -> int:
+        """That a timing is of."""
+        return self.min_runs * (STRETCHES if self.most_time_ms else 1)
 
 
 class Timing(NamedTuple):
@@ -71,12 +81,34 @@ def time_runs(run: Run, effort: Effort, clock: Clock = time.perf_counter) -> Tim
     if isinstance(run, SelfTimed):
         return run.time(effort)
     _warm_up(run, effort.warmup_runs, clock)
+    stretches = [_time_stretch(run, effort, clock)]
+    while effort.most_time_ms and not _agree(stretches, effort):
+        stretches.append(_time_stretch(run, effort, clock))
+        stretches.sort(key=_fast)
+    return summary([time_ms for stretch in stretches[:STRETCHES] for time_ms in stretch])
+
+
+def _time_stretch(run: Callable[[], object], effort: Effort, clock: Clock) -> List[float]:
+    """Runs one after the other, ms each."""
     times: List[float] = []
     total = 0.0
-    while len(times) < effort.min_runs or 1e3 * total < effort.min_time_ms:
-        times.append(_time(run, clock))
+    while len(times) < effort.min_runs or total < effort.min_time_ms:
+        times.append(1e3 * _time(run, clock))
         total += times[-1]
-    return summary([1e3 * seconds for seconds in times])
+    return times
+
+
+def _fast(times_ms: Sequence[float]) -> float:
+    return quantile(times_ms, FAST)
+
+
+def _agree(stretches: Sequence[List[float]], effort: Effort) -> bool:
+    """Whether enough of the stretches, the fastest first, are alike, or the time is used up."""
+    if len(stretches) < STRETCHES:
+        return False
+    if _fast(stretches[STRETCHES - 1]) <= effort.agreement * _fast(stretches[0]):
+        return True
+    return sum(map(sum, stretches)) >= effort.most_time_ms
 
 
 def summary(times_ms: Sequence[float]) -> Timing:

@@ -63,6 +63,36 @@ def test_long_runs_are_repeated_as_often_as_wanted():
     assert (found.latency_ms, found.runs) == (pytest.approx(50.0), 4)
 
 
+STRETCHES = Effort(1, 0, 2, 0.0, agreement=1.03, repeats=0.0, most_unsettled=1.0, most_time_ms=20)
+
+
+@pytest.mark.parametrize(
+    ("durations", "runs"),
+    [
+        ([5], 6),  # a quiet machine: three stretches of two runs
+        ([9, 9, 5, 5, 9, 9, 5, 5, 9, 9, 5.1, 5.1, 1], 12),  # others' work comes and goes
+        ([9, 9, 5], 8),  # or ends
+    ],
+)
+def test_stretches_follow_until_three_agree(durations, runs):
+    machine = Machine(*durations)
+    found = time_runs(machine.run, STRETCHES._replace(most_time_ms=99), machine.clock)
+    assert (found.latency_ms, found.runs) == (pytest.approx(5.0), 6)
+    assert found.p95_ms < 5.2, "what was slow does not count"
+    assert machine.runs == runs
+    assert found.runs == STRETCHES.fewest_runs
+
+
+def test_stretches_that_never_agree_end_after_a_time():
+    machine = Machine(*(10 / 1.1**number for number in range(100)))
+    found = time_runs(machine.run, STRETCHES, machine.clock)
+    assert machine.runs == 6, "three stretches at least"
+    assert found.latency_ms == pytest.approx(10 / 1.1**4)
+    machine = Machine(*(2 / 1.1**number for number in range(100)))
+    time_runs(machine.run, STRETCHES, machine.clock)
+    assert 20 <= 1e3 * machine.now < 20 + 1
+
+
 def test_a_clock_that_stands_still_ends_and_never_says_zero():
     found = Machine(0).time(warmup_runs=0, min_runs=5, min_time_ms=2e-5)
     assert (found.latency_ms, found.runs) == (pytest.approx(1e-6), 20)
