@@ -48,16 +48,14 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    import secrets
-
     from nas.cli.progress import TerminalWatcher
-    from nas.devices.validate import validate
+    from nas.devices.validate import fresh_seed, validate
     from nas.latency.table import load_table
 
     table = load_table(options.device)
-    number = secrets.randbelow(2**31) if options.seed is None else options.seed
     wanted = _wanted(options, table)
     transport = open_transport(options)
+    number = fresh_seed(table) if options.seed is None else options.seed
     answers, lasting = [], True
     points: list[list[float]] = []
     for space, calibration in wanted:
@@ -196,7 +194,7 @@ def _print(answer: dict[str, Any]) -> None:
             f"{answer['runtime_version_of_the_table']}"
         )
     if not answer["same_machine"]:
-        print("  this is another processor than the table's: its certificate stays as it was")
+        print("  this is another processor or power mode than the table's: its certificate stays")
     elif answer["certificate_updated"]:
         print("  the table's certificate is updated")
 

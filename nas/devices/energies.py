@@ -20,9 +20,10 @@ Facts = dict[str, str | int | float | None]
 def energies_of(plan: Plan, result: Result) -> tuple[dict[str, float], Facts]:
     """Millijoules of measured items, and what the table's provenance says of them.
 
-    None where the table that is extended has those of another meter.
+    None where rows that stay have those of another meter.
     """
-    machine = plan.existing.device.provenance.machine if plan.existing else {}
+    stay = any(row.energy_mj is not None for row in plan.kept.values())
+    machine = plan.existing.device.provenance.machine if plan.existing and stay else {}
     old = {name: machine[name] for name in (METER, ENERGY_ERROR) if name in machine}
     if result.meter is None or old.get(METER, result.meter) != result.meter:
         return {}, old

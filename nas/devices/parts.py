@@ -21,6 +21,7 @@ from nas.devices.bundle import Job, Result, read_result, write_bundle
 from nas.devices.lines import Progress
 from nas.devices.plan import Plan, ProfileSettings, with_more_blocks
 from nas.devices.rows import interpolation_is_safe
+from nas.devices.targets import in_mode, mode_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, ResultError, RunFolderError
 from nas.files import cache_folder, disk_errors
@@ -41,8 +42,7 @@ def alone(table: Path) -> Iterator[None]:
     Raises:
         RunFolderError: Another one does, or the lock cannot be made.
     """
-    name = hashlib.sha256(str(table.resolve()).encode()).hexdigest()[:16]
-    path = cache_folder() / "locks" / f"{name}.lock"
+    path = cache_folder() / "locks" / f"{name_of(table)}.lock"
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=0)
@@ -57,6 +57,11 @@ def alone(table: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def name_of(table: Path) -> str:
+    """A name for files that belong to the table in a folder, wherever that is."""
+    return hashlib.sha256(str(table.resolve()).encode()).hexdigest()[:16]
 
 
 def so_far(plan: Plan, work: Path) -> tuple[Plan, Result | None]:
@@ -161,9 +166,11 @@ def _together(first: Result, second: Result) -> Result:
         repeated=first.repeated + second.repeated,
         unsettled=max(first.unsettled, second.unsettled),
         timings={**first.timings, **second.timings},
-        energies={**first.energies, **second.energies},
+        energies=({} if first.meter != second.meter else first.energies) | second.energies,
     )
 
 
 def _measured_on(result: Result) -> str:
-    return f"{result.machine.get('processor', 'no processor told')}, runtime {result.version}"
+    processor = result.machine.get("processor", "no processor told")
+    told = in_mode(processor, mode_of(result.conditions["after"]))
+    return f"{told}, runtime {result.version}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from nas.devices.plan import Plan, ProfileSettings, check_name, make_plan
 from nas.devices.relative import calibrate_like, scaled_terms
 from nas.devices.result_file import read_content
 from nas.devices.rows import Rows, all_rows, sums_of
-from nas.devices.targets import hardware_of, threads_of
+from nas.devices.targets import hardware_of, mode_of, threads_of
 from nas.devices.transports import Transport
 from nas.errors import MeasurementError, ResultError, TableError
 from nas.files import atomic_path
@@ -47,7 +46,7 @@ from nas.latency.device_file import (
     Provenance,
     SessionFacts,
 )
-from nas.latency.table import LatencyTable, Row, read_table, write_table
+from nas.latency.table import LatencyTable, read_table, write_table
 from nas.space.blocks import BlockKey
 
 
@@ -81,15 +80,15 @@ def profile(
     with alone(out / settings.name):
         plan = make_plan(settings, out, version)
         if plan.existing is not None:
-            _check_same(plan, facts["machine"], version)
+            _check_same(plan, facts["machine"], facts["conditions"], version)
         work = work_folder(settings, out)
         try:
             part, result = gather(plan, lambda job: run_job(job, transport, work, progress))
-        except UnlikeError:
+            assert result is not None
+            table = finish(part, result, out)
+        except (UnlikeError, TableError):  # what was measured would be in the way for good
             shutil.rmtree(work)
             raise
-        assert result is not None
-        table = finish(part, result, out)
         shutil.rmtree(work)
     return table
 
@@ -196,15 +195,16 @@ def _check_device(plan: Plan, result: Result) -> None:
         TableError: The table that would be extended is of another device, runtime or power mode.
     """
     if plan.existing is not None:
-        _check_same(plan, result.machine, result.version)
-        _check_mode(plan.existing, _mode(result.conditions["after"]))
+        _check_same(plan, result.machine, result.conditions["after"], result.version)
 
 
-def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
-    """Refuse to mix measurements of two machines.
+def _check_same(
+    plan: Plan, machine: dict[str, Any], conditions: dict[str, Any], version: str
+) -> None:
+    """Refuse to mix measurements of two machines, or of one in two power modes.
 
     Raises:
-        TableError: The table that would be extended is of another device or runtime.
+        TableError: The table that would be extended is of another device, runtime or power mode.
     """
     assert plan.existing is not None
     device, settings = plan.existing.device, plan.settings
@@ -218,13 +218,11 @@ def _check_same(plan: Plan, machine: dict[str, Any], version: str) -> None:
             allowed=_told(*mine),
             do="another --device name or --out folder",
         )
-
-
-def _check_mode(existing: LatencyTable, mode: str | None) -> None:
-    if existing.device.mode != mode:
+    mode = mode_of(conditions)
+    if device.mode != mode:
         raise TableError(
-            f"{existing.folder} was measured in another power mode",
-            got=existing.device.mode or "none told",
+            f"{plan.existing.folder} was measured in another power mode",
+            got=device.mode or "none told",
             allowed=mode or "none told",
             do="the mode of the table, or another --device name",
         )
@@ -252,7 +250,7 @@ def _device(
         runtime=settings.runtime,
         runtime_version=result.version,
         threads=threads_of(settings.runtime, settings.threads),
-        mode=_mode(result.conditions["after"]),
+        mode=mode_of(result.conditions["after"]),
         precision=settings.precision,
         export=ExportSection(**asdict(plan.job.target)),
         provenance=Provenance(
@@ -279,24 +277,20 @@ def _method(plan: Plan) -> str:
         f"rounds in random order, each the lower fifth of at least {effort.fewest_runs} runs; "
         "what does not agree, or only beside a slow reference, is timed again"
     )
-    if like is None and plan.existing and _has_transferred(plan.kept):
-        return f"{plan.existing.device.provenance.method}; extended by: {timed}"
     if like is None:
-        return timed
+        return _extended(plan, timed)
     return (
         f"derived from the table of {like.table.name} ({like.table.device.hardware}) with "
         f"{len(plan.blocks)} blocks and {len(plan.models)} whole models measured: {timed}"
     )
 
 
-def _has_transferred(rows: Mapping[BlockKey, Row]) -> bool:
-    return any(row.source == "transferred" for row in rows.values())
-
-
-def _mode(conditions: dict[str, Any]) -> str | None:
-    """The power mode, and on a Jetson whether its clocks are fixed."""
-    mode, clocks = conditions.get("power_mode"), conditions.get("jetson_clocks")
-    return f"{mode}, jetson_clocks {clocks}" if mode and clocks else mode
+def _extended(plan: Plan, timed: str) -> str:
+    """How the rows were measured that stay, and how the others."""
+    if plan.existing is None or all(r.source == "interpolated" for r in plan.kept.values()):
+        return timed
+    before = plan.existing.device.provenance.method
+    return before if before.endswith(timed) else f"{before}; extended by: {timed}"
 
 
 def _calibrations(old: list[Calibration], new: Calibration | None) -> list[Calibration]:

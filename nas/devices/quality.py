@@ -26,7 +26,6 @@ SELF_TIMED = Effort(
     agreement=1.05,
     repeats=0.5,
     most_unsettled=0.5,
-    energy=True,
 )
 """For trtexec: each timing starts a process, which takes seconds on a Jetson Nano."""
 

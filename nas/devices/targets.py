@@ -36,6 +36,17 @@ def hardware_of(runtime: str, machine: Mapping[str, Any]) -> str:
     return f"{processor}, {gpu}" if gpu and runtime in ON_GPU else processor
 
 
+def mode_of(conditions: Mapping[str, Any]) -> str | None:
+    """The power mode, and on a Jetson whether its clocks are fixed."""
+    mode, clocks = conditions.get("power_mode"), conditions.get("jetson_clocks")
+    return f"{mode}, jetson_clocks {clocks}" if mode and clocks else mode
+
+
+def in_mode(hardware: str, mode: str | None) -> str:
+    """Hardware with its power mode, in words; two that differ are two devices."""
+    return f"{hardware} in power mode {mode}" if mode else hardware
+
+
 def target_of(runtime: str, version: str | None) -> GraphTarget:
     """The newest form that a version of a runtime surely reads; the oldest where it is unknown."""
     if runtime == "openvino":

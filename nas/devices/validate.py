@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
+import secrets
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,14 +17,14 @@ from nas.devices.bundle import Item, Job
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency
-from nas.devices.parts import alone, run_job
+from nas.devices.parts import alone, name_of, run_job
 from nas.devices.quality import few_models_effort
 from nas.devices.references import beside_large, small_reference
-from nas.devices.targets import hardware_of
+from nas.devices.targets import hardware_of, in_mode, mode_of
 from nas.devices.transports import Transport
 from nas.errors import OptionError
 from nas.export.graph import GraphTarget
-from nas.files import cache_folder
+from nas.files import cache_folder, write_text
 from nas.latency.device_file import Calibration, WholeModels
 from nas.latency.metrics import BOUND_COVERAGE
 from nas.latency.predict import Predictor
@@ -45,7 +48,7 @@ class Validation:
         calibration: Of the space and plan, with the new certificate.
         over: Models that took longer than their upper bound.
         outside: Models outside their interval, at either end.
-        same_machine: Whether the table was measured on a processor like this one.
+        same_machine: Whether the table was measured on such a machine in this power mode.
         version: Of the runtime that was measured now.
     """
 
@@ -110,7 +113,7 @@ def validate(
         (small, *large),
         items,
     )  # fmt: skip
-    work = cache_folder() / "measurements" / table.name
+    work = _work_folder(table)
     with alone(table.folder):
         found = run_job(job, transport, work, progress)
         shutil.rmtree(work)
@@ -123,9 +126,28 @@ def validate(
         calibration.model_copy(update={"certificate": certificate}),
         over,
         over + int((ratios < calibration.lower_factor).sum()),
-        device.hardware == hardware_of(device.runtime, found.machine),
+        in_mode(device.hardware, device.mode)
+        == in_mode(hardware_of(device.runtime, found.machine), mode_of(found.conditions["after"])),
         found.version,
     )
+
+
+def fresh_seed(table: LatencyTable) -> int:
+    """A seed for `validate`: that of one which was stopped, else a new one, which is kept.
+
+    Raises:
+        RunFolderError: It cannot be kept.
+    """
+    path = _work_folder(table) / "seed"
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text(encoding="utf-8"))
+    number = secrets.randbelow(2**31)
+    write_text(path, str(number))
+    return number
+
+
+def _work_folder(table: LatencyTable) -> Path:
+    return cache_folder() / "measurements" / name_of(table.folder)
 
 
 def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTable:

@@ -52,8 +52,8 @@ class Row:
         latency_ms: Of one inference while nothing disturbs.
         spread_ms: Median absolute deviation of the timings that count; of an interpolated block
             the median error of its table's interpolation.
-        p95_ms: 95th percentile of the runs of a quiet round; None where it was not recorded.
-        samples: Number of timed runs; 0 for an interpolated block.
+        p95_ms: 95th percentile of the runs that count; None where it was not recorded.
+        samples: Number of those runs; 0 for an interpolated block.
         source: Whether the block was measured, interpolated between others of the table, or
             transferred from another device's table.
         energy_mj: Of one inference, by the board's meter; None where it has none.

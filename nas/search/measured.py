@@ -98,7 +98,7 @@ def _elsewhere(measured: Mapping[str, Any]) -> list[str]:
     other = [
         what
         for what, same in (
-            ("processor", measured["same_machine"]),
+            ("processor or power mode", measured["same_machine"]),
             ("version of the runtime", measured["same_runtime"]),
         )
         if not same

@@ -24,7 +24,7 @@ from nas.devices.measure import model_latencies, settled_latency, spread
 from nas.devices.parts import run_job
 from nas.devices.quality import few_models_effort
 from nas.devices.references import beside_large, small_reference
-from nas.devices.targets import hardware_of
+from nas.devices.targets import hardware_of, in_mode, mode_of
 from nas.devices.transports import Transport
 from nas.devices.transports.local import Local
 from nas.errors import OptionError, RunFolderError
@@ -52,19 +52,20 @@ class Verifier:
 
     table: LatencyTable
     transport: Transport
-    processor: str
+    hardware: str
     version: str
 
     @property
     def difference(self) -> str:
         """One line where the device is not what the table is of; else empty."""
         device = self.table.device
-        if (self.processor, self.version) == (device.hardware, device.runtime_version):
+        hardware = in_mode(device.hardware, device.mode)
+        if (self.hardware, self.version) == (hardware, device.runtime_version):
             return ""
         version = device.runtime_version or "of an unknown version"
         return (
-            f"--verify measures on {self.processor} with {device.runtime} {self.version}; the "
-            f"{self.table.provenance} table is of {device.hardware} with {device.runtime} "
+            f"--verify measures on {self.hardware} with {device.runtime} {self.version}; the "
+            f"{self.table.provenance} table is of {hardware} with {device.runtime} "
             f"{version}: every measurement is marked with the machine that it was made on"
         )
 
@@ -95,7 +96,8 @@ def find_verifier(table: LatencyTable, transport: Transport) -> Verifier:
             do=_profile_first(),
         )
     told = transport.describe(device.runtime)
-    found = hardware_of(device.runtime, told["machine"])
+    hardware = hardware_of(device.runtime, told["machine"])
+    found = in_mode(hardware, mode_of(told["conditions"]))
     return Verifier(table, transport, found, str(told["runtime"]["version"]))
 
 
@@ -196,10 +198,11 @@ def _latency(timings: Sequence[Timing]) -> dict[str, float]:
 
 def _where(table: LatencyTable, result: Result) -> dict[str, Any]:
     """On what it was measured, and whether that is what the table is of."""
-    device, processor = table.device, hardware_of(table.device.runtime, result.machine)
+    device, mode = table.device, mode_of(result.conditions["after"])
+    found = in_mode(hardware_of(device.runtime, result.machine), mode)
     return {
-        "machine": processor,
-        "same_machine": processor == device.hardware,
+        "machine": found,
+        "same_machine": found == in_mode(device.hardware, device.mode),
         "runtime": device.runtime,
         "runtime_version": result.version,
         "same_runtime": result.version == device.runtime_version,

@@ -458,7 +458,7 @@ def test_validate_says_that_a_made_up_table_does_not_hold(nas, own_table, tmp_pa
     assert answer.code == 1
     assert "tiny-onnxruntime, tiny small 16/20 px: DOES NOT HOLD\n" in answer.out
     assert "10 whole models (seed 3): error " in answer.out
-    assert "this is another processor than the table's" in answer.out
+    assert "this is another processor or power mode than the table's" in answer.out
     assert "nas: the table of tiny-onnxruntime does not hold there; try: " in answer.err
     assert (own_table / "device.yaml").read_bytes() == before, "made up for another machine"
     assert "plotly" in plot.read_text()

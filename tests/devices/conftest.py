@@ -35,6 +35,7 @@ class Board:
         processor: What the board calls itself.
         version: Of its runtime.
         after: What it says of its conditions at the end.
+        before: What it says of them at the start, where that is something else.
         lost_after: Timings after which the connection is lost, once.
         measured: What it was asked for, and had not measured before.
         reference_ms: Of the first, second, .. job.
@@ -48,6 +49,7 @@ class Board:
     processor: str = "a board"
     version: str = "1.30.0"
     after: dict = field(default_factory=lambda: {"load": 0.2})
+    before: dict | None = None
     lost_after: int | None = None
     measured: list = field(default_factory=list)
     kept: dict = field(default_factory=dict)
@@ -58,7 +60,8 @@ class Board:
 
     def describe(self, runtime):
         machine = {"processor": self.processor, "architecture": "aarch64"}
-        return {"machine": machine, "runtime": {"name": runtime, "version": self.version}}
+        named = {"name": runtime, "version": self.version}
+        return {"machine": machine, "conditions": self.before or self.after, "runtime": named}
 
     def run(self, bundle, job, result, progress):
         with zipfile.ZipFile(bundle) as archive:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nas.devices import result_file
 from nas.devices.agent import energy
 from nas.devices.agent import main as agent
-from nas.devices.agent.main import digest
+from nas.devices.agent.main import SCHEMA, digest
 from nas.devices.bundle import Item, Job, is_bundle, read_result, write_agent, write_bundle
 from nas.errors import ResultError
 from nas.export.graph import GraphTarget, build_graph, random_weights
@@ -343,7 +343,7 @@ def test_an_agent_on_a_board_with_a_meter(packed, tmp_path, monkeypatch):
     assert "energy" not in json.loads(out.read_text())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": 1}', b"[" * 99999])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"schema": 3}', b"[" * 99999])
 def test_what_is_no_result_is_refused(result, packed, content):
     result.write_bytes(content)
     assert "cannot be used as a result" in refused(result, packed[1])
@@ -370,7 +370,7 @@ def test_a_result_that_claims_to_be_huge_is_not_read(result, packed, monkeypatch
 )))  # fmt: skip
 def test_no_json_gets_through(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("results") / "results.json"
-    path.write_text(json.dumps({**content, "schema": 1}))
+    path.write_text(json.dumps({**content, "schema": SCHEMA}))
     refused(path, "0" * 64)
 
 

@@ -214,6 +214,41 @@ def test_energies_of_two_meters_are_not_mixed(tmp_path):
     assert without.device.provenance.machine["energy_meter"] == "RAPL package-0"
 
 
+def test_a_table_that_is_measured_anew_has_no_energies_of_before(tmp_path):
+    profile(settings(), Board(energy_mj=energy_of), tmp_path)
+    anew = profile(settings(), Board(), tmp_path)
+    assert {row.energy_mj for row in anew.rows.values()} == {None}
+    assert not [name for name in anew.device.provenance.machine if "energy" in name]
+    battery = Board(energy_mj=energy_of, meter="battery BAT0")
+    other = profile(settings(), battery, tmp_path)
+    assert other.device.provenance.machine["energy_meter"] == "battery BAT0"
+
+
+def test_energies_of_two_parts_are_of_one_meter(tmp_path):
+    class Changing(Board):
+        """Its second part is measured by root, who may read another meter."""
+
+        def run(self, bundle, job, result, progress):
+            self.meter = "RAPL package-0" if self.kept else "battery BAT0"
+            super().run(bundle, job, result, progress)
+
+    board = Changing(latency_ms=rough, energy_mj=lambda item: 2.0)
+    table = profile(wide_settings(HALF), board, tmp_path)
+    assert table.device.provenance.machine["energy_meter"] == "RAPL package-0"
+    energies = [row.energy_mj for row in table.rows.values() if row.source == "measured"]
+    assert set(energies) == {2.0, None}
+
+
+def test_the_method_names_how_all_rows_were_measured(tmp_path):
+    patient = settings(quality=replace(QUICKLY, effort=QUICK._replace(rounds=4)))
+    first = profile(patient, Board(), tmp_path).device.provenance.method
+    more = replace(settings(), resolutions=(16,))
+    both = profile(more, Board(), tmp_path).device.provenance.method
+    assert both.startswith(f"{first}; extended by: median of 2 timings")
+    again = profile(replace(more, space=space("other")), Board(), tmp_path)
+    assert again.device.provenance.method == both
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -473,12 +508,24 @@ def test_parts_at_two_speeds_are_not_put_together(tmp_path):
 
 def test_another_power_mode_is_another_device(tmp_path):
     profile(settings(), Board(after={"power_mode": "10W"}), tmp_path)
+    max_n = Board(after={"power_mode": "MAXN"})
     with pytest.raises(TableError) as caught:
-        profile(settings(resolutions=(16,)), Board(after={"power_mode": "MAXN"}), tmp_path)
+        profile(settings(resolutions=(16,)), max_n, tmp_path)
     assert str(caught.value) == (
         f"{tmp_path / DEVICE} was measured in another power mode; got '10W'; allowed: MAXN; "
         "try: the mode of the table, or another --device name"
     )
+    assert not max_n.measured, "found out before anything takes time"
+
+
+def test_a_power_mode_that_changes_meanwhile_is_not_in_the_way(tmp_path):
+    """Of the second of two profiles, nothing is kept that the same command would trip over."""
+    low, high = {"power_mode": "10W"}, {"power_mode": "MAXN"}
+    profile(settings(), Board(after=low), tmp_path)
+    with pytest.raises(TableError, match="measured in another power mode; got '10W'"):
+        profile(settings(resolutions=(16,)), Board(before=low, after=high), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} <= {*OURS, DEVICE}, "no leftovers"
+    profile(settings(resolutions=(16,)), Board(after=low), tmp_path)
 
 
 def test_a_table_is_extended_in_the_form_that_it_has(tmp_path):

@@ -9,7 +9,13 @@ import pytest
 from nas.devices.agent.machine import describe_processor
 from nas.devices.plan import ProfileSettings, draw_distinct
 from nas.devices.transports.local import Local
-from nas.devices.validate import chance_of_at_least, draw, validate, with_certificate
+from nas.devices.validate import (
+    chance_of_at_least,
+    draw,
+    fresh_seed,
+    validate,
+    with_certificate,
+)
 from nas.errors import MeasurementError, OptionError
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, read_table, write_table
@@ -93,6 +99,10 @@ def test_another_board_or_version_is_said(measured):
     assert (found.same_machine, found.version) == (False, "1.31.0")
 
 
+def test_another_power_mode_is_another_machine(measured):
+    assert not measured(lambda i: 1.0, after={"power_mode": "10W"}).same_machine
+
+
 def test_a_real_validation_on_this_machine(space, table):
     seen = []
     found = validate(
@@ -113,6 +123,17 @@ def test_a_validation_that_was_cut_off_goes_on(space, table, monkeypatch, tmp_pa
     validate(*arguments)
     assert len(board.measured) == len(set(board.measured)) == 20
     assert not list((tmp_path / "cache" / "measurements").iterdir()), "no leftovers"
+
+
+def test_without_a_seed_a_stopped_validation_goes_on_with_its_own(space, table):
+    first, board = fresh_seed(table), Board(lost_after=7)
+    arguments = (table, space, table.device.calibrations[0], 10)
+    with pytest.raises(MeasurementError, match="cut off"):
+        validate(*arguments, first, board, QUICK)
+    assert fresh_seed(table) == first
+    validate(*arguments, fresh_seed(table), board, QUICK)
+    assert len(board.measured) == 20
+    assert fresh_seed(table) != first
 
 
 def test_drawn_models_are_distinct_and_of_the_resolutions(space):

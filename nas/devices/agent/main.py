@@ -47,7 +47,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.describe:
-            say({"machine": describe_machine(), "runtime": runtime_facts(options.describe)})
+            facts = {"machine": describe_machine(), "conditions": describe_conditions()}
+            say({**facts, "runtime": runtime_facts(options.describe)})
             return 0
         out = options.out or os.path.splitext(options.bundle)[0] + ".results.json"
         say({"result": measure(options.bundle, out)})

@@ -27,9 +27,9 @@ QUIET = 0.1
 """Quantile of the references beside all timings that stands for quiet times."""
 WAIT_S = 0.02
 WAIT_SHARE = 0.5
-"""All waits together take so many times as long as timing."""
+"""All waits together take at most so many times as long as everything else."""
 PATIENCE_S = 30.0
-"""A session that is shorter than this waits for so long all the same."""
+"""However short a session is, its waits may take so long."""
 MOST = 15
 """Timings of one item: what does not agree then never will."""
 
@@ -147,13 +147,16 @@ class Session:
             reference = self.beside[todo[done][1]]
             if reference != last:
                 after_ms = self._time_reference(reference)
-            before_ms = self._wait_for_quiet(reference, after_ms)
+            before_ms = self._wait_for_quiet(
+                reference, after_ms, lambda: progress(len(self.entries), total)
+            )
             run, start = self.load(todo[done][1]), self.clock()
             found = [time_runs(run, self.effort, self.clock)]
             while isinstance(run, SelfTimed) and self.clock() - start < SELF_TIMED_STRETCH_S:
                 ahead = todo[done + len(found) :][:1]
                 if [self.beside[item] for _, item in ahead] != [reference]:
                     break
+                progress(len(self.entries), total)
                 run = self.load(ahead[0][1])
                 found.append(time_runs(run, self.effort, self.clock))
             del run  # a loaded model's threads may wait busily for its next call
@@ -166,7 +169,9 @@ class Session:
     def _time_reference(self, name: str) -> float:
         return time_runs(self.references[name], REFERENCE, self.clock).latency_ms
 
-    def _wait_for_quiet(self, reference: str, found_ms: float) -> float:
+    def _wait_for_quiet(
+        self, reference: str, found_ms: float, alive: Callable[[], object]
+    ) -> float:
         """The reference's latency once it is not slow, or the waits took too long together."""
         quiet_ms = quiet_references(self.entries, self.beside).get(reference, 0.0)
         start_s = self.clock()
@@ -175,6 +180,7 @@ class Session:
         while quiet_ms and found_ms > TOLERANCE * quiet_ms:
             if self.clock() - start_s >= patience_s:
                 break
+            alive()
             self.sleep(WAIT_S)
             found_ms = self._time_reference(reference)
         self.waited_s += self.clock() - start_s

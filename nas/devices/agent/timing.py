@@ -1,7 +1,7 @@
 """Timing one thing: warm-up until it is stable, repeated runs, quantiles."""
 
 import time
-from typing import Callable, List, NamedTuple, Sequence, Union
+from typing import Callable, List, NamedTuple, Sequence, Tuple, Union
 
 Clock = Callable[[], float]
 """Seconds, from any start."""
@@ -53,10 +53,10 @@ class Timing(NamedTuple):
     """One item in one round.
 
     Attributes:
-        latency_ms: Lower fifth of the runs.
+        latency_ms: Lower fifth of the runs that count.
         median_ms: Their median.
         p95_ms: Their 95th percentile.
-        runs: How many.
+        runs: How many they are.
     """
 
     latency_ms: float
@@ -74,6 +74,8 @@ class SelfTimed:
 
 
 Run = Union[Callable[[], object], SelfTimed]
+Stretch = Tuple[float, List[float]]
+"""The lower fifth of runs one after the other, and these, ms."""
 
 
 def time_runs(run: Run, effort: Effort, clock: Clock = time.perf_counter) -> Timing:
@@ -84,31 +86,27 @@ def time_runs(run: Run, effort: Effort, clock: Clock = time.perf_counter) -> Tim
     stretches = [_time_stretch(run, effort, clock)]
     while effort.most_time_ms and not _agree(stretches, effort):
         stretches.append(_time_stretch(run, effort, clock))
-        stretches.sort(key=_fast)
-    return summary([time_ms for stretch in stretches[:STRETCHES] for time_ms in stretch])
+        stretches.sort()
+    return summary([time_ms for _, times in stretches[:STRETCHES] for time_ms in times])
 
 
-def _time_stretch(run: Callable[[], object], effort: Effort, clock: Clock) -> List[float]:
-    """Runs one after the other, ms each."""
+def _time_stretch(run: Callable[[], object], effort: Effort, clock: Clock) -> Stretch:
+    """Runs one after the other."""
     times: List[float] = []
     total = 0.0
     while len(times) < effort.min_runs or total < effort.min_time_ms:
         times.append(1e3 * _time(run, clock))
         total += times[-1]
-    return times
+    return quantile(times, FAST), times
 
 
-def _fast(times_ms: Sequence[float]) -> float:
-    return quantile(times_ms, FAST)
-
-
-def _agree(stretches: Sequence[List[float]], effort: Effort) -> bool:
+def _agree(stretches: Sequence[Stretch], effort: Effort) -> bool:
     """Whether enough of the stretches, the fastest first, are alike, or the time is used up."""
     if len(stretches) < STRETCHES:
         return False
-    if _fast(stretches[STRETCHES - 1]) <= effort.agreement * _fast(stretches[0]):
+    if stretches[STRETCHES - 1][0] <= effort.agreement * stretches[0][0]:
         return True
-    return sum(map(sum, stretches)) >= effort.most_time_ms
+    return sum(sum(times) for _, times in stretches) >= effort.most_time_ms
 
 
 def summary(times_ms: Sequence[float]) -> Timing:

@@ -17,7 +17,7 @@ class Transport(Protocol):
         ...
 
     def describe(self, runtime: str) -> dict[str, Any]:
-        """What the device says of itself and of a runtime: `{"machine": .., "runtime": ..}`.
+        """What the device says: `{"machine": .., "conditions": .., "runtime": ..}`.
 
         Raises:
             MeasurementError: It cannot be reached, or has no such runtime.

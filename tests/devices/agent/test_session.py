@@ -107,6 +107,44 @@ def test_nothing_is_loaded_while_the_reference_is_timed(tmp_path):
     assert len(alive) == 40
 
 
+def test_it_says_that_it_is_alive_while_it_waits(tmp_path):
+    """Nobody hears that a connection was cut but who speaks."""
+    machine, seen = Machine(lambda seconds: 1.6 if 1.0 < seconds < 9.0 else 1.0), []
+    assert_true(measure(machine, tmp_path, lambda *n: seen.append((machine.now, *n))))
+    waits = [now for now, done, _ in seen if 1.0 < now < 9.0]
+    assert len(waits) > 100 and max(np.diff(waits)) < 0.1
+    assert len({done for now, done, _ in seen if 1.2 < now < 9.0}) == 1, "nothing is timed"
+
+
+def test_it_does_not_wait_for_ever(tmp_path):
+    """Waits take half as long as the rest, 30 s at least."""
+    machine = Machine(lambda seconds: 1.6 if seconds > 1.0 else 1.0)
+    measure(machine, tmp_path, effort=EFFORT._replace(agreement=9.0, most_unsettled=1.0))
+    assert 30 < machine.now < 40
+
+
+def test_what_comes_and_goes_while_a_model_is_loaded(tmp_path):
+    """Another program takes turns of 50 ms: a timing of several stretches has some without it."""
+
+    class SlowLoader(Machine):
+        def load(self, name):
+            self.now += 0.03  # what the reference told no longer holds
+            return super().load(name)
+
+    def timed(most_time_ms):
+        folder = tmp_path / str(most_time_ms)
+        folder.mkdir()
+        machine = SlowLoader(lambda seconds: 1.5 if int(20 * seconds) % 2 else 1.0)
+        effort = EFFORT._replace(min_runs=1, most_time_ms=most_time_ms)
+        return measure(machine, folder, effort=effort)
+
+    with pytest.raises(DisturbedError):
+        timed(0.0)
+    found = timed(200.0)
+    assert_true(found)
+    assert found.unsettled == 0.0
+
+
 def test_what_was_disturbed_is_timed_again(tmp_path):
     """Another program runs for a part of the session: nothing of it is left."""
     machine, seen = Machine(lambda seconds: 1.6 if 0.23 < seconds < 0.5 else 1.0), []

@@ -98,6 +98,11 @@ def test_a_clock_that_stands_still_ends_and_never_says_zero():
     assert (found.latency_ms, found.runs) == (pytest.approx(1e-6), 20)
 
 
+def test_a_clock_that_stands_still_ends_stretches_too():
+    found = time_runs(Machine(0).run, STRETCHES._replace(most_time_ms=1e-3), lambda: 0.0)
+    assert (found.latency_ms, found.runs) == (pytest.approx(1e-6), 6)
+
+
 def test_an_error_of_the_model_is_not_hidden():
     def fail():
         raise RuntimeError("out of memory")

@@ -9,6 +9,7 @@ import stat
 import pytest
 
 from nas.devices.agent.runtimes import RefusedError, trtexec
+from nas.devices.agent.session import REFERENCE
 from nas.devices.agent.timing import Effort
 from nas.devices.targets import BOARDS
 from nas.export.graph import GraphTarget, build_graph, random_weights
@@ -131,6 +132,11 @@ def test_two_models_have_two_engines_and_one_timing_cache(trtexec, tmp_path):
         runtime.load(model(channels), 1, str(tmp_path))
     assert len(list(tmp_path.glob("*.engine"))) == 2
     assert (tmp_path / "timing-8.2.1.cache").read_text() == "kernels\nkernels\n"
+
+
+def test_the_reference_is_of_as_many_runs_as_elsewhere(trtexec, tmp_path):
+    timing = load_runtime().load(model(), 1, str(tmp_path)).time(REFERENCE)
+    assert timing.runs == REFERENCE.fewest_runs == 6
 
 
 def test_another_version_builds_its_own_engine(trtexec, tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from . import RefusedError
 SEED = 0
 WAITS_SINCE = (1, 11)
 """In 1.10 `synchronize_outputs` can crash (onnxruntime's issue 10300), and `run` waits anyway."""
+TF32_SINCE = (1, 18)
+"""Older versions refuse the option."""
 
 Providers = List[Tuple[str, Dict[str, Any]]]
 
@@ -34,6 +36,14 @@ def version_with(name: str, provider: str) -> str:
 def is_since(version: str, wanted: Tuple[int, int]) -> bool:
     """Whether onnxruntime is as new as that."""
     return tuple(int(part) for part in version.split(".")[:2]) >= wanted
+
+
+def cuda_settings(version: str) -> Dict[str, str]:
+    """Of the CUDA provider in fp32.
+
+    TF32, the default from Ampere on, has ten bits of mantissa: not what a table calls fp32.
+    """
+    return {"use_tf32": "0"} if is_since(version, TF32_SINCE) else {}
 
 
 def load_on_gpu(name: str, model: bytes, providers: Providers) -> Callable[[], object]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from typing import Callable
 
-from .onnxruntime_gpu import load_on_gpu, version_with
+from .onnxruntime_gpu import cuda_settings, load_on_gpu, version_with
 
 NAME, PROVIDER = "onnxruntime-tensorrt", "TensorrtExecutionProvider"
 
@@ -21,8 +21,8 @@ def load(model: bytes, threads: int, work: str) -> Callable[[], object]:
     the engine of another input size for the same (onnxruntime's issue 32254).
     """
     del threads
-    version()
+    cuda = cuda_settings(version())
     folder = os.path.join(work, hashlib.sha256(model).hexdigest()[:32])
     os.makedirs(folder, exist_ok=True)
     settings = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": folder}
-    return load_on_gpu(NAME, model, [(PROVIDER, settings), ("CUDAExecutionProvider", {})])
+    return load_on_gpu(NAME, model, [(PROVIDER, settings), ("CUDAExecutionProvider", cuda)])

@@ -59,7 +59,7 @@ class Engine(SelfTimed):
         times = self.path + ".times.json"
         _run([
             self.program, "--loadEngine=" + self.path, "--noDataTransfers", "--useSpinWait",
-            f"--warmUp={WARM_UP_MS}", f"--iterations={effort.min_runs}",
+            f"--warmUp={WARM_UP_MS}", f"--iterations={effort.fewest_runs}",
             f"--duration={int(effort.min_time_ms // 1000)}", "--exportTimes=" + times,
         ])  # fmt: skip
         found = read_times(times, WARM_UP_MS)
