@@ -150,8 +150,9 @@ class Session:
             before_ms = self._wait_for_quiet(
                 reference, after_ms, lambda: progress(len(self.entries), total)
             )
+            begun = self.clock()
             run, start = self.load(todo[done][1]), self.clock()
-            found = [time_runs(run, self.effort, self.clock)]
+            found = [time_runs(run, self.effort, self.clock, 1e3 * (start - begun))]
             while isinstance(run, SelfTimed) and self.clock() - start < SELF_TIMED_STRETCH_S:
                 ahead = todo[done + len(found) :][:1]
                 if [self.beside[item] for _, item in ahead] != [reference]:

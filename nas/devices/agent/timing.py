@@ -29,8 +29,8 @@ class Effort(NamedTuple):
             rounds.
         most_unsettled: Share of items left without agreement from which a measurement is refused.
         energy: Whether energy is measured too, where there is a meter.
-        most_time_ms: A loaded model is timed in stretches until `STRETCHES` agree, or took so long
-            together; 0 for a single one.
+        most_time_ms: A loaded model is timed in stretches until `STRETCHES` agree, for so long at
+            most; 0 for a single one.
     """
 
     rounds: int
@@ -78,13 +78,23 @@ Stretch = Tuple[float, List[float]]
 """The lower fifth of runs one after the other, and these, ms."""
 
 
-def time_runs(run: Run, effort: Effort, clock: Clock = time.perf_counter) -> Timing:
-    """Warm up, then time `run` again and again."""
+def time_runs(
+    run: Run, effort: Effort, clock: Clock = time.perf_counter, least_time_ms: float = 0.0
+) -> Timing:
+    """Warm up, then time `run` again and again.
+
+    Args:
+        run: A loaded model.
+        effort: How long.
+        clock: In seconds.
+        least_time_ms: Of its stretches, where `effort` allows so much: what took long to load is
+            timed for longer.
+    """
     if isinstance(run, SelfTimed):
         return run.time(effort)
     _warm_up(run, effort.warmup_runs, clock)
     stretches = [_time_stretch(run, effort, clock)]
-    while effort.most_time_ms and not _agree(stretches, effort):
+    while effort.most_time_ms and not _agree(stretches, effort, least_time_ms):
         stretches.append(_time_stretch(run, effort, clock))
         stretches.sort()
     return summary([time_ms for _, times in stretches[:STRETCHES] for time_ms in times])
@@ -100,13 +110,13 @@ def _time_stretch(run: Callable[[], object], effort: Effort, clock: Clock) -> St
     return quantile(times, FAST), times
 
 
-def _agree(stretches: Sequence[Stretch], effort: Effort) -> bool:
+def _agree(stretches: Sequence[Stretch], effort: Effort, least_time_ms: float) -> bool:
     """Whether enough of the stretches, the fastest first, are alike, or the time is used up."""
     if len(stretches) < STRETCHES:
         return False
-    if stretches[STRETCHES - 1][0] <= effort.agreement * stretches[0][0]:
-        return True
-    return sum(sum(times) for _, times in stretches) >= effort.most_time_ms
+    alike = stretches[STRETCHES - 1][0] <= effort.agreement * stretches[0][0]
+    wanted_ms = min(least_time_ms, effort.most_time_ms) if alike else effort.most_time_ms
+    return sum(sum(times) for _, times in stretches) >= wanted_ms
 
 
 def summary(times_ms: Sequence[float]) -> Timing:

@@ -125,6 +125,7 @@ def test_it_does_not_wait_for_ever(tmp_path):
 
 def test_what_comes_and_goes_while_a_model_is_loaded(tmp_path):
     """Another program takes turns of 50 ms: a timing of several stretches has some without it."""
+    turns = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.08, 9999))
 
     class SlowLoader(Machine):
         def load(self, name):
@@ -134,15 +135,14 @@ def test_what_comes_and_goes_while_a_model_is_loaded(tmp_path):
     def timed(most_time_ms):
         folder = tmp_path / str(most_time_ms)
         folder.mkdir()
-        machine = SlowLoader(lambda seconds: 1.5 if int(20 * seconds) % 2 else 1.0)
-        effort = EFFORT._replace(min_runs=1, most_time_ms=most_time_ms)
+        machine = SlowLoader(lambda seconds: 1.5 if np.searchsorted(turns, seconds) % 2 else 1.0)
+        effort = EFFORT._replace(min_runs=1, repeats=4.0, most_time_ms=most_time_ms)
         return measure(machine, folder, effort=effort)
 
-    with pytest.raises(DisturbedError):
-        timed(0.0)
     found = timed(200.0)
     assert_true(found)
     assert found.unsettled == 0.0
+    assert found.repeated < timed(0.0).repeated
 
 
 def test_what_was_disturbed_is_timed_again(tmp_path):

@@ -83,6 +83,14 @@ def test_stretches_follow_until_three_agree(durations, runs):
     assert found.runs == STRETCHES.fewest_runs
 
 
+@pytest.mark.parametrize(("least_time_ms", "runs"), [(0, 6), (55, 12), (1000, 20)])
+def test_what_took_long_to_load_is_timed_for_longer(least_time_ms, runs):
+    machine = Machine(5)
+    effort = STRETCHES._replace(most_time_ms=100)
+    time_runs(machine.run, effort, machine.clock, least_time_ms)
+    assert machine.runs == runs
+
+
 def test_stretches_that_never_agree_end_after_a_time():
     machine = Machine(*(10 / 1.1**number for number in range(100)))
     found = time_runs(machine.run, STRETCHES, machine.clock)
