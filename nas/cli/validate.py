@@ -60,10 +60,14 @@ def run(options: argparse.Namespace) -> int:
     points: list[list[float]] = []
     for space, calibration in wanted:
         with TerminalWatcher() as watcher:
-            found = validate(
-                table, space, calibration, options.n, number, transport,
-                progress=lambda done, total: watcher.progress("validate", done, total),
-            )  # fmt: skip
+            try:
+                found = validate(
+                    table, space, calibration, options.n, number, transport,
+                    progress=lambda done, total: watcher.progress("validate", done, total),
+                )  # fmt: skip
+            except KeyboardInterrupt:
+                print("\nStopped. The same command goes on from there.", file=sys.stderr)
+                raise
         table, kept = _keep(table, found)
         answers.append(_describe(found, table, number, kept))
         lasting = lasting and found.holds

@@ -36,6 +36,8 @@ from nas.space.space import DEFAULT_CLASSES
 
 VALIDATION = 1
 """Part of the seed: the same one drew other models when the table was made."""
+SEED, SEEDS = "seed", range(2**31)
+"""File that keeps the seed of a stopped validation, and what it may be."""
 UNLIKELY = 0.01
 """A table is said not to hold when misses as many as these had less than this probability."""
 
@@ -115,6 +117,9 @@ def validate(
     )  # fmt: skip
     work = _work_folder(table)
     with alone(table.folder):
+        if (work / SEED).is_dir():  # damaged from outside
+            shutil.rmtree(work)
+        write_text(work / SEED, str(seed))
         found = run_job(job, transport, work, progress)
         shutil.rmtree(work)
     rounds = model_latencies([found.timings[item.id] for item in items])
@@ -133,17 +138,13 @@ def validate(
 
 
 def fresh_seed(table: LatencyTable) -> int:
-    """A seed for `validate`: that of one which was stopped, else a new one, which is kept.
-
-    Raises:
-        RunFolderError: It cannot be kept.
-    """
-    path = _work_folder(table) / "seed"
+    """A seed for `validate`: that of one which was stopped, else a new one."""
+    path = _work_folder(table) / SEED
     with contextlib.suppress(OSError, ValueError):
-        return int(path.read_text(encoding="utf-8"))
-    number = secrets.randbelow(2**31)
-    write_text(path, str(number))
-    return number
+        kept = int(path.read_text(encoding="utf-8")) if path.is_file() else -1
+        if kept in SEEDS:
+            return kept
+    return secrets.choice(SEEDS)
 
 
 def _work_folder(table: LatencyTable) -> Path:

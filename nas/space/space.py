@@ -128,7 +128,9 @@ class SearchSpace:
                 f"search space {self.name} has no such reference",
                 got=name,
                 allowed=", ".join(self.file.references) or "none",
-                do=f"nas sample {self.option} -n 1 --json > arch.json, for --arch arch.json",
+                do=None
+                if self.file.references
+                else f"nas sample {self.option} -n 1 --json > arch.json, for --arch arch.json",
             )
         return resolve_reference(name, self.file.references[name], classes)
 

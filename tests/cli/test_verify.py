@@ -170,5 +170,5 @@ def test_ctrl_c_while_measuring_goes_on_from_there(measured, tmp_path):
     assert process.returncode == 0, err
     assert len(measured_in(json.loads(out))) == len(RunFolder(run).read_front()["models"])
     [first, *_] = [line for line in err.splitlines() if line.startswith("verify ")]
-    assert int(first.split()[1].split("/")[0]) > kept
+    assert int(first.split()[1].split("/")[0]) >= kept, "said again while it waits"
     assert not (run / "verification").exists()

@@ -136,6 +136,27 @@ def test_without_a_seed_a_stopped_validation_goes_on_with_its_own(space, table):
     assert fresh_seed(table) != first
 
 
+@pytest.mark.parametrize("content", [b"", b"-5", b"2147483648", b"9" * 5000, b"x", b"\xff", None])
+def test_a_kept_seed_that_was_damaged_is_not_used(space, table, tmp_path, content):
+    arguments = (table, space, table.device.calibrations[0], 10)
+    with pytest.raises(MeasurementError, match="cut off"):
+        validate(*arguments, 7, Board(lost_after=7), QUICK)
+    assert fresh_seed(table) == 7
+    [path] = (tmp_path / "user-cache" / "measurements").glob("*/seed")
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    seed = fresh_seed(table)
+    assert seed in range(2**31)
+    validate(*arguments, seed, Board(), QUICK)
+    assert not path.exists()
+
+
+def test_a_validation_that_is_refused_keeps_no_seed(space, table, tmp_path):
+    with pytest.raises(OptionError, match="too few networks"):
+        validate(table, space, table.device.calibrations[0], 5000, 7, Board(), QUICK)
+    assert not (tmp_path / "user-cache" / "measurements").exists()
+
+
 def test_drawn_models_are_distinct_and_of_the_resolutions(space):
     drawn = draw(space, "small", [16], 40, 3)
     assert len({a.id for a in drawn}) == 40

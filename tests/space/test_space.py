@@ -307,7 +307,7 @@ def test_id_schema_and_inactive_choices_may_be_left_out(elastic):
 
 
 def test_an_unknown_reference_lists_the_known_ones(elastic):
-    with pytest.raises(OptionError, match="has no such reference; got 'x'; allowed: none$"):
+    with pytest.raises(OptionError, match="got 'x'; allowed: none; try: nas sample --space"):
         elastic.reference("x")
     with pytest.raises(OptionError, match="allowed: mobilenet_v3_large, mobilenet_v3_small$"):
         SPACES["mobilenetv3"].reference("x")
