@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from nas.latency.table import LatencyTable
     from nas.space import SearchSpace
 
+BUSY = 0.05
+"""Share of models without timings that agree from which the machine is said to be busy."""
+
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
@@ -173,6 +176,7 @@ def _describe(found: Validation, table: LatencyTable, number: int, kept: bool) -
         "over_the_upper_bound": found.over,
         "outside_the_interval": found.outside,
         "same_machine": found.same_machine,
+        "unsettled": found.unsettled,
         "runtime_version": found.version,
         "runtime_version_of_the_table": table.device.runtime_version,
         "certificate_updated": kept,
@@ -192,6 +196,11 @@ def _print(answer: dict[str, Any]) -> None:
         f"{answer['outside_the_interval']} outside the interval; timings of one differ by "
         f"{answer['repeat_difference']:.1%}"
     )
+    if answer["unsettled"] > BUSY:
+        print(
+            f"  the machine was not steady: timings of {answer['unsettled']:.0%} of the models "
+            "never agreed; try again when nothing else runs there"
+        )
     if answer["runtime_version"] != answer["runtime_version_of_the_table"]:
         print(
             f"  measured now with version {answer['runtime_version']}, the table with "

@@ -52,6 +52,7 @@ class Validation:
         outside: Models outside their interval, at either end.
         same_machine: Whether the table was measured on such a machine in this power mode.
         version: Of the runtime that was measured now.
+        unsettled: Share of the models whose timings did not agree.
     """
 
     calibration: Calibration
@@ -59,6 +60,7 @@ class Validation:
     outside: int
     same_machine: bool
     version: str
+    unsettled: float
 
     @property
     def certificate(self) -> WholeModels:
@@ -134,6 +136,7 @@ def validate(
         in_mode(device.hardware, device.mode)
         == in_mode(hardware_of(device.runtime, found.machine), mode_of(found.conditions["after"])),
         found.version,
+        found.unsettled,
     )
 
 

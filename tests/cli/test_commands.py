@@ -15,6 +15,7 @@ import pytest
 import nas as package
 from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
 from nas.cli import main as cli
+from nas.cli import validate as validate_command
 from nas.cli.common import read_architectures
 from nas.cli.profile import print_next
 from nas.data import scan
@@ -478,6 +479,13 @@ def test_validate_as_json(nas, own_table):
     assert (found["models"], found["same_machine"], found["certificate_updated"]) == (
         10, False, False,
     )  # fmt: skip
+
+
+def test_validate_says_that_a_machine_was_busy(nas, own_table, capsys):
+    [found] = nas("validate", "--device", own_table, "-n", "10", "--json").json()
+    for unsettled, said in ((0.2, True), (0.0, False)):
+        validate_command._print({**found, "unsettled": unsettled})
+        assert ("not steady: timings of 20% of the models" in capsys.readouterr().out) is said
 
 
 def test_validate_refuses_what_it_cannot_validate(refused, own_table):

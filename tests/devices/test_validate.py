@@ -61,7 +61,7 @@ def measured(space, table):
 
 def test_a_table_that_holds(measured, table):
     found = measured(lambda i: 1.01 if i % 2 else 0.99)
-    assert found.holds and found.same_machine
+    assert found.holds and found.same_machine and found.unsettled == 0.0
     assert (found.over, found.outside) == (0, 0)
     certificate = found.certificate
     assert certificate.models == len(certificate.points) == 20
