@@ -47,6 +47,11 @@ def in_mode(hardware: str, mode: str | None) -> str:
     return f"{hardware} in power mode {mode}" if mode else hardware
 
 
+def measured_on(runtime: str, machine: Mapping[str, Any], conditions: Mapping[str, Any]) -> str:
+    """What an agent's answer is of, to be compared with `in_mode` of a table."""
+    return in_mode(hardware_of(runtime, machine), mode_of(conditions))
+
+
 def target_of(runtime: str, version: str | None) -> GraphTarget:
     """The newest form that a version of a runtime surely reads; the oldest where it is unknown."""
     if runtime == "openvino":

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from nas.devices.agent.timing import Effort
-from nas.devices.bundle import Item, Job
+from nas.devices.bundle import Item, Job, Result
 from nas.devices.calibrate import certify
 from nas.devices.lines import Progress
 from nas.devices.measure import model_latencies, settled_latency
 from nas.devices.parts import alone, name_of, run_job
 from nas.devices.quality import few_models_effort
 from nas.devices.references import beside_large, small_reference
-from nas.devices.targets import hardware_of, in_mode, mode_of
+from nas.devices.targets import in_mode, measured_on
 from nas.devices.transports import Transport
 from nas.errors import OptionError
 from nas.export.graph import GraphTarget
@@ -97,26 +97,10 @@ def validate(
         MeasurementError: The runtime refuses a model, or the device is lost or never quiet.
         RunFolderError: Another process measures for the same table.
     """
-    plan = calibration.plan
-    classes = DEFAULT_CLASSES[plan]
-    drawn = draw(space, plan, calibration.resolutions, models, seed)
-    predictor = Predictor(table, space, plan, classes)
+    drawn = draw(space, calibration.plan, calibration.resolutions, models, seed)
+    predictor = Predictor(table, space, calibration.plan, DEFAULT_CLASSES[calibration.plan])
     predicted = np.array([predictor.architecture(a).predicted_ms for a in drawn])
-    device, export = table.device, table.device.export
-    networks = [space.network(a, classes) for a in drawn]
-    whole = [Item(f"model {a.id}", n.blocks) for a, n in zip(drawn, networks, strict=True)]
-    small = small_reference(space, plan, calibration.resolutions)
-    large, items = beside_large(whole, [n.cost.macs for n in networks], device.runtime)
-    target = GraphTarget(export.opset, export.ir_version, export.hardswish)
-    job = Job(
-        device.runtime,
-        device.threads or 1,
-        effort or few_models_effort(device.runtime),
-        seed,
-        target,
-        (small, *large),
-        items,
-    )  # fmt: skip
+    job = _job(predictor, drawn, calibration.resolutions, seed, effort)
     work = _work_folder(table)
     with alone(table.folder):
         if (work / SEED).is_dir():  # damaged from outside
@@ -124,7 +108,38 @@ def validate(
         write_text(work / SEED, str(seed))
         found = run_job(job, transport, work, progress)
         shutil.rmtree(work)
-    rounds = model_latencies([found.timings[item.id] for item in items])
+    return _compare(table, calibration, predicted, job, found)
+
+
+def _job(
+    predictor: Predictor,
+    drawn: list[Architecture],
+    resolutions: list[int],
+    seed: int,
+    effort: Effort | None,
+) -> Job:
+    """The models as the agent gets them, in the form of those that the table has."""
+    space, device = predictor.space, predictor.table.device
+    networks = [space.network(a, predictor.classes) for a in drawn]
+    whole = [Item(f"model {a.id}", n.blocks) for a, n in zip(drawn, networks, strict=True)]
+    small = small_reference(space, predictor.plan, resolutions)
+    large, items = beside_large(whole, [n.cost.macs for n in networks], device.runtime)
+    return Job(
+        device.runtime,
+        device.threads or 1,
+        effort or few_models_effort(device.runtime),
+        seed,
+        GraphTarget(device.export.opset, device.export.ir_version, device.export.hardswish),
+        (small, *large),
+        items,
+    )
+
+
+def _compare(
+    table: LatencyTable, calibration: Calibration, predicted: np.ndarray, job: Job, found: Result
+) -> Validation:
+    """Predictions, ms, shape `N`, against what was measured of the job's `N` items."""
+    rounds = model_latencies([found.timings[item.id] for item in job.items])
     certificate = certify(predicted, rounds, calibration.upper_factor)
     certificate = certificate.model_copy(update={"validated": datetime.date.today()})
     ratios = settled_latency(rounds) / predicted
@@ -133,8 +148,8 @@ def validate(
         calibration.model_copy(update={"certificate": certificate}),
         over,
         over + int((ratios < calibration.lower_factor).sum()),
-        in_mode(device.hardware, device.mode)
-        == in_mode(hardware_of(device.runtime, found.machine), mode_of(found.conditions["after"])),
+        measured_on(table.device.runtime, found.machine, found.conditions["after"])
+        == in_mode(table.device.hardware, table.device.mode),
         found.version,
         found.unsettled,
     )

@@ -24,7 +24,7 @@ from nas.devices.measure import model_latencies, settled_latency, spread
 from nas.devices.parts import run_job
 from nas.devices.quality import few_models_effort
 from nas.devices.references import beside_large, small_reference
-from nas.devices.targets import hardware_of, in_mode, mode_of
+from nas.devices.targets import in_mode, measured_on
 from nas.devices.transports import Transport
 from nas.devices.transports.local import Local
 from nas.errors import OptionError, RunFolderError
@@ -96,8 +96,7 @@ def find_verifier(table: LatencyTable, transport: Transport) -> Verifier:
             do=_profile_first(),
         )
     told = transport.describe(device.runtime)
-    hardware = hardware_of(device.runtime, told["machine"])
-    found = in_mode(hardware, mode_of(told["conditions"]))
+    found = measured_on(device.runtime, told["machine"], told["conditions"])
     return Verifier(table, transport, found, str(told["runtime"]["version"]))
 
 
@@ -198,8 +197,8 @@ def _latency(timings: Sequence[Timing]) -> dict[str, float]:
 
 def _where(table: LatencyTable, result: Result) -> dict[str, Any]:
     """On what it was measured, and whether that is what the table is of."""
-    device, mode = table.device, mode_of(result.conditions["after"])
-    found = in_mode(hardware_of(device.runtime, result.machine), mode)
+    device = table.device
+    found = measured_on(device.runtime, result.machine, result.conditions["after"])
     return {
         "machine": found,
         "same_machine": found == in_mode(device.hardware, device.mode),

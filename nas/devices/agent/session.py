@@ -21,6 +21,7 @@ SELF_TIMED_STRETCH_S = 60.0
 """Where a runtime times by itself, its start takes seconds, that of the reference, too: so much
 is timed between two of them."""
 REFERENCE = Effort(1, 1, 2, 0.5, 1.03, repeats=0.0, most_unsettled=1.0, most_time_ms=10.0)
+"""As long as what others do in a shared cache takes to come and go (docs/decisions/0008)."""
 TOLERANCE = 1.05
 """Ratio of the reference to its quiet latency from which a timing counts as disturbed."""
 QUIET = 0.1

@@ -116,11 +116,16 @@ def test_it_says_that_it_is_alive_while_it_waits(tmp_path):
     assert len({done for now, done, _ in seen if 1.2 < now < 9.0}) == 1, "nothing is timed"
 
 
-def test_it_does_not_wait_for_ever(tmp_path):
-    """Waits take half as long as the rest, 30 s at least."""
+@pytest.mark.parametrize(("patience_s", "share"), [(30.0, 0.5), (0.0, 0.5), (0.0, 2.0)])
+def test_it_does_not_wait_for_ever(tmp_path, monkeypatch, patience_s, share):
+    """Waits take a share of the rest, or so many seconds in a short session."""
+    monkeypatch.setattr(sessions, "PATIENCE_S", patience_s)
+    monkeypatch.setattr(sessions, "WAIT_SHARE", share)
     machine = Machine(lambda seconds: 1.6 if seconds > 1.0 else 1.0)
-    measure(machine, tmp_path, effort=EFFORT._replace(agreement=9.0, most_unsettled=1.0))
-    assert 30 < machine.now < 40
+    timer = session(machine, tmp_path, EFFORT._replace(agreement=9.0, most_unsettled=1.0))
+    timer.measure(BESIDE, lambda *_: None)
+    rest_s = machine.now - timer.waited_s
+    assert timer.waited_s == pytest.approx(max(patience_s, share * rest_s), rel=0.1)
 
 
 def test_what_comes_and_goes_while_a_model_is_loaded(tmp_path):
