@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop_when_terminated() -> None:
-    """Let SIGTERM, as `docker stop` sends it, do what Ctrl-C does: nothing is left behind."""
+    """Let SIGTERM (`docker stop`) and SIGHUP (a closed terminal) do what Ctrl-C does."""
 
     def stop(number: int, _: object) -> NoReturn:
         signal.signal(number, signal.SIG_DFL)  # a second one does not wait
@@ -156,6 +156,9 @@ def _stop_when_terminated() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)
+        hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+        if hangup is not None and signal.getsignal(hangup) == signal.SIG_DFL:  # not under nohup
+            signal.signal(hangup, stop)
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

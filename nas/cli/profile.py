@@ -221,7 +221,13 @@ def _check_free(name: str, folder: Path) -> None:
         table = load_table(name)
     except (OptionError, TableError):
         return
-    if table.folder.resolve() == folder.resolve() or table.provenance == "estimated":
+    if table.folder.resolve() == folder.resolve():
+        return
+    if table.provenance == "estimated":
+        print(
+            f"{name} is estimated so far ({table.name}): the measured table takes its place",
+            file=sys.stderr,
+        )
         return
     raise OptionError(
         "a device's name or alias is not that of another measured table",

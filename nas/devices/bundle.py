@@ -56,6 +56,7 @@ class Job:
     """What is to be measured, and how.
 
     Attributes:
+        device: Whose it is: results of two boards are not to be mixed up.
         runtime: Name of the runtime.
         threads: Of one inference.
         effort: How long each item is timed.
@@ -65,6 +66,7 @@ class Job:
         items: Everything that is timed.
     """
 
+    device: str
     runtime: str
     threads: int
     effort: Effort
@@ -129,6 +131,7 @@ def write_bundle(path: Path, job: Job) -> str:
             )
         content = {
             "schema": SCHEMA,
+            "device": job.device,
             "runtime": job.runtime,
             "threads": job.threads,
             "effort": list(job.effort),

@@ -103,6 +103,8 @@ def kept_path(work: Path, job_id: str) -> Path:
 def run_job(job: Job, transport: Transport, work: Path, progress: Progress) -> Result:
     """Have a job measured, if that is not done already; `work` is for the caller to remove."""
     bundle = work / "bundle.zip"
+    for cut_off in work.glob(f".{bundle.name}.*"):  # of a process that was killed while it wrote
+        cut_off.unlink()
     job_id = write_bundle(bundle, job)
     result = kept_path(work, job_id)
     if not result.exists():

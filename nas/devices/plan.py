@@ -245,6 +245,7 @@ def make_job(
     large, timed = beside_large(whole, sizes, settings.runtime)
     items = [Item(f"block {block}", between_layers(block)) for block in blocks]
     return Job(
+        settings.name,
         settings.runtime,
         settings.threads,
         effort_of(settings.runtime, settings.quality.effort),

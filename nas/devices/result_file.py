@@ -127,5 +127,5 @@ def broken(path: Path, reason: str) -> ResultError:
     return ResultError(
         f"{path} cannot be used as a result: {reason}",
         allowed="the file that the bundle wrote, unchanged",
-        do="run the bundle again: it goes on where it was",
+        do="run the bundle again and import what it writes then",
     )

@@ -125,6 +125,7 @@ def _job(
     small = small_reference(space, predictor.plan, resolutions)
     large, items = beside_large(whole, [n.cost.macs for n in networks], device.runtime)
     return Job(
+        device.name,
         device.runtime,
         device.threads or 1,
         effort or few_models_effort(device.runtime),

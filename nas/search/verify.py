@@ -154,7 +154,9 @@ def _job(
     large, items = beside_large([_item(run, m) for m in models], predicted, device.runtime)
     target = GraphTarget(device.export.opset, device.export.ir_version, device.export.hardswish)
     references = small, *large
-    return Job(device.runtime, device.threads or 1, effort, SEED, target, references, items)
+    return Job(
+        device.name, device.runtime, device.threads or 1, effort, SEED, target, references, items
+    )
 
 
 def _item(run: RunFolder, model: dict[str, Any]) -> Item:

@@ -521,3 +521,16 @@ def test_predict_a_reference_that_no_profile_would_cover(refused, table):
         f"try: nas export --reference {name} --out model.onnx --classes 12 && nas predict --onnx "
         f"model.onnx --device {table}, which answers as far as its blocks are known"
     )
+
+
+def test_a_measured_table_that_takes_the_place_of_an_estimated_one_says_so(nas, tiny, tmp_path):
+    bundle = tmp_path / "board.zip"
+    answer = nas(
+        "profile", "--device", "jetson-nano", "--space", tiny, "--plan", "small",
+        "--out", tmp_path / "tables", "--bundle", bundle,
+    )  # fmt: skip
+    assert answer.code == 0 and bundle.exists()
+    assert answer.err == (
+        "jetson-nano is estimated so far (jetson-nano-tensorrt): "
+        "the measured table takes its place\n"
+    )

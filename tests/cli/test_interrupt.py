@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from nas.search.study import read_trials
 
 LIMIT_S = 120
@@ -113,10 +115,11 @@ def test_ctrl_c_during_a_profile_goes_on_from_there(tiny, tmp_path):
     assert lines(journal) > 20
 
 
-def test_sigterm_stops_as_ctrl_c_does(tmp_path):
-    """What `docker stop` sends, while a file of several seconds is being written."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_as_ctrl_c_does(tmp_path, number):
+    """What `docker stop` and a closed terminal send, while a file of seconds is being written."""
     bundle = tmp_path / "board.zip"
     process = start(["profile", "--device", "mine", "--bundle", str(bundle)], tmp_path)
     wait_until(lambda: any(tmp_path.glob(".board.zip.*")), process)
-    assert interrupt(process, signal.SIGTERM) == "nas: stopped\n"
+    assert interrupt(process, number) == "nas: stopped\n"
     assert {path.name for path in tmp_path.iterdir()} <= {"work"}, "no leftovers"

@@ -29,7 +29,8 @@ def item(name, channels=8):
 
 
 JOB = Job(
-    "onnxruntime", 1, QUICK, 0, GraphTarget(), (item("reference"),), (item("one"), item("two", 16))
+    "board", "onnxruntime", 1, QUICK, 0, GraphTarget(),
+    (item("reference"),), (item("one"), item("two", 16)),
 )  # fmt: skip
 
 

@@ -834,6 +834,30 @@ def test_a_carried_result_of_another_bundle(tmp_path):
     assert set(work_folder(plan.settings, tmp_path).iterdir()) == kept
 
 
+def test_a_carried_result_of_another_device(tmp_path):
+    """Two boards measured with the same options are not to be mixed up."""
+    job = make_plan(settings(name="mine"), tmp_path, None).job
+    bundle, result = tmp_path / "out.zip", tmp_path / "result.json"
+    Board().run(bundle, write_bundle(bundle, job), result, lambda *_: None)
+    with pytest.raises(ResultError, match="is the result of another bundle"):
+        carried(settings(name="other"), result, tmp_path)
+    assert carried(settings(name="mine"), result, tmp_path).name == "mine"
+
+
+def test_what_a_killed_process_left_of_a_bundle_is_removed(tmp_path):
+    work = work_folder(settings(), tmp_path)
+    work.mkdir(parents=True, exist_ok=True)
+    left = work / ".bundle.zip.abc123"
+    left.write_bytes(b"half of it")
+
+    class Looking(Board):
+        def run(self, *arguments):
+            assert not left.exists()
+            super().run(*arguments)
+
+    profile(settings(), Looking(), tmp_path)
+
+
 def test_a_better_quality_measures_what_was_interpolated(tmp_path):
     board = Board(latency_ms=smooth)
     first = profile(wide_settings(HALF), board, tmp_path)

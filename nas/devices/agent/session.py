@@ -127,7 +127,7 @@ class Session:
                 f"the speed of this machine moved too much: {share:.0%} of the items never took "
                 f"equally long, within {self.effort.agreement - 1:.0%}, {self.effort.rounds} times,"
                 " once beside a reference as fast as in quiet times; try: end other programs, cool "
-                "it or fix its clock"
+                "it or fix its clock (the next attempt measures all anew)"
             )
         quiet = quiet_references(self.entries, beside)
         return Measured(self.entries, quiet, len(self.entries) - planned, share)
@@ -286,6 +286,8 @@ def read_lines(path: str, job: str, kinds: List[type]) -> List[Any]:
         except ValueError:
             break
         if not isinstance(values, list) or [type(value) for value in values] != kinds:
+            break
+        if not all(0 <= value < float("inf") for value in values if not isinstance(value, str)):
             break
         found.append(values)
     _write(path, "\n".join([job, *lines[1 : len(found) + 1]]) + "\n")

@@ -83,4 +83,6 @@ def _job():
     least = space.network(smallest(space, "small"), 10)
     items = (Item("smallest", least.blocks),
              Item("reference network", space.reference("mobilenet_v3_small").blocks))  # fmt: skip
-    return Job("onnxruntime", 1, QUICK, 0, BOARDS, (Item("reference", least.blocks),), items)
+    return Job(
+        "board", "onnxruntime", 1, QUICK, 0, BOARDS, (Item("reference", least.blocks),), items
+    )

@@ -172,7 +172,9 @@ def test_a_machine_that_gets_slower_and_slower_is_refused(tmp_path):
         measure(Machine(lambda seconds: 1.0 + min(seconds, 20)), tmp_path)
     message = str(caught.value)
     assert message.startswith("the speed of this machine moved too much: ")
-    assert message.endswith("; try: end other programs, cool it or fix its clock")
+    assert message.endswith(
+        "; try: end other programs, cool it or fix its clock (the next attempt measures all anew)"
+    )
     assert not (tmp_path / "journal").exists(), "the next attempt begins afresh"
 
 
@@ -281,7 +283,14 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert read_journal(str(path), "another job") == {}
 
 
-@pytest.mark.parametrize("damage", [b"\0\0\0\0\n", b"[0, 1]\n", b"\xff\n", b"7\n", b"{}\n", b"[\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\0\0\0\0\n", b"[0, 1]\n", b"\xff\n", b"7\n", b"{}\n", b"[\n",
+        b'[3, "2", NaN, 1.0, 1.0, 7, 1.0]\n', b'[3, "2", -1.0, 1.0, 1.0, 7, 1.0]\n',
+        b'[3, "2", 1.0, 1.0, Infinity, 7, 1.0]\n',
+    ],
+)  # fmt: skip
 def test_a_damaged_journal_counts_up_to_the_damage(tmp_path, damage):
     """As a power cut leaves it."""
     with pytest.raises(Stopped):

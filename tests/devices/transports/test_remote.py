@@ -22,7 +22,7 @@ def item(name, channels=8):
 
 
 JOB = Job(
-    "onnxruntime", 1, QUICK, 0, GraphTarget(), (item("reference"),),
+    "board", "onnxruntime", 1, QUICK, 0, GraphTarget(), (item("reference"),),
     tuple(item(f"item {n}", 8 * n) for n in range(1, 6)),
 )  # fmt: skip
 
