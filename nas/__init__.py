@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from nas.latency.batch import BatchPredictor
     from nas.latency.predict import Prediction, Predictor
     from nas.latency.table import LatencyTable, load_table
+    from nas.search.samplers.domain import ExhaustedError, ParameterDomain
+    from nas.search.samplers.front import FrontSampler
     from nas.space import Architecture, SearchSpace, load_space
     from nas.space.sample import sample
 
 _HOMES = {
     "Architecture": "nas.space",
     "BatchPredictor": "nas.latency.batch",
+    "ExhaustedError": "nas.search.samplers.domain",
+    "FrontSampler": "nas.search.samplers.front",
     "InputError": "nas.errors",
     "LatencyTable": "nas.latency.table",
     "Model": "nas.api",
     "NasError": "nas.errors",
+    "ParameterDomain": "nas.search.samplers.domain",
     "Prediction": "nas.latency.predict",
     "Predictor": "nas.latency.predict",
     "Result": "nas.api",
@@ -46,10 +51,13 @@ _HOMES = {
 __all__ = [
     "Architecture",
     "BatchPredictor",
+    "ExhaustedError",
+    "FrontSampler",
     "InputError",
     "LatencyTable",
     "Model",
     "NasError",
+    "ParameterDomain",
     "Prediction",
     "Predictor",
     "Result",

@@ -70,3 +70,12 @@ def test_links_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / file).read_text(encoding="utf-8")):
             if "://" not in target:
                 assert ((ROOT / file).parent / target).exists(), f"{file}: {target}"
+
+
+def test_the_sampler_in_a_study_of_its_own():
+    names: dict = {}
+    exec(blocks("docs/sampler.md", "python")[0], names)
+    trials = names["study"].trials
+    assert len(trials) == 30
+    assert len({tuple(t.params.values()) for t in trials}) == 30
+    assert max(t.values[1] for t in trials) <= 5.0

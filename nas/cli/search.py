@@ -46,7 +46,11 @@ def add_parser(commands: Any) -> None:
     add("--finalists", type=whole(1, 1000), help="models to fine-tune and export, at most (8)")
     add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
     add("--seed", type=seed, help="of everything random (0)")
-    add("--sampler", choices=["nsga2", "random"], help="what proposes architectures (nsga2)")
+    add(
+        "--sampler",
+        choices=["front", "nsga2", "tpe", "gp", "random"],
+        help="what proposes architectures (front)",
+    )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     add("--supernet-steps", type=positive, help="training steps of the supernet")
     add("--finetune-steps", type=positive, help="training steps of each finalist")

@@ -38,7 +38,7 @@ from nas.search.front import (
 )
 from nas.search.inputs import input_digests
 from nas.search.run_folder import RunFolder, check_state
-from nas.search.sampler import quiet_optuna
+from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord
 from nas.search.supernets import (

@@ -17,7 +17,7 @@ from nas.files import search_folders
 from nas.units import parse_duration_s, parse_latency_ms
 
 DEFAULT_SPACE = "mobilenetv3"
-SAMPLERS = ("nsga2", "random")
+SAMPLERS = ("front", "nsga2", "tpe", "gp", "random")
 MAX_SEED = 2**31 - 1
 Steps = Annotated[int, Field(gt=0, le=10_000_000)]
 
@@ -51,7 +51,7 @@ class SearchSettings(Section):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     trials: Annotated[int, Field(gt=0, le=1_000_000)] = 64
     finalists: Annotated[int, Field(gt=0, le=1000)] = 8
-    sampler: Literal["nsga2", "random"] = "nsga2"
+    sampler: Literal["front", "nsga2", "tpe", "gp", "random"] = "front"
     time_limit: str | None = None
     supernet: str | None = None
     supernet_steps: Steps | None = None

@@ -21,6 +21,7 @@ from optuna.trial import Trial, TrialState
 
 from nas.errors import RunFolderError
 from nas.files import disk_errors
+from nas.search.samplers.front import INTERRUPTED
 
 STUDY_NAME = "search"
 
@@ -82,6 +83,7 @@ def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["validation accuracy", f"latency_ms {device}"])
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
             study.tell(trial.number, state=TrialState.FAIL)
     return study
 

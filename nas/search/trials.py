@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 
 from nas.accuracy.score import Evaluator
+from nas.latency.batch import BatchPredictor
 from nas.latency.predict import Prediction, Predictor
 from nas.search.candidates import Range, repair
-from nas.search.sampler import ExhaustedError, RepairingSampler, distributions, make_proposer
+from nas.search.samplers.domain import ExhaustedError
+from nas.search.samplers.front import FrontSampler
+from nas.search.samplers.gaussian_process import Values
+from nas.search.samplers.improvement import Mask
+from nas.search.samplers.repairing import RepairingSampler, distributions, make_proposer
+from nas.search.samplers.space_domain import SpaceDomain
 from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord, changing, open_study, trial_records, write_trial
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
+from nas.space.choices import ChoiceRows, Rows
 from nas.space.sample import Genome
 
 
@@ -128,11 +136,31 @@ def _origin(hunt: Hunt, architecture: Architecture) -> str:
     return hunt.settings.sampler
 
 
-def _sampler(hunt: Hunt, taken: set[str], refused: list[int]) -> RepairingSampler:
+def _sampler(hunt: Hunt, taken: set[str], refused: list[int]) -> BaseSampler:
     """Starts with the baselines and the fastest architecture, then proposes."""
-    space, plan = hunt.predictor.space, hunt.predictor.plan
     settings = hunt.settings
     first = [architecture for _, architecture in baselines(hunt)] + [hunt.range.fastest]
+    if settings.sampler == "front":
+        return FrontSampler(_domain(hunt, first), seed=settings.seed, log_error=True)
+    return _repairing(hunt, first[: settings.trials], taken, refused)
+
+
+def _domain(hunt: Hunt, first: list[Architecture]) -> SpaceDomain:
+    """Architectures whose upper bound is within the budget, by their predicted latency."""
+    predictor, budget_ms = BatchPredictor(hunt.predictor), hunt.settings.budget_ms
+    rows = ChoiceRows(hunt.predictor.space, hunt.predictor.plan)
+
+    def costs(canonical: Rows) -> tuple[Values, Mask]:
+        found = predictor.predict(rows.pack(canonical))
+        return found.predicted_ms[:, None], found.upper_ms <= budget_ms
+
+    return SpaceDomain(rows.space, rows.plan, hunt.predictor.classes, costs, first)
+
+
+def _repairing(
+    hunt: Hunt, first: list[Architecture], taken: set[str], refused: list[int]
+) -> RepairingSampler:
+    space, plan, settings = hunt.predictor.space, hunt.predictor.plan, hunt.settings
     initial = [sampling.to_genome(space, architecture) for architecture in first]
 
     def fix(genome: Genome, rng: np.random.Generator) -> Genome | None:
@@ -145,4 +173,4 @@ def _sampler(hunt: Hunt, taken: set[str], refused: list[int]) -> RepairingSample
         return genome if found.id == start.id else sampling.to_genome(space, found)
 
     propose = make_proposer(settings.sampler, settings.trials, settings.seed)
-    return RepairingSampler(space, plan, propose, fix, initial[: settings.trials], settings.seed)
+    return RepairingSampler(space, plan, propose, fix, initial, settings.seed)

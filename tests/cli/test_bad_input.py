@@ -234,7 +234,7 @@ def test_a_block_that_a_shipped_table_lacks_is_measured_under_another_name(refus
 
 
 @pytest.mark.parametrize(("option", "choices"), [("--plan", "small large"),
-                                                 ("--sampler", "nsga2 random")])  # fmt: skip
+                                                 ("--sampler", "front nsga2 tpe gp random")])  # fmt: skip
 def test_option_values_that_are_no_choice(refused, option, choices):
     message = refused(*SEARCH, option, "other")
     assert message.startswith(f"argument {option}: invalid choice: 'other' (")

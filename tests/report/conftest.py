@@ -27,7 +27,7 @@ from nas.latency.table import LatencyTable, Row, load_table, write_table
 from nas.search.finalists import choose_finalists
 from nas.search.front import mark_dominated, onnx_metadata, recommend
 from nas.search.run_folder import RunFolder
-from nas.search.sampler import quiet_optuna
+from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import SearchSettings
 from nas.search.study import open_study, read_trials, write_trial
 from nas.search.trials import prediction_json

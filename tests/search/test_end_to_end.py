@@ -92,7 +92,7 @@ def test_nothing_that_is_shown_or_was_scored_is_over_the_budget(result, front):
     shown = [*front["models"], *read_json(result.folder / "baselines.json")["models"]]
     bounds += [model["latency_ms"][SETTINGS["device"]]["upper"] for model in shown]
     assert max(bounds) <= BUDGET_MS
-    assert sum(record.refused for record in records) > 0, "the budget binds"
+    assert sum(record.refused for record in records) == 0, "nothing over the budget is proposed"
 
 
 def test_costs_are_the_architectures_own(front):

@@ -28,7 +28,7 @@ def write(text):
 def test_everything_but_device_and_budget_has_a_default():
     settings = read_settings(None, GIVEN)
     assert (settings.trials, settings.finalists, settings.seed) == (64, 8, 0)
-    assert (settings.space, settings.sampler, settings.data) == ("mobilenetv3", "nsga2", None)
+    assert (settings.space, settings.sampler, settings.data) == ("mobilenetv3", "front", None)
     assert (settings.budget_ms, settings.time_limit_s) == (20.0, None)
 
 
@@ -88,7 +88,10 @@ def test_an_unknown_configuration_lists_the_known_ones():
             f"seed: {MAX_SEED + 1}",
             f"seed: input should be less than or equal to {MAX_SEED}; got {MAX_SEED + 1}",
         ),
-        ("sampler: cma", "sampler: input should be 'nsga2' or 'random'; got 'cma'"),
+        (
+            "sampler: cma",
+            "sampler: input should be 'front', 'nsga2', 'tpe', 'gp' or 'random'; got 'cma'",
+        ),
         ("plan: huge", "plan: input should be 'small' or 'large'; got 'huge'"),
         ("supernet_steps: 0", "supernet_steps: input should be greater than 0; got 0"),
         ("finetune_steps: 1.5", "finetune_steps: input should be a valid integer; got 1.5"),

@@ -9,7 +9,7 @@ from optuna.trial import Trial, TrialState
 from optuna_dashboard import get_note
 
 from nas.errors import DiskFullError, RunFolderError
-from nas.search.sampler import distributions, quiet_optuna
+from nas.search.samplers.repairing import distributions, quiet_optuna
 from nas.search.study import (
     STUDY_NAME,
     TrialRecord,

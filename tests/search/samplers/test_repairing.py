@@ -7,8 +7,8 @@ import optuna
 import pytest
 
 from nas.search.candidates import latency_range, repair
-from nas.search.sampler import (
-    ExhaustedError,
+from nas.search.samplers.domain import ExhaustedError
+from nas.search.samplers.repairing import (
     RepairingSampler,
     count_finished,
     distributions,

@@ -1,26 +1,25 @@
-"""Samplers whose every proposal is new and meets the budget before it costs anything."""
+"""Other samplers, whose proposals are repaired until they are new and within the budget."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.search.samplers.domain import ExhaustedError
 from nas.space import sample as sampling
 from nas.space.sample import Genome
 from nas.space.space import SearchSpace
 
 Repair = Callable[[Genome, np.random.Generator], Genome | None]
-
-
-class ExhaustedError(Exception):
-    """No new architecture within the budget was found."""
 
 
 class Proposer(Protocol):
@@ -81,7 +80,7 @@ class RepairingSampler(BaseSampler):
             idea = self._initial[finished]
         repaired = self._repair({**drawn, **(idea or {})}, rng)
         if repaired is None:
-            raise ExhaustedError
+            raise ExhaustedError("no further architecture within the budget was found")
         return repaired
 
     def sample_independent(
@@ -103,11 +102,35 @@ def count_finished(study: Study) -> int:
 
 def make_proposer(name: str, trials: int, seed: int) -> Proposer:
     """A proposer by the name that settings use."""
-    return _nsga2(trials, seed) if name == "nsga2" else _random
+    makers: dict[str, Proposer] = {
+        "nsga2": _nsga2(trials, seed),
+        "tpe": _fresh(lambda stream: TPESampler(multivariate=True, group=True, seed=stream), seed),
+        "gp": _fresh(lambda stream: GPSampler(seed=stream), seed),
+        "random": _random,
+    }
+    return makers[name]
 
 
 def _random(study: Study, trial: FrozenTrial) -> None:
     return None
+
+
+def _stream(study: Study, seed: int) -> int:
+    """A seed for the next trial, that depends on the run's and on the trials so far."""
+    return int(np.random.SeedSequence([seed, count_finished(study)]).generate_state(1)[0])
+
+
+def _fresh(make: Callable[[int], BaseSampler], seed: int) -> Proposer:
+    """A sampler of Optuna that is made anew for every trial, so that it remembers nothing."""
+
+    def propose(study: Study, trial: FrozenTrial) -> dict[str, Any] | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler = make(_stream(study, seed))
+            space = sampler.infer_relative_search_space(study, trial)
+            return sampler.sample_relative(study, trial, space) or None
+
+    return propose
 
 
 def _nsga2(trials: int, seed: int) -> Proposer:
@@ -119,8 +142,7 @@ def _nsga2(trials: int, seed: int) -> Proposer:
     population = int(np.clip(round(1.5 * np.sqrt(trials)), 8, 50))
 
     def propose(study: Study, trial: FrozenTrial) -> dict[str, Any] | None:
-        stream = int(np.random.SeedSequence([seed, count_finished(study)]).generate_state(1)[0])
-        sampler = NSGAIISampler(population_size=population, seed=stream)
+        sampler = NSGAIISampler(population_size=population, seed=_stream(study, seed))
         generation = sampler.get_trial_generation(study, trial)
         # Read once so that the parents come from the storage below, in its order, whether this
         # process chose them or an earlier one did.

@@ -1,0 +1,146 @@
+"""How many evaluations a sampler needs to find the front of NAS-Bench-Macro.
+
+    python benchmarks/search/nas_bench_macro.py --accuracies nas-bench-macro_cifar10.json \
+        --latencies results/nas-bench-macro-latencies.json --seeds 1000:1020 --out results.json
+
+All 6,561 architectures of that space were trained (Su et al. 2021, arXiv:2103.11922), so that the
+true front and its hypervolume are known by enumeration, and an evaluation is a look-up. Samplers
+are compared at equal numbers of distinct networks (3,969): a network that was evaluated before is
+told again, and counts nothing. `--accuracies` has `{code: {"mean_acc": percent}}` or
+`{code: accuracy}`, `--latencies` `{code: ms}`; a code has a digit for each block (0: left out,
+1: kernel 3, expand 3; 2: kernel 5, expand 6).
+
+Written for each sampler and seed: the codes in the order of their evaluation, and the seconds that
+each proposal took. Hypervolumes are over latency and error, below the largest latency and above the
+lowest accuracy of the space, or above 88 % for the harder one.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+sys.path.insert(0, str(Path(__file__).parent))
+from problem import Problem
+from samplers import SAMPLERS, run
+
+from nas import load_space
+from nas.pareto import hypervolume
+from nas.space import SearchSpace
+
+VARIANTS = ("skip", "k3e3", "k5e6")
+AFTER = (50, 100, 200, 400)
+HARD = 0.88
+
+
+def code_of_genome(space: SearchSpace, genome: dict) -> str:
+    """A digit for each block."""
+    names = [d.name for d in space.dimensions("small") if d.name.endswith(".variant")]
+    return "".join(str(VARIANTS.index(genome[name])) for name in names)
+
+
+def read_problem(accuracies: Path, latencies: Path) -> Problem:
+    """The benchmark as a problem, keyed by codes."""
+    listed = json.loads(accuracies.read_text())
+    accuracy = {
+        code: value["mean_acc"] / 100 if isinstance(value, dict) else value
+        for code, value in listed.items()
+    }
+    latency = json.loads(latencies.read_text())
+    space = load_space("nas-bench-macro")
+    return Problem(
+        space, "small", lambda genome: code_of_genome(space, genome), accuracy, {"latency": latency}
+    )
+
+
+class Volumes:
+    """Hypervolume fractions of the first evaluations."""
+
+    def __init__(self, problem: Problem) -> None:
+        codes = problem.codes()
+        points = self.points(problem, codes)
+        self.references = {
+            "all": points.max(axis=0),
+            "over 88 %": np.array([points[:, 0].max(), 1 - HARD]),
+        }
+        self.whole = {k: hypervolume(points, r) for k, r in self.references.items()}
+
+    @staticmethod
+    def points(problem: Problem, codes: list[str]) -> np.ndarray:
+        """Latency and error, `N x 2`."""
+        return np.array([[problem.costs(code)[0], 1 - problem.accuracy[code]] for code in codes])
+
+    def fractions(self, problem: Problem, order: list[str], key: str) -> np.ndarray:
+        """After each evaluation."""
+        points = self.points(problem, order)
+        reference, whole = self.references[key], self.whole[key]
+        return np.array(
+            [hypervolume(points[: n + 1], reference) / whole for n in range(len(points))]
+        )
+
+
+def first(fractions: np.ndarray, level: float) -> float:
+    """Evaluations until a fraction is reached; infinity where it was not."""
+    reached = np.flatnonzero(fractions >= level)
+    return float(reached[0] + 1) if len(reached) else float("inf")
+
+
+def summary(problem: Problem, volumes: Volumes, runs: list[dict]) -> dict:
+    """Median and range over the seeds."""
+    whole = [volumes.fractions(problem, r["order"], "all") for r in runs]
+    hard = [volumes.fractions(problem, r["order"], "over 88 %") for r in runs]
+    rows = {f"fraction after {n}": [f[n - 1] for f in whole if len(f) >= n] for n in AFTER}
+    rows |= {
+        "evaluations to 99 %": [first(f, 0.99) for f in whole],
+        "evaluations to 99.9 %": [first(f, 0.999) for f in whole],
+        "evaluations to 99 % over 88 %": [first(f, 0.99) for f in hard],
+        "ms a proposal, mean": [1000 * float(np.mean(r["seconds"])) for r in runs],
+    }
+    return {
+        name: [round(float(f(values)), 5) for f in (np.median, np.min, np.max)]
+        for name, values in rows.items()
+        if values
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--accuracies", type=Path, required=True)
+    parser.add_argument("--latencies", type=Path, required=True)
+    parser.add_argument("--sampler", default=",".join(SAMPLERS), help="comma-separated names")
+    parser.add_argument("--seeds", default="1000:1020", help="A:B, B not included")
+    parser.add_argument("--budget", type=int, default=400, help="distinct networks")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    problem = read_problem(options.accuracies, options.latencies)
+    volumes = Volumes(problem)
+    begin, end = map(int, options.seeds.split(":"))
+    result = {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "budget": options.budget,
+        "columns": "median, lowest, highest over the seeds",
+        "summary": {},
+        "runs": {},
+    }
+    for name in options.sampler.split(","):
+        runs = []
+        for seed in range(begin, end):
+            order, seconds = run(name, problem, seed, options.budget)
+            runs.append({"seed": seed, "order": order, "seconds": [round(s, 5) for s in seconds]})
+            print(f"\r{name}: seed {seed}", end="", flush=True)
+        result["runs"][name] = runs
+        result["summary"][name] = summary(problem, volumes, runs)
+        print(f"\r{name}: {json.dumps(result['summary'][name], indent=1)}", flush=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    with threadpool_limits(1):
+        main()

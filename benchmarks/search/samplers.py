@@ -1,0 +1,169 @@
+"""Samplers side by side: each proposes rows of a problem until enough networks are evaluated.
+
+Every one is at the setting that did best on seeds 0 to 9, which no published figure uses.
+"""
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from problem import Problem
+
+from nas.pareto import non_dominated
+from nas.search.samplers.front import FrontSampler
+
+REPEATS = 50
+"""Proposals for each evaluation after which a sampler is taken to have nothing new."""
+Steps = Iterator[tuple[np.ndarray, Callable[[list[float]], None]]]
+
+
+def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str], list[float]]:
+    """Codes in the order of their evaluation, and the seconds before each."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    order: dict[str, None] = {}
+    seconds: list[float] = []
+    spent, left = 0.0, REPEATS * budget
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.perf_counter()
+        for row, tell in SAMPLERS[name](problem, seed):
+            spent += time.perf_counter() - start
+            code = problem.code_of(row)
+            if code not in order:
+                order[code] = None
+                seconds.append(spent)
+                spent = 0.0
+            left -= 1
+            if len(order) == budget or left == 0:
+                break
+            start = time.perf_counter()
+            tell(problem.values(code))
+    return list(order), seconds
+
+
+def _study(problem: Problem, sampler: optuna.samplers.BaseSampler, named: bool) -> Steps:
+    """An Optuna study; `named`: choices by their own values, else by index."""
+    study = optuna.create_study(
+        sampler=sampler, directions=["maximize"] + ["minimize"] * len(problem.latency)
+    )
+    domain = problem.domain()
+    indices = {name: CategoricalDistribution(range(n)) for name, n in zip(
+        domain.distributions, domain.sizes, strict=True
+    )}  # fmt: skip
+    while True:
+        trial = study.ask(domain.distributions if named else indices)
+        row = domain.row(trial.params) if named else np.array(list(trial.params.values()))
+
+        def tell(values: list[float], trial: optuna.Trial = trial) -> None:
+            study.tell(trial, [1 - values[0], *values[1:]])
+
+        assert row is not None
+        yield row, tell
+
+
+def front(problem: Problem, seed: int) -> Steps:
+    """Ours."""
+    return _study(problem, FrontSampler(problem.domain(), seed=seed, log_error=True), named=True)
+
+
+def random(problem: Problem, seed: int) -> Steps:
+    """Uniform."""
+    return _study(problem, optuna.samplers.RandomSampler(seed=seed), named=False)
+
+
+def optuna_nsga2(problem: Problem, seed: int) -> Steps:
+    """Optuna's NSGA-II with a population of 20."""
+    sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
+    return _study(problem, sampler, named=False)
+
+
+def optuna_tpe(problem: Problem, seed: int) -> Steps:
+    """Optuna's TPE, multivariate and grouped."""
+    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+    return _study(problem, sampler, named=False)
+
+
+def optuna_gp(problem: Problem, seed: int) -> Steps:
+    """Optuna's Gaussian process."""
+    return _study(problem, optuna.samplers.GPSampler(seed=seed), named=False)
+
+
+def optuna_gp_log_error(problem: Problem, seed: int) -> Steps:
+    """The same, told the logarithm of the error."""
+    for row, tell in optuna_gp(problem, seed):
+
+        def told(values: list[float], tell: Callable[[list[float]], None] = tell) -> None:
+            tell([1 + np.log(max(values[0], 1e-4)), *values[1:]])
+
+        yield row, told
+
+
+def pymoo_nsga2(problem: Problem, seed: int) -> Steps:
+    """pymoo's NSGA-II on integers, population 20, duplicates eliminated."""
+    from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.core.problem import Problem as Base
+    from pymoo.operators.crossover.sbx import SBX
+    from pymoo.operators.mutation.pm import PM
+    from pymoo.operators.repair.rounding import RoundingRepair
+    from pymoo.operators.sampling.rnd import IntegerRandomSampling
+
+    sizes = np.array(problem.rows.sizes)
+    shape = Base(
+        n_var=len(sizes), n_obj=1 + len(problem.latency), xl=np.zeros(len(sizes)), xu=sizes - 1,
+        vtype=int,
+    )  # fmt: skip
+    algorithm = NSGA2(
+        pop_size=20,
+        sampling=IntegerRandomSampling(),
+        crossover=SBX(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
+        mutation=PM(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
+        eliminate_duplicates=True,
+    )
+    algorithm.setup(shape, seed=seed, termination=("n_gen", 10**9), verbose=False)
+    while True:
+        asked = algorithm.ask()
+        found: list[list[float]] = []
+        for row in asked.get("X"):
+            yield row.astype(np.int64), found.append
+        asked.set("F", np.array(found))
+        algorithm.tell(infills=asked)
+
+
+def regularised_evolution(problem: Problem, seed: int) -> Steps:
+    """Aging evolution (Real et al. 2019, arXiv:1802.01548): population 50, samples of 10.
+
+    The parent is drawn from the sample's non-dominated members; one choice of it is changed.
+    """
+    rng, sizes = np.random.default_rng(seed), np.array(problem.rows.sizes)
+    population: deque[tuple[np.ndarray, list[float]]] = deque(maxlen=50)
+    free = np.flatnonzero(sizes > 1)
+    while True:
+        if len(population) < 50:
+            row = rng.integers(sizes)
+        else:
+            chosen = [population[i] for i in rng.choice(50, 10, replace=False)]
+            best = np.flatnonzero(non_dominated(np.array([values for _, values in chosen])))
+            row = chosen[int(rng.choice(best))][0].copy()
+            place = int(rng.choice(free))
+            row[place] = (row[place] + rng.integers(1, sizes[place])) % sizes[place]
+
+        def tell(values: list[float], row: np.ndarray = row) -> None:
+            population.append((row, values))
+
+        yield row, tell
+
+
+SAMPLERS: dict[str, Callable[[Problem, int], Steps]] = {
+    "front": front,
+    "optuna-nsga2": optuna_nsga2,
+    "optuna-tpe": optuna_tpe,
+    "optuna-gp": optuna_gp,
+    "optuna-gp-log-error": optuna_gp_log_error,
+    "pymoo-nsga2": pymoo_nsga2,
+    "regularised-evolution": regularised_evolution,
+    "random": random,
+}

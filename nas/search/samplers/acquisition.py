@@ -1,0 +1,88 @@
+"""From models of the objectives to the candidates that improve the front most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nas.search.samplers.domain import Description
+from nas.search.samplers.gaussian_process import Points, Posterior, Rows, Values
+from nas.search.samplers.improvement import budget_grid, gains, meets, staircase
+from nas.search.samplers.pool import Pool
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What is known of a front, and what candidates would add to it.
+
+    Args:
+        points: Standardises a description.
+        error: Model of the first objective.
+        cost_models: Models of the others; `None` where descriptions have them.
+        known: Of the evaluated rows.
+        costs: Of the evaluated rows, `N x C`, minimised.
+        reach: Descriptions of rows between whose costs budgets are laid.
+    """
+
+    points: Callable[[Description], Points]
+    error: Posterior
+    cost_models: list[Posterior] | None
+    known: Description
+    costs: Values
+    reach: Description
+
+    def costs_of(self, described: Description) -> Values:
+        """Costs of rows, `N x C`: as described, or else as their models expect them."""
+        if self.cost_models is None:
+            assert described.costs is not None
+            return described.costs
+        points = self.points(described)
+        means = [model.predict(points).mean for model in self.cost_models]
+        return np.stack(means, axis=1) if means else np.zeros((len(points), 0))
+
+    @cached_property
+    def budgets(self) -> Values:
+        """Budgets at which the front counts, `G x C`."""
+        costs = np.concatenate([self.costs[self.known.feasible], self.costs_of(self.reach)])
+        return budget_grid(costs.min(axis=0), costs.max(axis=0))
+
+    @cached_property
+    def best(self) -> Values:
+        """The lowest value under each budget, shape `G`; the worst known where there is none."""
+        inside = self.known.feasible
+        values = self.error.values
+        return staircase(self.costs[inside], values[inside], self.budgets, float(values.max()))
+
+    def front(self) -> Rows:
+        """Numbers of the evaluated rows that are the best under some budget."""
+        values = self.error.values
+        inside = meets(self.costs, self.budgets) & self.known.feasible[:, None]
+        reached = np.where(inside, values[:, None], np.inf)
+        columns = np.isfinite(reached).any(axis=0)
+        return np.unique(reached[:, columns].argmin(axis=0)).astype(np.int64)
+
+    def score(self, pool: Pool) -> Values:
+        """Expected gain of each row of a pool, shape `N`."""
+        belief = self.error.predict(self.points(pool.described))
+        inside = meets(self.costs_of(pool.described), self.budgets)
+        return gains(belief.mean, belief.deviation, inside, self.best)
+
+    def order(self, pool: Pool, running: int) -> Rows:
+        """Numbers of a pool's rows, those that gain most first.
+
+        Args:
+            pool: Candidates.
+            running: How many of its first rows are being evaluated: taken to turn out as expected.
+        """
+        belief = self.error.predict(self.points(pool.described))
+        inside = meets(self.costs_of(pool.described), self.budgets)
+        best = self.best
+        for index in range(running):
+            best = np.where(inside[index], np.minimum(best, belief.mean[index]), best)
+            belief.expect(index)
+        gain = gains(belief.mean, belief.deviation, inside, best)
+        gain[:running] = -np.inf
+        return np.argsort(-gain, kind="stable")[: len(pool) - running]

@@ -1,0 +1,271 @@
+"""A sampler for a first objective that is dear and others that are known or quickly learned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.search.samplers.acquisition import Acquisition
+from nas.search.samplers.domain import Description, Domain, ExhaustedError
+from nas.search.samplers.gaussian_process import (
+    FITTED,
+    INDUCING,
+    Kernel,
+    Points,
+    Posterior,
+    Rows,
+    Values,
+    fit_kernel,
+    spread,
+    thin,
+)
+from nas.search.samplers.pool import (
+    DESIGN_POOL,
+    DRAWN,
+    Pool,
+    breed,
+    cheapest,
+    draw,
+    make_pool,
+    spread_out,
+)
+
+INITIAL = 6
+GROWTH = 0.1
+"""By how much the trials grow before the kernel is fitted again."""
+LEAST_ERROR = 1e-4
+DESIGNED = 256
+"""Rows of the first design: as many trials may run before the first one has ended."""
+ATTEMPTS = 3
+"""How often parameters whose trials failed are proposed in all."""
+INTERRUPTED = "interrupted"
+"""User attribute of failed trials that were only cut off: those do not count."""
+
+
+@dataclass(frozen=True)
+class _History:
+    """Trials so far.
+
+    Attributes:
+        rows: Of the finished ones, `N x D`.
+        values: Their objectives, minimised, `N x M`.
+        pending: Rows of the running ones.
+        taken: Keys of what is not to be proposed again.
+    """
+
+    rows: Rows
+    values: Values
+    pending: Rows
+    taken: set[Hashable]
+
+
+class FrontSampler(BaseSampler):
+    """Proposes what is expected to improve the front most.
+
+    The first trials are the domain's starts and rows far from each other. Then a Gaussian process
+    is fitted to the first objective; candidates within the limits are bred towards the expected
+    gain in hypervolume at their known costs. Running trials are taken into account, and nothing is
+    proposed twice. All that is random depends on the seed and the number of trials so far, so that
+    a study that was interrupted goes on as if it had not been.
+
+    Args:
+        domain: What may be proposed.
+        seed: Of everything random.
+        log_error: Learn the logarithm of one minus the first objective, for accuracies.
+        initial: Trials before the first fit, at least.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        *,
+        seed: int,
+        log_error: bool = False,
+        initial: int = INITIAL,
+    ) -> None:
+        self._domain, self._seed, self._log_error = domain, seed, log_error
+        self._initial = max(initial, len(domain.starts))
+        self._finished: dict[int, tuple[Rows, list[float], Hashable] | None] = {}
+        self._keys: dict[bytes, Hashable] = {}
+        self._kernels: dict[int, tuple[int, Kernel]] = {}
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All dimensions are sampled together."""
+        return self._domain.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The next parameters.
+
+        Raises:
+            ExhaustedError: Everything within the limits was proposed before.
+        """
+        history = self._history(study, trial)
+        proposed = None
+        begun, finished = len(history.rows) + len(history.pending), len(history.rows)
+        if begun < self._initial or finished < self._initial // 2:
+            designed = (row for row in self._design if self._key(row) not in history.taken)
+            proposed = next(designed, None)
+        if proposed is None:
+            proposed = self._propose(history)
+        if proposed is None:
+            raise ExhaustedError("everything within the limits was proposed before")
+        return self._domain.parameters(proposed)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
+    ) -> Any:
+        """Never reached by the domain's own parameters.
+
+        Raises:
+            ValueError: Another parameter was asked for.
+        """
+        raise ValueError(
+            f"{param_name} is not one of the sampler's parameters: {', '.join(self._names)}"
+        )
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self._domain.distributions)
+
+    def _history(self, study: Study, own: FrozenTrial) -> _History:
+        """Trials of the study that are of this domain."""
+        pending: list[Rows] = []
+        failed: Counter[Hashable] = Counter()
+        states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL)
+        for trial in study.get_trials(deepcopy=False, states=states):
+            if trial.number in self._finished or trial.number == own.number:
+                continue
+            row = self._domain.row(trial.params)
+            if trial.state == TrialState.COMPLETE:
+                self._finished[trial.number] = self._finish(study, trial, row)
+            elif row is not None and trial.state == TrialState.RUNNING:
+                pending.append(row)
+            elif row is not None and INTERRUPTED not in trial.user_attrs:
+                failed[self._key(row)] += 1
+        known = [found for found in self._finished.values() if found is not None]
+        targets = np.array([values for _, values, _ in known], float)
+        taken = {key for _, _, key in known} | {self._key(row) for row in pending}
+        return _History(
+            self._array([row for row, _, _ in known]),
+            targets.reshape(-1, len(study.directions)),
+            self._array(pending),
+            taken | {key for key, count in failed.items() if count >= ATTEMPTS},
+        )
+
+    def _finish(
+        self, study: Study, trial: FrozenTrial, row: Rows | None
+    ) -> tuple[Rows, list[float], Hashable] | None:
+        """What is kept of a finished trial; `None` for one of another domain."""
+        if row is None or not np.isfinite(trial.values).all():
+            return None
+        signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
+        values = [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+        if self._log_error:
+            values[0] = float(np.log(max(1 + values[0], LEAST_ERROR)))
+        return row, values, self._key(row)
+
+    def _array(self, rows: list[Rows]) -> Rows:
+        return np.array(rows, np.int64).reshape(-1, len(self._domain.sizes))
+
+    def _key(self, row: Rows) -> Hashable:
+        known = self._keys.get(row.tobytes())
+        if known is None:
+            known = self._keys[row.tobytes()] = self._domain.key(row)
+        return known
+
+    @cached_property
+    def _design_pool(self) -> Pool:
+        """The starts, the cheapest row found, and random ones."""
+        rng = np.random.default_rng(self._seed)
+        starts = make_pool(self._domain, self._domain.starts)
+        drawn = draw(self._domain, DESIGN_POOL, starts.rows, rng)
+        few = rng.permutation(len(drawn))[:DESIGN_POOL]
+        return starts.with_rows(drawn.rows[cheapest(drawn)]).with_rows(drawn.rows[few])
+
+    @cached_property
+    def _scaling(self) -> tuple[Values, Values]:
+        """Mean and deviation of the features over what may be proposed."""
+        features = self._design_pool.described.features
+        if len(features) == 0:
+            return np.zeros(features.shape[1]), np.ones(features.shape[1])
+        return features.mean(axis=0), np.array([spread(column) for column in features.T])
+
+    @cached_property
+    def _design(self) -> Rows:
+        """Rows of the first trials: the starts or the cheapest, then rows far from each other.
+
+        The cheapest is on the front whatever its accuracy.
+        """
+        pool, starts = self._design_pool, len(make_pool(self._domain, self._domain.starts))
+        if len(pool) == 0:
+            return pool.rows
+        chosen = np.arange(starts or 1)
+        features = self._points(pool.described).features
+        return pool.rows[spread_out(pool, features, chosen, DESIGNED)]
+
+    def _points(self, described: Description) -> Points:
+        mean, deviation = self._scaling
+        return Points(described.choices, (described.features - mean) / deviation)
+
+    def _propose(self, history: _History) -> Rows | None:
+        """The new row that is expected to gain most; `None` where there is none."""
+        if len(history.rows) == 0:  # and more are running than were designed
+            return None
+        rng = np.random.default_rng([self._seed, len(history.rows), len(history.pending)])
+        known = self._domain.describe(history.rows)
+        models = [self._model(known, history, i, rng) for i in self._learned(known, history)]
+        acquisition = Acquisition(
+            points=self._points,
+            error=models[0],
+            cost_models=models[1:] if known.costs is None else None,
+            known=known,
+            costs=history.values[:, 1:] if known.costs is None else known.costs,
+            reach=self._design_pool.described,
+        )
+        front = history.rows[acquisition.front()]
+        pool = breed(draw(self._domain, DRAWN, front, rng), front, acquisition.score, rng)
+        running = make_pool(self._domain, history.pending)
+        candidates = running.with_rows(pool.rows)
+        for index in acquisition.order(candidates, len(running)):
+            row: Rows = candidates.rows[index]
+            if self._key(row) not in history.taken:
+                return row
+        return None
+
+    def _learned(self, known: Description, history: _History) -> range:
+        """Numbers of the objectives that are learned: the first, or all where none is known."""
+        return range(history.values.shape[1] if known.costs is None else 1)
+
+    def _model(
+        self, known: Description, history: _History, objective: int, rng: np.random.Generator
+    ) -> Posterior:
+        points, values = self._points(known), history.values[:, objective]
+        kernel = self._kernel(points, values, objective)
+        return Posterior(kernel, points, values, thin(values, INDUCING, rng))
+
+    def _kernel(self, points: Points, values: Values, objective: int) -> Kernel:
+        """Fitted anew whenever the trials have grown by a tenth: it depends on them alone."""
+        count = grown = min(self._initial, len(values))
+        while grown <= len(values):
+            count, grown = grown, grown + max(1, int(GROWTH * grown))
+        found = self._kernels.get(objective)
+        if found is None or found[0] != count:
+            rng = np.random.default_rng([self._seed, count])
+            index = thin(values[:count], FITTED, rng)
+            chosen = values[:count][index]
+            kernel = fit_kernel(points.take(index), (chosen - chosen.mean()) / spread(chosen))
+            found = self._kernels[objective] = count, kernel
+        return found[1]

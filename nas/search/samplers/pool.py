@@ -1,0 +1,186 @@
+"""Candidates: rows within the limits, drawn, spread out, and bred towards a gain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.search.samplers.domain import Description, Domain
+from nas.search.samplers.gaussian_process import Rows, Values
+
+ALL = 8192
+"""Domains of at most so many rows are looked at whole."""
+DRAWN, BRED, KEPT, GENERATIONS = 400, 300, 60, 4
+ROUNDS = 20
+DESIGN_POOL = 1000
+
+
+@dataclass
+class Pool:
+    """Rows within the limits, each network once, in the order in which they came."""
+
+    domain: Domain
+    rows: Rows
+    described: Description
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: Rows) -> Pool:
+        """The rows of these numbers."""
+        return Pool(self.domain, self.rows[index], _take(self.described, index))
+
+    def with_rows(self, rows: Rows) -> Pool:
+        """These and those of `rows` that are new and within the limits."""
+        if len(rows) == 0:
+            return self
+        described = self.domain.describe(rows)
+        inside = np.flatnonzero(described.feasible)
+        both = _join(self.described, _take(described, inside))
+        _, first = np.unique(both.choices, axis=0, return_index=True)
+        index = np.sort(first)
+        return Pool(
+            self.domain, np.concatenate([self.rows, rows[inside]])[index], _take(both, index)
+        )
+
+
+def make_pool(domain: Domain, rows: Rows) -> Pool:
+    """A pool of the given rows."""
+    none = np.zeros((0, len(domain.sizes)), np.int64)
+    nothing = Description(none, np.zeros((0, 0)), np.zeros((0, 0)), np.zeros(0, bool))
+    return Pool(domain, none, nothing).with_rows(rows)
+
+
+def is_small(domain: Domain) -> bool:
+    """Whether a domain is looked at whole."""
+    return math.prod(domain.sizes) <= ALL
+
+
+def all_rows(domain: Domain) -> Rows:
+    """Every row of a small domain."""
+    return np.asarray(np.indices(domain.sizes).reshape(len(domain.sizes), -1).T, np.int64)
+
+
+def draw(domain: Domain, count: int, known: Rows, rng: np.random.Generator) -> Pool:
+    """About `count` random rows within the limits; where they are rare, changes of known ones.
+
+    Args:
+        domain: What may be proposed.
+        count: How many.
+        known: Rows to begin from where uniform draws find too few.
+        rng: Generator.
+    """
+    if is_small(domain):
+        return make_pool(domain, all_rows(domain))
+    pool = make_pool(domain, rng.integers(domain.sizes, size=(2 * count, len(domain.sizes))))
+    for _ in range(ROUNDS):
+        if len(pool) >= count:
+            break
+        base = np.concatenate([pool.rows, known, domain.starts])
+        if len(base) == 0:
+            break
+        parents = base[rng.integers(len(base), size=count)]
+        pool = pool.with_rows(mutate(domain, parents, rng))
+    return pool.take(np.arange(min(len(pool), count)))
+
+
+def cheapest(pool: Pool) -> Rows:
+    """Number of the row with the least costs, each over its range; the first, if not known."""
+    costs = pool.described.costs
+    if costs is None or len(pool) == 0:
+        return np.arange(min(len(pool), 1))
+    low, high = costs.min(axis=0), costs.max(axis=0)
+    shares = (costs - low) / np.where(high > low, high - low, 1.0)
+    return np.array([shares.sum(axis=1).argmin()])
+
+
+def mutate(domain: Domain, parents: Rows, rng: np.random.Generator) -> Rows:
+    """Each parent with one to a few of its choices drawn anew."""
+    n, d = parents.shape
+    changes = np.minimum(rng.geometric(0.5, size=n), d)
+    ranks = rng.random((n, d)).argsort(axis=1)
+    drawn = rng.integers(domain.sizes, size=(n, d))
+    return np.where(ranks < changes[:, None], drawn, parents)
+
+
+def cross(parents: Rows, rng: np.random.Generator) -> Rows:
+    """Each parent with half of its choices taken from another one."""
+    others = parents[rng.permutation(len(parents))]
+    return np.where(rng.random(parents.shape) < 0.5, others, parents)
+
+
+def breed(
+    pool: Pool, parents: Rows, score: Callable[[Pool], Values], rng: np.random.Generator
+) -> Pool:
+    """The pool with children of its best, over some generations.
+
+    Args:
+        pool: To begin with.
+        parents: More rows to begin with, evaluated ones on the front.
+        score: Of a pool, larger is better, shape `N`.
+        rng: Generator.
+    """
+    if is_small(pool.domain):
+        return pool
+    pool = pool.with_rows(mutate(pool.domain, _repeat(parents, BRED, rng), rng))
+    scores = score(pool)
+    for generation in range(GENERATIONS):
+        if generation:  # what is new stands behind what is scored already
+            scores = np.concatenate([scores, score(pool.take(np.arange(len(scores), len(pool))))])
+        best = pool.rows[np.argsort(-scores, kind="stable")[:KEPT]]
+        chosen = _repeat(best, BRED, rng)
+        half = len(chosen) // 2
+        children = np.concatenate([cross(chosen[:half], rng), chosen[half:]])
+        pool = pool.with_rows(mutate(pool.domain, children, rng))
+    return pool
+
+
+def spread_out(pool: Pool, features: Values, chosen: Rows, count: int) -> Rows:
+    """Numbers of `count` rows far from each other: each the farthest from those before it.
+
+    Args:
+        pool: To choose from.
+        features: Standardised, `N x F`.
+        chosen: Numbers of the rows to begin with, at least one.
+        count: How many in all, fewer where the pool has fewer.
+    """
+    choices = pool.described.choices
+    found = list(chosen)
+    distance = np.full(len(pool), np.inf)
+    for number in range(min(count, len(pool))):
+        if number == len(found):
+            distance[found] = -np.inf
+            found.append(int(distance.argmax()))
+        last = found[number]
+        differ = (choices != choices[last]).mean(axis=1)
+        away = ((features - features[last]) ** 2).sum(axis=1) / max(features.shape[1], 1) / 4
+        distance = np.minimum(distance, differ + away)
+    return np.array(found, np.int64)
+
+
+def _repeat(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    return rows[rng.integers(len(rows), size=count)] if len(rows) else rows
+
+
+def _take(described: Description, index: Rows) -> Description:
+    costs = None if described.costs is None else described.costs[index]
+    return Description(
+        described.choices[index], described.features[index], costs, described.feasible[index]
+    )
+
+
+def _join(left: Description, right: Description) -> Description:
+    if len(left.choices) == 0 or len(right.choices) == 0:  # whose widths may not be known
+        return right if len(left.choices) == 0 else left
+    costs = None
+    if left.costs is not None and right.costs is not None:
+        costs = np.concatenate([left.costs, right.costs])
+    return Description(
+        np.concatenate([left.choices, right.choices]),
+        np.concatenate([left.features, right.features]),
+        costs,
+        np.concatenate([left.feasible, right.feasible]),
+    )

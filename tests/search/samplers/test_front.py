@@ -1,0 +1,198 @@
+"""The sampler on studies whose answers are known."""
+
+import warnings
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from nas.pareto import hypervolume
+from nas.search.samplers.domain import ExhaustedError, ParameterDomain
+from nas.search.samplers.front import ATTEMPTS, INTERRUPTED, FrontSampler
+
+NAMES = [f"x{i}" for i in range(8)]
+SPACE = {name: CategoricalDistribution([0, 1, 2]) for name in NAMES}
+WEIGHTS = np.array([1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+
+def cost(parameters):
+    return 1.0 + sum(parameters[name] for name in NAMES)
+
+
+def accuracy(parameters):
+    """Grows with every choice, less and less; two of them only help together."""
+    row = np.array([parameters[name] for name in NAMES])
+    both = 0.5 * (row[2] == 2 and row[5] == 2)
+    return 0.95 - 0.6 * np.exp(-0.8 * (WEIGHTS @ np.sqrt(row) + both))
+
+
+def make_domain(**options):
+    return ParameterDomain(SPACE, **{"costs": lambda p: [cost(p)], **options})
+
+
+def make_study(sampler):
+    return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+
+
+def run(study, trials, values=lambda p: (accuracy(p), cost(p))):
+    for _ in range(trials):
+        trial = study.ask(SPACE)
+        study.tell(trial, values(trial.params))
+    return rows(study)
+
+
+def rows(study):
+    return [tuple(t.params[name] for name in NAMES) for t in study.trials if t.params]
+
+
+def volume(found):
+    points = [
+        [-accuracy(p), cost(p)] for p in (dict(zip(NAMES, row, strict=True)) for row in found)
+    ]
+    return hypervolume(np.array(points), np.array([-0.3, 17.0]))
+
+
+def test_it_needs_far_fewer_trials_than_random_ones():
+    ours = volume(run(make_study(FrontSampler(make_domain(), seed=3, log_error=True)), 30))
+    others = [
+        volume(run(make_study(optuna.samplers.RandomSampler(seed=seed)), 120)) for seed in range(3)
+    ]
+    assert ours > max(others)
+
+
+def test_nothing_is_proposed_twice_or_over_the_limit():
+    found = run(make_study(FrontSampler(make_domain(limits=[9.0]), seed=0)), 50)
+    assert len(set(found)) == 50
+    assert max(sum(row) for row in found) <= 8
+
+
+def test_things_that_are_the_same_are_proposed_once():
+    domain = make_domain(identity=lambda p: tuple(sorted(p.values())))  # 45 of them
+    study = make_study(FrontSampler(domain, seed=0))
+    with pytest.raises(ExhaustedError, match="everything within the limits was proposed before"):
+        run(study, 46)
+    assert len({tuple(sorted(row)) for row in rows(study)}) == 45
+
+
+@pytest.mark.parametrize("after", [5, 12, 14, 21])
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(after):
+    whole = run(make_study(FrontSampler(make_domain(), seed=1)), 26)
+    study = make_study(FrontSampler(make_domain(), seed=1))
+    run(study, after)
+    cut_off = study.ask(SPACE)
+    study.tell(cut_off, state=TrialState.FAIL)
+    study.sampler = FrontSampler(make_domain(), seed=1)
+    run(study, 26 - after)
+    assert [row for i, row in enumerate(rows(study)) if i != after] == whole
+
+
+def test_another_seed_proposes_others():
+    assert len({tuple(run(make_study(FrontSampler(make_domain(), seed=s)), 5)) for s in (1, 2)}) > 1
+
+
+def test_running_trials_are_not_proposed_again_and_make_others_less_likely():
+    study = make_study(FrontSampler(make_domain(), seed=2))
+    run(study, 16)
+    asked = [study.ask(SPACE) for _ in range(20)]
+    found = rows(study)
+    assert len(set(found)) == 36
+    for trial in asked:
+        study.tell(trial, (accuracy(trial.params), cost(trial.params)))
+    assert len(set(run(study, 8))) == 44
+
+
+def test_many_may_run_before_the_first_one_ends():
+    study = make_study(FrontSampler(make_domain(), seed=2))
+    for _ in range(40):
+        study.ask(SPACE)
+    assert len(set(rows(study))) == 40
+
+
+def test_trials_that_others_added_are_learned_from():
+    study = make_study(FrontSampler(make_domain(), seed=4))
+    rng = np.random.default_rng(0)
+    added = [dict(zip(NAMES, row, strict=True)) for row in rng.integers(3, size=(30, 8)).tolist()]
+    study.add_trials(
+        create_trial(params=p, distributions=SPACE, values=(accuracy(p), cost(p))) for p in added
+    )
+    study.add_trial(create_trial(params={}, distributions={}, values=(0.5, 1.0)))
+    before = volume([tuple(p.values()) for p in added])
+    found = run(study, 8)[30:]
+    assert not set(found) & {tuple(p.values()) for p in added}
+    assert volume(found + [tuple(p.values()) for p in added]) > 1.01 * before
+
+
+def test_what_fails_is_tried_again_but_not_for_ever():
+    study = make_study(FrontSampler(make_domain(), seed=5))
+    run(study, 14)
+    for _ in range(ATTEMPTS + 1):
+        study.tell(study.ask(SPACE), state=TrialState.FAIL)
+    failed = rows(study)[14:]
+    assert len(set(failed[:ATTEMPTS])) == 1
+    assert failed[ATTEMPTS] != failed[0]
+
+
+def test_what_was_only_interrupted_is_tried_again_however_often():
+    study = make_study(FrontSampler(make_domain(), seed=5))
+    run(study, 14)
+    for _ in range(ATTEMPTS + 3):
+        trial = study.ask(SPACE)
+        trial.set_user_attr(INTERRUPTED, True)
+        study.tell(trial, state=TrialState.FAIL)
+    assert len(set(rows(study)[14:])) == 1
+
+
+def test_values_that_are_not_numbers_teach_nothing():
+    study = make_study(FrontSampler(make_domain(), seed=6))
+    run(study, 14)
+    for trial in (study.ask(SPACE), study.ask(SPACE)):
+        study.tell(trial, (float("inf"), 1.0))
+    run(study, 4)
+    assert len(study.trials) == 20
+
+
+def test_starts_come_first():
+    first = [dict.fromkeys(NAMES, 2), dict.fromkeys(NAMES, 0)]
+    found = run(make_study(FrontSampler(make_domain(first=first), seed=7)), 13)
+    assert found[:2] == [(2,) * 8, (0,) * 8]
+
+
+def test_costs_that_are_not_known_are_learned():
+    study = make_study(FrontSampler(ParameterDomain(SPACE), seed=8, log_error=True))
+    found = run(study, 40)
+    random = volume(run(make_study(optuna.samplers.RandomSampler(seed=1)), 80))
+    assert volume(found) > random
+
+
+def test_it_is_a_sampler_for_any_study():
+    space = {
+        "x": FloatDistribution(-3.0, 3.0),
+        "n": IntDistribution(1, 9),
+        "kind": CategoricalDistribution(["a", "b"]),
+    }
+    study = optuna.create_study(sampler=FrontSampler(ParameterDomain(space), seed=0))
+
+    def objective(trial):
+        x, n = trial.suggest_float("x", -3.0, 3.0), trial.suggest_int("n", 1, 9)
+        return (
+            (x - 1.1) ** 2 + 0.1 * (n - 4) ** 2 + (trial.suggest_categorical("kind", "ab") == "a")
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study.optimize(objective, n_trials=40)
+    assert study.best_value < 0.05
+
+
+def test_it_knows_no_other_parameters():
+    study = optuna.create_study(sampler=FrontSampler(ParameterDomain(SPACE), seed=0))
+    with pytest.raises(ValueError, match=r"y is not one of the sampler's parameters: x0, x1"):
+        study.ask().suggest_int("y", 0, 3)
+
+
+def test_nothing_within_the_limits_ends_the_study():
+    study = make_study(FrontSampler(make_domain(limits=[0.5]), seed=0))
+    with pytest.raises(ExhaustedError):
+        run(study, 1)
