@@ -9,6 +9,7 @@ from optuna.trial import Trial, TrialState
 from optuna_dashboard import get_note
 
 from nas.errors import DiskFullError, RunFolderError
+from nas.search.samplers.front import INTERRUPTED
 from nas.search.samplers.repairing import distributions, quiet_optuna
 from nas.search.study import (
     STUDY_NAME,
@@ -87,6 +88,7 @@ def test_opening_again_keeps_the_trials_and_fails_the_one_under_way(space, journ
     add_trial(space, again, 0.6)
     states = [trial.state for trial in again.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert [INTERRUPTED in trial.user_attrs for trial in again.trials] == [False, True, False]
     assert [record.accuracy for record in read_trials(journal)] == [0.5, 0.6]
 
 
