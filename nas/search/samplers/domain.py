@@ -19,6 +19,8 @@ from nas.search.samplers.gaussian_process import Rows, Values
 from nas.search.samplers.improvement import Mask
 
 Parameters = dict[str, Any]
+REMEMBERED = 100_000
+"""Rows whose costs and features are kept, so that slow functions of them are not called twice."""
 STEPS = 33
 """Values of a number with more of them that are tried, evenly spaced."""
 
@@ -96,7 +98,7 @@ class ParameterDomain:
         first: Parameters of the first trials.
 
     Raises:
-        ValueError: Limits without costs.
+        ValueError: Limits without costs; first parameters that are not of the domain.
     """
 
     distributions: dict[str, BaseDistribution]
@@ -110,6 +112,9 @@ class ParameterDomain:
     def __post_init__(self) -> None:
         if self.costs is None and any(limit is not None for limit in self.limits):
             raise ValueError("limits are held against costs: give a function of them")
+        for parameters in self.first:
+            if self.row(parameters) is None:
+                raise ValueError(f"the first parameters are not of the domain: {parameters}")
 
     @cached_property
     def choices(self) -> tuple[tuple[Any, ...], ...]:
@@ -125,9 +130,7 @@ class ParameterDomain:
     def starts(self) -> Rows:
         """Rows of the first trials."""
         rows = [self.row(parameters) for parameters in self.first]
-        return np.array([row for row in rows if row is not None], np.int64).reshape(
-            -1, len(self.sizes)
-        )
+        return np.array(rows, np.int64).reshape(-1, len(self.sizes))
 
     def describe(self, rows: Rows) -> Description:
         """What is known of rows: features, costs, and whether they are within the limits."""
@@ -136,22 +139,28 @@ class ParameterDomain:
         places = rows[:, ordered] / np.maximum(np.array(self.sizes)[ordered] - 1, 1)
         features = _table([found for found, _ in known])
         costs = _table([found for _, found in known])
-        limits = [np.inf if limit is None else limit for limit in self.limits][: costs.shape[1]]
-        feasible = np.asarray((costs[:, : len(limits)] <= np.array(limits)).all(axis=1))
+        limits = np.array([np.inf if limit is None else limit for limit in self.limits])
+        if len(rows) and costs.shape[1] < len(limits) and self.costs is not None:
+            raise ValueError(f"{len(limits)} limits for {costs.shape[1]} costs")
+        inside = costs[:, : len(limits)] <= limits if self.costs is not None else costs <= np.inf
+        feasible = inside.all(axis=1) & np.isfinite(costs).all(axis=1)
         return Description(
             rows,
             np.concatenate([places, features], axis=1),
             None if self.costs is None else costs,
-            feasible,
+            np.asarray(feasible),
         )
 
     def _describe(self, row: Rows) -> tuple[list[float], list[float]]:
         if row.tobytes() not in self._known:
             parameters = self.parameters(row)
-            self._known[row.tobytes()] = (
-                [] if self.features is None else list(self.features(parameters)),
-                [] if self.costs is None else list(self.costs(parameters)),
-            )
+            features = [] if self.features is None else list(self.features(parameters))
+            if not np.isfinite(features).all():
+                raise ValueError(f"features are finite numbers; got {features} for {parameters}")
+            costs = [] if self.costs is None else list(self.costs(parameters))
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[row.tobytes()] = features, costs
         return self._known[row.tobytes()]
 
     def key(self, row: Rows) -> Hashable:
@@ -171,14 +180,24 @@ class ParameterDomain:
         ):
             if name not in parameters:
                 return None
-            value = parameters[name]
-            if not isinstance(distribution, CategoricalDistribution):
-                found.append(int(np.abs(np.array(choices) - value).argmin()))
-            elif value in choices:
-                found.append(choices.index(value))
-            else:
+            index = _index(distribution, choices, parameters[name])
+            if index is None:
                 return None
+            found.append(index)
         return np.array(found, np.int64)
+
+
+def _index(distribution: BaseDistribution, choices: tuple[Any, ...], value: Any) -> int | None:
+    """Number of the choice that is nearest to a value; `None` for one outside the distribution."""
+    if isinstance(distribution, IntDistribution | FloatDistribution):
+        if isinstance(value, str) or not distribution.low <= value <= distribution.high:
+            return None
+        numbers = np.array([*choices, value], float)
+        places = np.log(numbers) if distribution.log else numbers
+        return int(np.abs(places[:-1] - places[-1]).argmin())
+    equal = [i for i, choice in enumerate(choices) if choice == value]
+    alike = [i for i in equal if type(choices[i]) is type(value)]  # 1, 1.0 and True are equal
+    return next(iter(alike + equal), None)
 
 
 def _table(rows: list[list[float]]) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,6 +36,8 @@ from nas.search.samplers.pool import (
     breed,
     cheapest,
     draw,
+    extremes,
+    is_small,
     make_pool,
     spread_out,
 )
@@ -47,6 +50,8 @@ DESIGNED = 256
 """Rows of the first design: as many trials may run before the first one has ended."""
 ATTEMPTS = 3
 """How often parameters whose trials failed are proposed in all."""
+_LOCK = threading.Lock()
+"""One proposal at a time, so that each knows those before it; samplers can be copied."""
 INTERRUPTED = "interrupted"
 """User attribute of failed trials that were only cut off: those do not count."""
 
@@ -95,7 +100,10 @@ class FrontSampler(BaseSampler):
         self._domain, self._seed, self._log_error = domain, seed, log_error
         self._initial = max(initial, len(domain.starts))
         self._finished: dict[int, tuple[Rows, list[float], Hashable] | None] = {}
+        self._asked: dict[int, Rows] = {}
         self._keys: dict[bytes, Hashable] = {}
+        self._study: tuple[int, str] | None = None
+        self._random = RandomSampler(seed)
         self._kernels: dict[int, tuple[int, Kernel]] = {}
 
     def infer_relative_search_space(
@@ -112,52 +120,61 @@ class FrontSampler(BaseSampler):
         Raises:
             ExhaustedError: Everything within the limits was proposed before.
         """
-        history = self._history(study, trial)
+        with _LOCK:
+            proposed = self._next(self._history(study, trial))
+            if proposed is None:
+                raise ExhaustedError("everything within the limits was proposed before")
+            self._asked[trial.number] = proposed
+        return self._domain.parameters(proposed)
+
+    def _next(self, history: _History) -> Rows | None:
         proposed = None
         begun, finished = len(history.rows) + len(history.pending), len(history.rows)
         if begun < self._initial or finished < self._initial // 2:
             designed = (row for row in self._design if self._key(row) not in history.taken)
             proposed = next(designed, None)
-        if proposed is None:
-            proposed = self._propose(history)
-        if proposed is None:
-            raise ExhaustedError("everything within the limits was proposed before")
-        return self._domain.parameters(proposed)
+        return self._propose(history) if proposed is None else proposed
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: Any
     ) -> Any:
-        """Never reached by the domain's own parameters.
+        """A random value of a parameter that the domain lacks.
 
         Raises:
-            ValueError: Another parameter was asked for.
+            ValueError: The domain has it, but with another distribution.
         """
-        raise ValueError(
-            f"{param_name} is not one of the sampler's parameters: {', '.join(self._names)}"
-        )
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return list(self._domain.distributions)
+        known = self._domain.distributions.get(param_name)
+        if known is not None:
+            raise ValueError(
+                f"{param_name} was asked for with another distribution than the sampler's: "
+                f"{param_distribution}; the domain has {known}"
+            )
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def _history(self, study: Study, own: FrozenTrial) -> _History:
         """Trials of the study that are of this domain."""
+        if self._study != (study._study_id, study.study_name):
+            self._study = study._study_id, study.study_name
+            for kept in (self._finished, self._asked, self._kernels):
+                kept.clear()
         pending: list[Rows] = []
         failed: Counter[Hashable] = Counter()
-        states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL)
-        for trial in study.get_trials(deepcopy=False, states=states):
+        for trial in study.get_trials(deepcopy=False):
             if trial.number in self._finished or trial.number == own.number:
                 continue
             row = self._domain.row(trial.params)
-            if trial.state == TrialState.COMPLETE:
+            if row is None and trial.state == TrialState.RUNNING:  # it has not suggested them yet
+                row = self._asked.get(trial.number)
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._finished[trial.number] = self._finish(study, trial, row)
             elif row is not None and trial.state == TrialState.RUNNING:
                 pending.append(row)
-            elif row is not None and INTERRUPTED not in trial.user_attrs:
-                failed[self._key(row)] += 1
-        known = [found for found in self._finished.values() if found is not None]
+            elif row is not None and trial.state == TrialState.FAIL:
+                failed[self._key(row)] += INTERRUPTED not in trial.user_attrs
+        ended = [found for found in self._finished.values() if found is not None]
+        known = [found for found in ended if found[1]]
         targets = np.array([values for _, values, _ in known], float)
-        taken = {key for _, _, key in known} | {self._key(row) for row in pending}
+        taken = {key for _, _, key in ended} | {self._key(row) for row in pending}
         return _History(
             self._array([row for row, _, _ in known]),
             targets.reshape(-1, len(study.directions)),
@@ -168,12 +185,19 @@ class FrontSampler(BaseSampler):
     def _finish(
         self, study: Study, trial: FrozenTrial, row: Rows | None
     ) -> tuple[Rows, list[float], Hashable] | None:
-        """What is kept of a finished trial; `None` for one of another domain."""
-        if row is None or not np.isfinite(trial.values).all():
+        """Row, minimised values (none for a pruned trial) and key; `None`: of another domain."""
+        if row is None:
             return None
+        if trial.state == TrialState.PRUNED or not np.isfinite(trial.values).all():
+            return row, [], self._key(row)
         signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
         values = [sign * value for sign, value in zip(signs, trial.values, strict=True)]
         if self._log_error:
+            if not 0 <= -values[0] <= 1:
+                raise ValueError(
+                    "log_error is for accuracies, from 0 to 1 and maximised; trial "
+                    f"{trial.number} has {trial.values[0]}"
+                )
             values[0] = float(np.log(max(1 + values[0], LEAST_ERROR)))
         return row, values, self._key(row)
 
@@ -192,8 +216,19 @@ class FrontSampler(BaseSampler):
         rng = np.random.default_rng(self._seed)
         starts = make_pool(self._domain, self._domain.starts)
         drawn = draw(self._domain, DESIGN_POOL, starts.rows, rng)
-        few = rng.permutation(len(drawn))[:DESIGN_POOL]
-        return starts.with_rows(drawn.rows[cheapest(drawn)]).with_rows(drawn.rows[few])
+        few = extremes(self._domain, drawn.take(rng.permutation(len(drawn))[:DESIGN_POOL]), rng)
+        every = few.with_rows(drawn.rows) if is_small(self._domain) else few
+        return starts.with_rows(every.rows[cheapest(every)]).with_rows(few.rows)
+
+    @cached_property
+    def _ends(self) -> Rows:
+        """The cheapest and the dearest rows, which uniform draws do not come near."""
+        pool = self._design_pool
+        if pool.described.costs is None or len(pool) == 0:
+            return pool.rows[:0]
+        costs = pool.described.costs
+        ends = np.concatenate([costs.argmin(axis=0), costs.argmax(axis=0)])
+        return np.asarray(pool.rows[ends], np.int64)
 
     @cached_property
     def _scaling(self) -> tuple[Values, Values]:
@@ -222,10 +257,18 @@ class FrontSampler(BaseSampler):
 
     def _propose(self, history: _History) -> Rows | None:
         """The new row that is expected to gain most; `None` where there is none."""
-        if len(history.rows) == 0:  # and more are running than were designed
-            return None
         rng = np.random.default_rng([self._seed, len(history.rows), len(history.pending)])
+        if len(self._design_pool) == 0:
+            return None
+        if len(history.rows) == 0:  # more are running than were designed
+            drawn = draw(self._domain, DRAWN, history.pending, rng).rows
+            return next((row for row in drawn if self._key(row) not in history.taken), None)
         known = self._domain.describe(history.rows)
+        if known.costs is not None and known.costs.shape[1] != history.values.shape[1] - 1:
+            raise ValueError(
+                f"costs are those of the {history.values.shape[1] - 1} objectives after the first; "
+                f"got {known.costs.shape[1]}"
+            )
         models = [self._model(known, history, i, rng) for i in self._learned(known, history)]
         acquisition = Acquisition(
             points=self._points,
@@ -235,8 +278,9 @@ class FrontSampler(BaseSampler):
             costs=history.values[:, 1:] if known.costs is None else known.costs,
             reach=self._design_pool.described,
         )
-        front = history.rows[acquisition.front()]
-        pool = breed(draw(self._domain, DRAWN, front, rng), front, acquisition.score, rng)
+        parents = np.concatenate([history.rows[acquisition.front()], self._ends])
+        pool = draw(self._domain, DRAWN, parents, rng).with_rows(self._ends)
+        pool = breed(pool, parents, acquisition.score, rng)
         running = make_pool(self._domain, history.pending)
         candidates = running.with_rows(pool.rows)
         for index in acquisition.order(candidates, len(running)):

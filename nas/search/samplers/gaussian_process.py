@@ -283,7 +283,7 @@ class Belief:
 def spread(values: Values) -> float:
     """Standard deviation; 1 where all values are the same."""
     found = float(values.std())
-    return found if found > 1e-12 else 1.0
+    return found if found > 1e-12 * float(np.abs(values).max(initial=0.0)) else 1.0
 
 
 def fit(points: Points, values: Values, kernel: Kernel, rng: np.random.Generator) -> Posterior:

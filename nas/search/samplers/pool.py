@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.search.samplers.domain import Description, Domain
 from nas.search.samplers.gaussian_process import Rows, Values
@@ -15,6 +16,7 @@ ALL = 8192
 """Domains of at most so many rows are looked at whole."""
 DRAWN, BRED, KEPT, GENERATIONS = 400, 300, 60, 4
 ROUNDS = 20
+ENDS = 3
 DESIGN_POOL = 1000
 
 
@@ -38,7 +40,7 @@ class Pool:
         if len(rows) == 0:
             return self
         described = self.domain.describe(rows)
-        inside = np.flatnonzero(described.feasible)
+        inside = np.flatnonzero(described.feasible & _are_finite(described))
         both = _join(self.described, _take(described, inside))
         _, first = np.unique(both.choices, axis=0, return_index=True)
         index = np.sort(first)
@@ -75,16 +77,56 @@ def draw(domain: Domain, count: int, known: Rows, rng: np.random.Generator) -> P
     """
     if is_small(domain):
         return make_pool(domain, all_rows(domain))
-    pool = make_pool(domain, rng.integers(domain.sizes, size=(2 * count, len(domain.sizes))))
+    pool = make_pool(domain, uniform(domain, 2 * count, rng))
+    if len(pool) + len(known) + len(domain.starts) == 0:
+        pool = _walk_to_limits(domain, count, rng)
     for _ in range(ROUNDS):
-        if len(pool) >= count:
-            break
         base = np.concatenate([pool.rows, known, domain.starts])
-        if len(base) == 0:
+        if len(pool) >= count or len(base) == 0:
             break
         parents = base[rng.integers(len(base), size=count)]
         pool = pool.with_rows(mutate(domain, parents, rng))
     return pool.take(np.arange(min(len(pool), count)))
+
+
+def uniform(domain: Domain, count: int, rng: np.random.Generator) -> Rows:
+    """Rows with every choice drawn uniformly, whether within the limits or not."""
+    return np.asarray(rng.integers(domain.sizes, size=(count, len(domain.sizes))), np.int64)
+
+
+def _walk_to_limits(domain: Domain, count: int, rng: np.random.Generator) -> Pool:
+    """Rows within the limits, from cheaper and cheaper ones that are not; empty if none is found.
+
+    Costs are ranked, each by itself, so that one cost does not drown the others.
+    """
+    rows = uniform(domain, count, rng)
+    for _ in range(ROUNDS):
+        described = domain.describe(rows)
+        if described.feasible.any() or described.costs is None:
+            break
+        ranks = described.costs.argsort(axis=0).argsort(axis=0).sum(axis=1)
+        best = rows[np.argsort(ranks, kind="stable")[:KEPT]]
+        rows = np.concatenate([best, mutate(domain, _repeat(best, count, rng), rng)])
+    return make_pool(domain, rows)
+
+
+def extremes(domain: Domain, pool: Pool, rng: np.random.Generator) -> Pool:
+    """The pool with rows at both ends of each cost, between which the budgets lie that count."""
+    if is_small(domain) or len(pool) == 0 or pool.described.costs is None:
+        return pool
+    ends = []
+    for cost in range(pool.described.costs.shape[1]):
+        for sign in (-1.0, 1.0):
+
+            def away(bred: Pool, cost: int = cost, sign: float = sign) -> Values:
+                assert bred.described.costs is not None
+                return sign * bred.described.costs[:, cost]
+
+            bred = pool
+            for _ in range(ENDS):
+                bred = breed(bred.take(np.argsort(-away(bred))[:KEPT]), bred.rows[:0], away, rng)
+            ends.append(bred.rows[np.argsort(-away(bred))[:1]])
+    return pool.with_rows(np.concatenate(ends))
 
 
 def cheapest(pool: Pool) -> Rows:
@@ -170,6 +212,12 @@ def _take(described: Description, index: Rows) -> Description:
     return Description(
         described.choices[index], described.features[index], costs, described.feasible[index]
     )
+
+
+def _are_finite(described: Description) -> npt.NDArray[np.bool_]:
+    costs = described.costs
+    known = np.ones(len(described.choices), bool) if costs is None else np.isfinite(costs).all(1)
+    return np.asarray(known & np.isfinite(described.features).all(axis=1))
 
 
 def _join(left: Description, right: Description) -> Description:

@@ -95,6 +95,27 @@ def test_another_kind_of_distribution_is_refused():
         values("x")
 
 
+def test_numbers_outside_their_range_are_of_another_study():
+    row = {"op": "skip", "depth": 2, "rate": 0.5}
+    assert make_domain().row({**row, "rate": 7.0}) is None
+    assert make_domain().row({**row, "depth": 0}) is None
+
+
+def test_equal_choices_of_different_types_are_told_apart():
+    domain = ParameterDomain({"x": CategoricalDistribution([0, False, 1, True, 1.0])})
+    for index in range(5):
+        assert domain.row(domain.parameters(np.array([index]))).tolist() == [index]
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match=r"the first parameters are not of the domain: {'op': 'x'"):
+        make_domain(first=[{"op": "x", "depth": 1, "rate": 0.0}])
+    with pytest.raises(ValueError, match="2 limits for 1 costs"):
+        make_domain(costs=lambda p: [1.0], limits=[1.0, 2.0]).describe(np.array([[0, 0, 0]]))
+    with pytest.raises(ValueError, match=r"features are finite numbers; got \[nan\] for {'op'"):
+        make_domain(features=lambda p: [float("nan")]).describe(np.array([[0, 0, 0]]))
+
+
 def test_limits_need_costs():
     with pytest.raises(ValueError, match="limits are held against costs: give a function of them"):
         make_domain(limits=[3.0])
