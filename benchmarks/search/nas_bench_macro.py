@@ -86,7 +86,7 @@ class Volumes:
 
 
 def first(fractions: np.ndarray, level: float) -> float:
-    """Evaluations until a fraction is reached; infinity where it was not."""
+    """Evaluations until a fraction is reached; infinity where it was not (`null` in results)."""
     reached = np.flatnonzero(fractions >= level)
     return float(reached[0] + 1) if len(reached) else float("inf")
 
@@ -102,11 +102,12 @@ def summary(problem: Problem, volumes: Volumes, runs: list[dict]) -> dict:
         "evaluations to 99 % over 88 %": [first(f, 0.99) for f in hard],
         "ms a proposal, mean": [1000 * float(np.mean(r["seconds"])) for r in runs],
     }
-    return {
+    found = {
         name: [round(float(f(values)), 5) for f in (np.median, np.min, np.max)]
         for name, values in rows.items()
         if values
     }
+    return {name: [v if np.isfinite(v) else None for v in row] for name, row in found.items()}
 
 
 def main() -> None:
@@ -138,7 +139,7 @@ def main() -> None:
         result["runs"][name] = runs
         result["summary"][name] = summary(problem, volumes, runs)
         print(f"\r{name}: {json.dumps(result['summary'][name], indent=1)}", flush=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        options.out.write_text(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
