@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.space.blocks import Block
+from nas.spread import farthest_first
 
 SCALES = (2.0, 4.0, 8.0)
 """Length scales, in units of the natural logarithm of a size."""
@@ -97,25 +98,15 @@ def fit_blocks(
 def spread_out(blocks: Sequence[Block], number: int, first: Sequence[int] = ()) -> list[int]:
     """Indices of blocks that lie far from each other: the farthest from all before comes next.
 
-    Greedy k-centre selection (Gonzalez 1985, doi:10.1016/0304-3975(85)90224-5).
-
     Args:
         blocks: To choose from, shape `N`.
         number: How many to choose.
         first: Indices of those that are chosen already.
     """
-    number = min(number, len(blocks) - len(first))
-    if number <= 0:
+    if not blocks:
         return []
     sizes, kinds = _features(blocks)
-    distance = np.full(len(blocks), np.inf)
-    for index in first:
-        distance = np.minimum(distance, _distance(sizes, kinds, index))
-    chosen: list[int] = []
-    for _ in range(number):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, _distance(sizes, kinds, chosen[-1]))
-    return chosen
+    return farthest_first(lambda i: _distance(sizes, kinds, i), len(blocks), number, first)
 
 
 OTHER_KIND = 2.0

@@ -39,7 +39,7 @@ def headline(data: ReportData) -> str:
     return (
         f"<h1>{text(title(data))}</h1>\n"
         f'<p class="soft">{scored} of {text(facts.space)} scored on {text(facts.data)}, '
-        f"{plural(data.refused, 'proposal')} refused for the budget, "
+        f"{_refused(data, 'refused for the budget, ')}"
         f"{plural(len(data.finalists), 'model')} exported. "
         f"Latencies are predicted from {_table_kind(data)}.{_verified(data)}</p>\n"
         f"{warnings}{notes}{recommendation(data)}"
@@ -49,6 +49,11 @@ def headline(data: ReportData) -> str:
 def title(data: ReportData) -> str:
     """The page's title."""
     return f"Models for {device_name(data.facts.device)} within {unbroken(data.facts.budget)}"
+
+
+def _refused(data: ReportData, what: str) -> str:
+    """What was proposed over the budget; nothing for samplers that propose nothing of the kind."""
+    return f"{plural(data.refused, 'proposal')} {what}" if data.refused else ""
 
 
 def _verified(data: ReportData) -> str:
@@ -208,8 +213,8 @@ def facts_list(data: ReportData) -> str:
         ("Supernet", facts.supernet),
         (
             "Search",
-            f"{facts.sampler}, {plural(len(data.trials), 'architecture')} scored, "
-            f"{plural(data.refused, 'proposal')} over the budget refused and repaired",
+            f"{_refused(data, 'over the budget refused and repaired, ')}{facts.sampler}, "
+            f"{plural(len(data.trials), 'architecture')} scored",
         ),
         ("Finalists", f"{plural(facts.finetune_steps, 'step')} of fine-tuning each"),
         ("Seed", str(facts.seed)),

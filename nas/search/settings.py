@@ -17,7 +17,6 @@ from nas.files import search_folders
 from nas.units import parse_duration_s, parse_latency_ms
 
 DEFAULT_SPACE = "mobilenetv3"
-SAMPLERS = ("front", "nsga2", "tpe", "gp", "random")
 MAX_SEED = 2**31 - 1
 Steps = Annotated[int, Field(gt=0, le=10_000_000)]
 

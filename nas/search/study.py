@@ -21,7 +21,7 @@ from optuna.trial import Trial, TrialState
 
 from nas.errors import RunFolderError
 from nas.files import disk_errors
-from nas.search.samplers.front import INTERRUPTED
+from nas.search.samplers.domain import INTERRUPTED
 
 STUDY_NAME = "search"
 

@@ -1,4 +1,4 @@
-"""The ask/tell loop: architectures are proposed, repaired, scored, and stored."""
+"""The ask/tell loop: architectures are proposed, scored, and stored."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from nas.accuracy.score import Evaluator
 from nas.latency.batch import BatchPredictor
 from nas.latency.predict import Prediction, Predictor
 from nas.search.candidates import Range, repair
-from nas.search.samplers.domain import ExhaustedError
+from nas.search.samplers.domain import ExhaustedError, Mask
 from nas.search.samplers.front import FrontSampler
-from nas.search.samplers.gaussian_process import Values
-from nas.search.samplers.improvement import Mask
-from nas.search.samplers.repairing import RepairingSampler, distributions, make_proposer
-from nas.search.samplers.space_domain import SpaceDomain
+from nas.search.samplers.repairing import RepairingSampler, make_proposer
+from nas.search.samplers.space_domain import SpaceDomain, distributions
 from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord, changing, open_study, trial_records, write_trial
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 from nas.space.choices import ChoiceRows, Rows
+from nas.space.gather import Values
 from nas.space.sample import Genome
 
 

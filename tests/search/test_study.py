@@ -9,8 +9,9 @@ from optuna.trial import Trial, TrialState
 from optuna_dashboard import get_note
 
 from nas.errors import DiskFullError, RunFolderError
-from nas.search.samplers.front import INTERRUPTED
-from nas.search.samplers.repairing import distributions, quiet_optuna
+from nas.search.samplers.domain import INTERRUPTED
+from nas.search.samplers.repairing import quiet_optuna
+from nas.search.samplers.space_domain import distributions
 from nas.search.study import (
     STUDY_NAME,
     TrialRecord,

@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from nas.search.samplers.domain import Description
-from nas.search.samplers.gaussian_process import Points, Posterior, Rows, Values
+from nas.search.samplers.gaussian_process import Points, Posterior
 from nas.search.samplers.improvement import budget_grid, gains, meets, staircase
 from nas.search.samplers.pool import Pool
+from nas.space.choices import Rows
+from nas.space.gather import Values
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -15,10 +16,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from nas.search.samplers.gaussian_process import Rows, Values
-from nas.search.samplers.improvement import Mask
+from nas.space.choices import Rows
+from nas.space.gather import Values
 
+Mask = npt.NDArray[np.bool_]
 Parameters = dict[str, Any]
+INTERRUPTED = "interrupted"
+"""User attribute of failed trials that were only cut off: those do not count as attempts."""
 REMEMBERED = 100_000
 """Rows whose costs and features are kept, so that slow functions of them are not called twice."""
 STEPS = 33

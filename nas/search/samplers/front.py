@@ -16,15 +16,13 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.samplers.acquisition import Acquisition
-from nas.search.samplers.domain import Description, Domain, ExhaustedError
+from nas.search.samplers.domain import INTERRUPTED, Description, Domain, ExhaustedError
 from nas.search.samplers.gaussian_process import (
     FITTED,
     INDUCING,
     Kernel,
     Points,
     Posterior,
-    Rows,
-    Values,
     fit_kernel,
     spread,
     thin,
@@ -33,27 +31,29 @@ from nas.search.samplers.pool import (
     DESIGN_POOL,
     DRAWN,
     Pool,
-    breed,
     cheapest,
     draw,
+    evolve,
     extremes,
     is_small,
     make_pool,
-    spread_out,
+    maximin,
 )
+from nas.space.choices import Rows
+from nas.space.gather import Values
 
 INITIAL = 6
+"""Trials before the first fit (NAS-Bench-Macro, seeds 0 to 23: 4 did as well, 8 and 12 worse)."""
 GROWTH = 0.1
 """By how much the trials grow before the kernel is fitted again."""
 LEAST_ERROR = 1e-4
+"""Errors below it count as it: one wrong image in ten thousand."""
 DESIGNED = 256
 """Rows of the first design: as many trials may run before the first one has ended."""
 ATTEMPTS = 3
 """How often parameters whose trials failed are proposed in all."""
 _LOCK = threading.Lock()
 """One proposal at a time, so that each knows those before it; samplers can be copied."""
-INTERRUPTED = "interrupted"
-"""User attribute of failed trials that were only cut off: those do not count."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class FrontSampler(BaseSampler):
     """Proposes what is expected to improve the front most.
 
     The first trials are the domain's starts and rows far from each other. Then a Gaussian process
-    is fitted to the first objective; candidates within the limits are bred towards the expected
+    is fitted to the first objective; candidates within the limits are evolved towards the expected
     gain in hypervolume at their known costs. Running trials are taken into account, and nothing is
     proposed twice. All that is random depends on the seed and the number of trials so far, so that
     a study that was interrupted goes on as if it had not been.
@@ -249,7 +249,7 @@ class FrontSampler(BaseSampler):
             return pool.rows
         chosen = np.arange(starts or 1)
         features = self._points(pool.described).features
-        return pool.rows[spread_out(pool, features, chosen, DESIGNED)]
+        return pool.rows[maximin(pool, features, chosen, DESIGNED)]
 
     def _points(self, described: Description) -> Points:
         mean, deviation = self._scaling
@@ -280,7 +280,7 @@ class FrontSampler(BaseSampler):
         )
         parents = np.concatenate([history.rows[acquisition.front()], self._ends])
         pool = draw(self._domain, DRAWN, parents, rng).with_rows(self._ends)
-        pool = breed(pool, parents, acquisition.score, rng)
+        pool = evolve(pool, parents, acquisition.score, rng)
         running = make_pool(self._domain, history.pending)
         candidates = running.with_rows(pool.rows)
         for index in acquisition.order(candidates, len(running)):

@@ -10,12 +10,11 @@ numbers, one device each is a budget that is infinite for the others, and no cos
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtr
 
-from nas.search.samplers.gaussian_process import Values
+from nas.search.samplers.domain import Mask
+from nas.space.gather import Values
 
-Mask = npt.NDArray[np.bool_]
 BUDGETS = 600
 
 

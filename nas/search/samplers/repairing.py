@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.samplers.domain import ExhaustedError
+from nas.search.samplers.space_domain import distributions
 from nas.space import sample as sampling
 from nas.space.sample import Genome
 from nas.space.space import SearchSpace
@@ -88,11 +89,6 @@ class RepairingSampler(BaseSampler):
     ) -> Any:
         """Never reached: every dimension is sampled together."""
         raise RuntimeError(f"{param_name} is not a dimension of {self._space.name}")
-
-
-def distributions(space: SearchSpace, plan: str) -> dict[str, BaseDistribution]:
-    """The dimensions of a space as Optuna knows them."""
-    return {d.name: CategoricalDistribution(d.choices) for d in space.dimensions(plan)}
 
 
 def count_finished(study: Study) -> int:

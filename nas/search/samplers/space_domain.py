@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nas.search.samplers.domain import Description, Parameters
-from nas.search.samplers.gaussian_process import Rows, Values
-from nas.search.samplers.improvement import Mask
+from nas.search.samplers.domain import Description, Mask, Parameters
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 from nas.space.blocks import Block
-from nas.space.choices import ChoiceRows
-from nas.space.gather import Step, gather, make_steps
+from nas.space.choices import ChoiceRows, Rows
+from nas.space.gather import Step, Values, gather, make_steps
 from nas.space.space import SearchSpace
 
 Costs = Callable[[Rows], tuple[Values, Mask]]
@@ -50,7 +48,7 @@ class SpaceDomain:
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The dimensions as Optuna knows them."""
-        return {d.name: CategoricalDistribution(d.choices) for d in self.rows.dimensions}
+        return distributions(self.space, self.plan)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -89,6 +87,11 @@ class SpaceDomain:
             return self.rows.row(parameters)
         except (KeyError, ValueError):
             return None
+
+
+def distributions(space: SearchSpace, plan: str) -> dict[str, BaseDistribution]:
+    """The dimensions of a space as Optuna knows them."""
+    return {d.name: CategoricalDistribution(d.choices) for d in space.dimensions(plan)}
 
 
 def _plain(blocks: Sequence[Block], resolution: int) -> tuple[float, float, float]:

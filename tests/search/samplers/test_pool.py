@@ -4,7 +4,7 @@ from optuna.distributions import CategoricalDistribution
 
 from nas.search.samplers import pool as pools
 from nas.search.samplers.domain import ParameterDomain
-from nas.search.samplers.pool import breed, cross, draw, make_pool, mutate, spread_out
+from nas.search.samplers.pool import crossover, draw, evolve, make_pool, maximin, mutate
 
 
 def make_domain(dimensions=12, choices=4, limit=None, first=()):
@@ -58,19 +58,19 @@ def test_mutants_differ_in_few_choices():
 
 def test_children_have_the_choices_of_two_parents():
     parents = np.repeat(np.arange(8)[:, None], 12, axis=1)
-    children = cross(parents, np.random.default_rng(1))
+    children = crossover(parents, np.random.default_rng(1))
     assert all(len(set(child)) <= 2 for child in children.tolist())
     assert any(len(set(child)) == 2 for child in children.tolist())
 
 
-def test_breeding_climbs():
+def test_evolution_climbs():
     domain, rng = make_domain(12, limit=30), np.random.default_rng(0)
     pool = draw(domain, 100, np.zeros((0, 12), np.int64), rng)
 
     def score(pool):
         return pool.rows[:, :6].sum(axis=1) - pool.rows[:, 6:].sum(axis=1)
 
-    bred = breed(pool, pool.rows[:0], score, rng)
+    bred = evolve(pool, pool.rows[:0], score, rng)
     assert score(bred).max() > score(pool).max() + 3
     assert (bred.rows.sum(axis=1) <= 30).all()
     assert len(np.unique(bred.rows, axis=0)) == len(bred) < pools.ALL
@@ -80,7 +80,7 @@ def test_rows_that_are_spread_out_begin_with_the_given_ones_and_reach_the_ends()
     domain = make_domain(1, 64)
     pool = make_pool(domain, np.arange(64)[:, None])
     features = pool.described.choices / 20
-    found = spread_out(pool, features, np.array([30, 31]), 4)
+    found = maximin(pool, features, np.array([30, 31]), 4)
     assert found[:2].tolist() == [30, 31]
     assert set(found[2:]) == {0, 63}
-    assert len(set(spread_out(pool, features, np.array([3]), 1000))) == 64
+    assert len(set(maximin(pool, features, np.array([3]), 1000))) == 64

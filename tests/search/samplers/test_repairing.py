@@ -11,10 +11,10 @@ from nas.search.samplers.domain import ExhaustedError
 from nas.search.samplers.repairing import (
     RepairingSampler,
     count_finished,
-    distributions,
     make_proposer,
     quiet_optuna,
 )
+from nas.search.samplers.space_domain import distributions
 from nas.search.study import open_study
 from nas.space import sample as sampling
 
