@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,16 @@ class Model:
         file: The ONNX file.
         accuracy: On the test images, from the file, 0 to 1.
         validation_accuracy: On the validation images, which decide the front.
-        latency_ms: Predicted, batch 1.
+        latency_ms: Predicted, batch 1, on the first device.
         upper_ms: Upper bound of the prediction.
         provenance: `measured` or `estimated`: what the latency table is.
+        latencies: By device as it was typed: predicted, lower, upper (ms), provenance and, after
+            `nas search --verify`, measured.
+        size_bytes: Of the file.
+        peak_memory_bytes: Of the activations that are alive at once.
         params: Number of parameters.
         macs: Multiply-adds.
-        measured_ms: Of the file as a whole on the device; `None` without `nas search --verify`.
+        measured_ms: Of the file as a whole on the first device; `None` where it was not measured.
         dominated: Another finalist is at least as good in everything and better in something.
         architecture: The architecture object.
     """
@@ -41,6 +46,9 @@ class Model:
     latency_ms: float
     upper_ms: float
     provenance: str
+    latencies: dict[str, dict[str, Any]]
+    size_bytes: int
+    peak_memory_bytes: int
     params: int
     macs: int
     dominated: bool
@@ -50,16 +58,24 @@ class Model:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: its folder, its models (fastest first), and the recommended one."""
+    """A finished run.
+
+    Attributes:
+        folder: Where it is.
+        models: That were exported, fastest on the first device first.
+        recommended: The one to take.
+        per_device: With `per_device`: the models of each device's front, its recommended one first.
+    """
 
     folder: Path
     models: tuple[Model, ...]
     recommended: Model
+    per_device: dict[str, tuple[Model, ...]]
 
 
 def find_models(
-    device: str,
-    budget: str,
+    device: str | Mapping[str, str],
+    budget: str | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -67,11 +83,12 @@ def find_models(
     watcher: Watcher | None = None,
     **settings: Any,
 ) -> Result:
-    """Search for models that meet a latency budget on a device, and export them.
+    """Search for models that meet a latency budget on a device, or on several, and export them.
 
     Args:
-        device: Name, alias or folder of a latency table (`nas devices`).
-        budget: Latency with a unit, such as `"20ms"`.
+        device: Name, alias or folder of a latency table (`nas devices`); several as
+            `{name: budget}`.
+        budget: Latency with a unit, such as `"20ms"`; of one device.
         out: Run folder; `runs/<device>-<budget>-<hash of the settings>` if not given.
         resume: Continue an unfinished run.
         config: Name or path of a configuration file.
@@ -82,7 +99,8 @@ def find_models(
         InputError: Something about the input; the message says what and what is allowed.
         NasError: Something failed.
     """
-    overrides = {"device": device, "budget": budget, **settings}
+    devices = device if isinstance(device, str) else dict(device)
+    overrides = {"device": devices, "budget": budget, **settings}
     overrides = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in overrides.items()}
     wanted = read_settings(config, overrides)
     run = RunFolder(Path(out) if out is not None else wanted.default_folder())
@@ -108,8 +126,16 @@ def open_run(folder: str | Path) -> Result:
     check_finished(run)
     front = run.read_front()
     models = tuple(_model(run, entry) for entry in front["models"])
-    recommended = next(model for model in models if model.id == front["recommended"])
-    return Result(run.path, models, recommended)
+    by_id = {model.id: model for model in models}
+    per_device = {
+        found["device"]: tuple(
+            by_id[name]
+            for name in sorted(found["models"], key=lambda name: name != found["recommended"])
+        )
+        for found in front["fronts"]
+        if found["device"] is not None
+    }
+    return Result(run.path, models, by_id[front["recommended"]], per_device)
 
 
 def _model(run: RunFolder, entry: dict[str, Any]) -> Model:
@@ -122,6 +148,9 @@ def _model(run: RunFolder, entry: dict[str, Any]) -> Model:
         latency_ms=latency["predicted"],
         upper_ms=latency["upper"],
         provenance=latency["provenance"],
+        latencies=entry["latency_ms"],
+        size_bytes=entry["size_bytes"],
+        peak_memory_bytes=entry["peak_memory_bytes"],
         params=entry["params"],
         macs=entry["macs"],
         dominated=entry["dominated"],

@@ -51,8 +51,20 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
     )
 
 
-def hypervolume_contributions(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """How much hypervolume is lost without each point, shape `N`."""
-    total = hypervolume(costs, reference)
-    rest = [hypervolume(np.delete(costs, i, axis=0), reference) for i in range(len(costs))]
-    return np.maximum(total - np.array(rest), 0.0)
+def select(costs: np.ndarray, number: int, reference: np.ndarray) -> list[int]:
+    """Indices of up to `number` rows, each the one that adds most hypervolume to those before it.
+
+    Greedy, which reaches at least 63 % of the best choice's hypervolume (Nemhauser et al. 1978,
+    doi:10.1007/BF01588971).
+
+    Args:
+        costs: Shape `N x M`, minimised.
+        number: How many.
+        reference: Shape `M`.
+    """
+    chosen: list[int] = []
+    left = list(range(len(costs)))
+    while left and len(chosen) < number:
+        volumes = [hypervolume(costs[[*chosen, index]], reference) for index in left]
+        chosen.append(left.pop(int(np.argmax(volumes))))
+    return chosen

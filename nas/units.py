@@ -10,6 +10,10 @@ from nas.errors import UnitError
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-zA-Zµμ]*)\s*")
 _LATENCY = {"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
 _DURATION = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_BYTES = {"B": 1.0, "KB": 1e3, "kB": 1e3, "MB": 1e6, "GB": 1e9,
+          "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}  # fmt: skip
+_ENERGY = {"uJ": 1e-3, "µJ": 1e-3, "μJ": 1e-3, "mJ": 1.0, "J": 1e3}
+_COUNT = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
 def parse_latency_ms(text: str, what: str = "a latency budget") -> float:
@@ -30,11 +34,40 @@ def parse_duration_s(text: str, what: str = "a time limit") -> float:
     return _parse(text, what, _DURATION, "20m")
 
 
+def parse_bytes(text: str, what: str = "a size") -> float:
+    """Read a number of bytes such as `4MB`, `512KiB` or `800B`; KB, MB and GB are decimal.
+
+    Raises:
+        UnitError: No unit, an unknown unit, or not a positive finite number.
+    """
+    return _parse(text, what, _BYTES, "4MB")
+
+
+def parse_energy_mj(text: str, what: str = "an energy") -> float:
+    """Read an energy such as `5mJ`, `800uJ` or `0.1J` in millijoules.
+
+    Raises:
+        UnitError: No unit, an unknown unit, or not a positive finite number.
+    """
+    return _parse(text, what, _ENERGY, "5mJ")
+
+
+def parse_count(text: str, what: str = "a number") -> float:
+    """Read a count such as `50M`, `1.2G` or `300000`.
+
+    Raises:
+        UnitError: An unknown unit, or not a positive finite number.
+    """
+    return _parse(text, what, _COUNT, "50M")
+
+
 def _parse(text: str, what: str, units: dict[str, float], example: str) -> float:
-    allowed = f"a positive number followed by {', '.join(sorted(set(units) - {'µs', 'μs'}))}"
+    names = ", ".join(sorted(unit for unit in units if unit and unit.isascii()))
+    allowed = f"a positive number{' alone or' if '' in units else ''} followed by {names}"
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise UnitError(f"{what} is a number with a unit", got=text, allowed=allowed, do=example)
+        rule = f"{what} is a number{'' if '' in units else ' with a unit'}"
+        raise UnitError(rule, got=text, allowed=allowed, do=example)
     number, unit = match.groups()
     if unit not in units:
         rule = f"{what} has an unknown unit" if unit else f"{what} needs a unit"
@@ -67,6 +100,11 @@ def format_count(value: float) -> str:
         if abs(value) >= limit:
             return f"{_significant(value / limit)}{suffix}"
     return f"{value:.0f}"
+
+
+def format_energy_mj(energy_mj: float) -> str:
+    """`5 mJ`, `0.482 mJ`: three significant digits, always in millijoules."""
+    return f"{_significant(energy_mj)} mJ"
 
 
 def format_bytes(value: float) -> str:

@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -114,7 +115,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--accuracies", type=Path, required=True)
     parser.add_argument("--latencies", type=Path, required=True)
-    parser.add_argument("--sampler", default=",".join(SAMPLERS), help="comma-separated names")
+    parser.add_argument(
+        "--sampler",
+        default=",".join(SAMPLERS),
+        help="comma-separated names; NAME:N ends a slow one after N networks",
+    )
     parser.add_argument("--seeds", default="1000:1020", help="A:B, B not included")
     parser.add_argument("--budget", type=int, default=400, help="distinct networks")
     parser.add_argument("--out", type=Path, required=True)
@@ -130,10 +135,11 @@ def main() -> None:
         "summary": {},
         "runs": {},
     }
-    for name in options.sampler.split(","):
-        runs = []
+    for asked in options.sampler.split(","):
+        name, _, own = asked.partition(":")
+        budget, runs = int(own or options.budget), []
         for seed in range(begin, end):
-            order, seconds = run(name, problem, seed, options.budget)
+            order, seconds = run(name, problem, seed, budget)
             runs.append({"seed": seed, "order": order, "seconds": [round(s, 5) for s in seconds]})
             print(f"\r{name}: seed {seed}", end="", flush=True)
         result["runs"][name] = runs
@@ -143,5 +149,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # Optuna's Gaussian process uses it
     with threadpool_limits(1):
         main()

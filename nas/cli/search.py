@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from nas.search.settings import SearchSettings
 
 SETTINGS = (
-    "device", "budget", "space", "plan", "data", "seed", "trials", "finalists", "sampler",
-    "time_limit", "supernet", "supernet_steps", "finetune_steps", "threads",
+    "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
+    "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
+    "supernet", "supernet_steps", "finetune_steps", "threads",
 )  # fmt: skip
 
 
@@ -34,11 +35,34 @@ def add_parser(commands: Any) -> None:
         commands,
         "search",
         "find the Pareto front of models within a latency budget, and export them",
-        "nas search --device jetson-nano --budget 20ms --data photos/ --time-limit 2h",
+        "nas search --device jetson-nano --budget 20ms --data photos/ --time-limit 2h\n"
+        "  nas search --device jetson-nano=20ms --device raspberry-pi-4=60ms --max-size 4MB",
     )
     add = parser.add_argument
-    add("--device", help="name, alias or folder of a latency table (nas devices)")
+    add(
+        "--device",
+        action="append",
+        metavar="NAME[=BUDGET]",
+        help="name, alias or folder of a latency table (nas devices); repeat it, with budgets, for "
+        "models that hold on all",
+    )
     add("--budget", help="latency with a unit: 20ms; held against the upper bound")
+    add(
+        "--per-device",
+        action="store_true",
+        default=None,
+        help="a front for each device, in place of models that hold on all",
+    )
+    add("--max-size", metavar="BYTES", help="of an exported file, with a unit: 4MB")
+    add("--max-memory", metavar="BYTES", help="of the activations alive at once: 512KiB")
+    add("--max-energy", metavar="ENERGY", help="of an inference, where the table knows it: 5mJ")
+    add("--max-macs", metavar="NUMBER", help="multiply-adds: 50M")
+    add(
+        "--objective",
+        action="append",
+        choices=["latency", "energy", "memory", "size", "macs"],
+        help="what is minimised beside the error; repeat it for several (latency)",
+    )
     add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
     add("--space", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
@@ -58,7 +82,13 @@ def add_parser(commands: Any) -> None:
     add("--config", metavar="FILE", help="settings as YAML; options override them")
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
-    add("--verify", action="store_true", help="measure the exported models on the device, at last")
+    add(
+        "--verify",
+        nargs="?",
+        const="",
+        metavar="DEVICE",
+        help="measure the exported models on the device, at last; which one, if there are several",
+    )
     add_board_options(parser)
     add("--json", action="store_true", help="print front.json")
     parser.set_defaults(run=run)
@@ -72,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, {name: getattr(options, name) for name in SETTINGS})
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
-    verifier = verify.ask_device(options, settings.device)
+    verifier = verify.ask_device(options, list(settings.devices))
     if state == "absent" and options.resume:
         print(f"Nothing to resume in {folder.path}: this run begins there.", file=sys.stderr)
     if state == "finished":

@@ -13,6 +13,9 @@ from nas.units import format_bytes, format_count, format_latency_ms
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
 
+DEVICE_WIDTH = 14
+"""Characters of a device's name over its column."""
+
 
 def print_summary(run: RunFolder) -> None:
     """Print the front of a finished run and how to use the recommended model."""
@@ -35,106 +38,176 @@ def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    device, budget = facts["settings"]["device"], facts["settings"]["budget"]
-    provenance = facts["device"]["provenance"]
+    budgets = facts["settings"]["device"]
+    within = ", ".join(f"{device}, budget {budget}" for device, budget in budgets.items())
     table = Table(
-        title=f"{facts['space']} on {device}, budget {budget}",
+        title=f"{facts['space']} on {within}",
         title_justify="left",
-        caption=_caption(front, device),
+        caption=_caption(front, facts),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 0),
         show_edge=False,
     )
-    for heading in _headings(provenance, bool(measured_models(front["models"], device))):
+    for heading in _headings(front, facts):
         side: Any = "left" if heading in ("", "model") else "right"
         table.add_column(heading, justify=side, no_wrap=True)
     for model in front["models"]:
-        table.add_row(*_row(model, front["recommended"]))
+        table.add_row(*_row(model, front, facts))
     return table
 
 
-def _headings(provenance: str, verified: bool) -> list[str]:
-    """Of the columns; measured latencies take the place of the MACs, for 80 characters are few."""
-    accuracy = "test accuracy\n% (95 % interval)"
-    if verified:
+def _headings(front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """Of the columns: 80 characters are few, so that other latencies take the place of the MACs."""
+    accuracy, devices = "test accuracy\n% (95 % interval)", facts["devices"]
+    if len(devices) > 1:
+        latencies = [f"{_short(name)}\nms (bound)" for name in devices]
+        return ["", "model", accuracy, "valida-\ntion %", *latencies, "size"]
+    [(device, found)] = devices.items()
+    if measured_models(front["models"], device):
         return ["", "model", accuracy, "valida-\ntion %", "predicted\nms", "upper\nbound ms",
                 "measured\nms", "size"]  # fmt: skip
-    return ["", "model", accuracy, "validation\n%", f"{provenance}\nlatency ms",
+    return ["", "model", accuracy, "validation\n%", f"{found['provenance']}\nlatency ms",
             "upper\nbound ms", "MACs", "size"]  # fmt: skip
 
 
-def _caption(front: dict[str, Any], device: str) -> str:
+def _short(device: str) -> str:
+    """The end of a device's name that fits into a column."""
+    name = device.rstrip("/").rpartition("/")[2]
+    return name if len(name) <= DEVICE_WIDTH else f"…{name[1 - DEVICE_WIDTH :]}"
+
+
+def _caption(front: dict[str, Any], facts: dict[str, Any]) -> str:
     caption = "* recommended   - no longer on the front after fine-tuning"
-    over = any(model.over_budget for model in measured_models(front["models"], device))
+    if facts["settings"]["per_device"]:
+        places = ", ".join(f"{n} {found['device']}" for n, found in enumerate(front["fronts"], 1))
+        caption = f"* recommended for the device of that number: {places}\n- on no device's front"
+    over = any(
+        model.over_budget
+        for device in facts["devices"]
+        for model in measured_models(front["models"], device)
+    )
     return f"{caption}\n! measured over the budget" if over else caption
 
 
-def _row(model: dict[str, Any], recommended: str) -> list[str]:
-    latency = next(iter(model["latency_ms"].values()))
+def _mark(model: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]) -> str:
+    fronts = front["fronts"]
+    numbers = [n for n, found in enumerate(fronts, 1) if found["recommended"] == model["id"]]
+    if numbers and facts["settings"]["per_device"]:
+        return "*" + ",".join(map(str, numbers))
+    return "*" if numbers else "-" if model["dominated"] else ""
+
+
+def _row(model: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     low, high = model["accuracy"]["interval"]
-    mark = "*" if model["id"] == recommended else "-" if model["dominated"] else ""
+    latencies = [model["latency_ms"][device] for device in facts["devices"]]
     return [
-        mark,
+        _mark(model, front, facts),
         model["id"],
         f"{100 * model['accuracy']['value']:.1f} ({100 * low:.1f}-{100 * high:.1f})",
         f"{100 * model['validation_accuracy']['value']:.1f}",
-        format_latency_ms(latency["predicted"]).removesuffix(" ms"),
-        format_latency_ms(latency["upper"]).removesuffix(" ms"),
+        *([_both_cell(found) for found in latencies] if len(latencies) > 1
+          else _latency_cells(latencies[0], model)),
+        format_bytes(model["size_bytes"]),
+    ]  # fmt: skip
+
+
+def _both_cell(latency: dict[str, Any]) -> str:
+    """Predicted latency and bound; a measured one takes the place of the bound."""
+    measured = latency.get("measured")
+    second = f"{_milliseconds(latency['upper'])}" if measured is None else _measured_cell(measured)
+    return f"{_milliseconds(latency['predicted'])} ({second})"
+
+
+def _latency_cells(latency: dict[str, Any], model: dict[str, Any]) -> list[str]:
+    return [
+        _milliseconds(latency["predicted"]),
+        _milliseconds(latency["upper"]),
         _measured_cell(latency["measured"])
         if "measured" in latency
         else format_count(model["macs"]),
-        format_bytes(model["size_bytes"]),
     ]
+
+
+def _milliseconds(latency_ms: float) -> str:
+    return format_latency_ms(latency_ms).removesuffix(" ms")
 
 
 def _measured_cell(measured: dict[str, Any]) -> str:
     mark = "!" if measured["over_budget"] else ""
-    return mark + format_latency_ms(measured["latency_ms"]).removesuffix(" ms")
+    return mark + _milliseconds(measured["latency_ms"])
 
 
 def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     searched, data = run.logged("search"), facts["data"]
-    best = next(m for m in front["models"] if m["id"] == front["recommended"])
     lines = [
         f"Searched {searched.get('trials', '?')} architectures on {data['train']} training images "
-        f"of {data['name']} ({data['classes']} classes). Proposals over the budget, repaired "
-        f"before they cost anything: {searched.get('refused', '?')}.",
+        f"of {data['name']} ({data['classes']} classes).{_refused(searched)}",
         f"Accuracies are the exported files', on {data['test']} test and {data['validation']} "
         "validation images.",
-        f"Recommended: {front['recommended']}, the fastest within 0.5 points of the best "
-        f"validation accuracy: {run.path / best['files']['onnx']}",
+        *(_recommended(run, front, found, facts) for found in front["fronts"]),
         f"Report: {run.report}   Dashboard: nas dashboard {shlex.quote(str(run.path))}",
     ]
-    settings = facts["settings"]
-    verified, warnings = say_measured(front["models"], settings["device"], settings["budget"])
+    verified, warnings = say_measured(front["models"], facts["settings"]["device"])
     lines[2:2] = [*verified, *warnings]
-    hardware = facts["device"].get("hardware", "unknown hardware")
-    if facts["device"]["provenance"] == "measured":
-        lines.append(
-            f"Latencies are predicted from blocks measured on {hardware}.{_elsewhere(facts)}"
-        )
-    if facts["device"]["provenance"] == "estimated":
+    for device, found in facts["devices"].items():
+        lines += _device_lines(device, found, front, facts)
+    return lines
+
+
+def _refused(searched: dict[str, Any]) -> str:
+    number = searched.get("refused", 0)
+    if not number:
+        return ""
+    return f" Proposals beyond a limit, repaired before they cost anything: {number}."
+
+
+def _recommended(
+    run: RunFolder, front: dict[str, Any], found: dict[str, Any], facts: dict[str, Any]
+) -> str:
+    best = next(m for m in front["models"] if m["id"] == found["recommended"])
+    settings = facts["settings"]
+    simple = list(settings["objective"]) == ["latency"] and (
+        len(settings["device"]) == 1 or settings["per_device"]
+    )
+    what = "fastest" if simple else "one that costs least of its limits"
+    device = "" if found["device"] is None else f" for {found['device']}"
+    return (
+        f"Recommended{device}: {best['id']}, the {what} within 0.5 points of the best validation "
+        f"accuracy: {run.path / best['files']['onnx']}"
+    )
+
+
+def _device_lines(
+    name: str, device: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]
+) -> list[str]:
+    """What has to be known of a device's latencies."""
+    lines = []
+    hardware = device.get("hardware", "unknown hardware")
+    if device["provenance"] == "measured":
+        there = _elsewhere(device, facts)
+        lines.append(f"Latencies are predicted from blocks measured on {hardware}.{there}")
+    if device["provenance"] == "estimated":
         what, advice = "Latencies", ": measure on your board before you rely on it"
-        if verified:
+        if measured_models(front["models"], name):
             what, advice = "Predicted latencies", ""
         lines.append(
             f"{what} of {hardware} are estimated from published measurements of whole networks"
             f"{advice}."
         )
-    if facts["device"]["precision"] != "fp32":
+    if device["precision"] != "fp32":
+        on = f" on {name}" if len(facts["devices"]) > 1 else ""
         lines.append(
-            f"Latencies are for {facts['device']['precision']}; accuracies were measured in fp32 "
-            "on a CPU."
+            f"Latencies{on} are for {device['precision']}; accuracies were measured in fp32 on a "
+            "CPU."
         )
     return lines
 
 
-def _elsewhere(facts: dict[str, Any]) -> str:
+def _elsewhere(device: dict[str, Any], facts: dict[str, Any]) -> str:
     """What to do where a processor like this one, but not this one, was measured."""
     from nas.devices.agent.machine import describe_processor
 
-    device = facts["device"]
     here = describe_processor()
     if device.get("architecture") != platform.machine() or device.get("hardware") == here:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas.cli.common import open_transport
@@ -14,24 +15,36 @@ if TYPE_CHECKING:
     from nas.search.verify import Verifier
 
 
-def ask_device(options: argparse.Namespace, device: str) -> Verifier | None:
+def ask_device(options: argparse.Namespace, devices: Sequence[str]) -> Verifier | None:
     """The device that `--verify` measures, after it answered; `None` without `--verify`.
 
+    Args:
+        options: Of the command.
+        devices: Of the search, as they were typed.
+
     Raises:
-        OptionError: A board without `--verify`, or a table that nothing can be compared with.
+        OptionError: Several devices and none of them named, a board without `--verify`, or a table
+            that nothing can be compared with.
         MeasurementError: The device cannot be reached, or has no such runtime.
     """
     transport = open_transport(options)
-    if not options.verify:
+    if options.verify is None:
         if options.host is not None or options.adb is not None:
             raise OptionError(
                 "--host and --adb say where --verify measures", got="no --verify", do="add --verify"
             )
         return None
-    from nas.latency.table import load_table
     from nas.search.verify import find_verifier
 
-    verifier = find_verifier(load_table(device), transport)
+    device = options.verify or (devices[0] if len(devices) == 1 else None)
+    if device is None or device not in devices:
+        raise OptionError(
+            "--verify measures one device of the search",
+            got=options.verify or "several devices",
+            allowed=", ".join(devices),
+            do=f"--verify {devices[0]}",
+        )
+    verifier = find_verifier(device, transport)
     if verifier.difference:
         print(f"nas: {verifier.difference}", file=sys.stderr)
     return verifier
@@ -56,7 +69,7 @@ def measure(folder: RunFolder, verifier: Verifier) -> None:
             file=sys.stderr,
         )
         raise
-    settings = folder.read_run()["settings"]
+    budgets = folder.read_run()["settings"]["device"]
     models = folder.read_front()["models"]
-    for warning in say_measured(models, settings["device"], settings["budget"])[1]:
+    for warning in say_measured(models, {verifier.device: budgets[verifier.device]})[1]:
         print(f"nas: {warning}", file=sys.stderr)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nas.errors import InputError, RunFolderError
 from nas.latency.predict import Predictor
@@ -16,7 +20,10 @@ from nas.report.history import hypervolume_shares
 from nas.report.stacks import StackBlock, make_stack
 from nas.report.values import (
     Accuracy,
+    Axis,
+    DeviceFacts,
     FinishedModel,
+    FrontFacts,
     Latency,
     Measured,
     ReportData,
@@ -25,12 +32,19 @@ from nas.report.values import (
     TrialPoint,
 )
 from nas.search.finalists import reference_point, trial_costs
+from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
 from nas.search.run_folder import RunFolder, check_finished
+from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord, read_trials
 from nas.space import SearchSpace, load_space
 from nas.units import format_latency_ms
 
+SCALES = {
+    "latency": (1.0, "ms"), "energy": (1.0, "mJ"), "memory": (1e3, "KB"), "size": (1e6, "MB"),
+    "macs": (1e6, "millions"),
+}  # fmt: skip
+"""What the numbers on an axis are divided by, and their unit then."""
 CHANGED = 1e-6
 """Relative difference of a latency that shows that its table is not the one of the search."""
 
@@ -54,27 +68,31 @@ def load_report(folder: Path) -> ReportData:
 
 def _load(run: RunFolder) -> ReportData:
     content, front = run.read_run(), run.read_front()
-    facts = _facts(run, content)
-    drawing = _Drawing(facts, *_find_sources(run, content, facts))
+    settings = SearchSettings.model_validate(content["settings"])
+    goals = make_goals(settings)
+    facts, notes = _facts(run, content)
+    drawing = _Drawing(facts, goals, *_find_sources(run, content, notes))
     records = read_trials(run.journal)
+    fronts = _fronts(front, goals, records)
     finalists = tuple(
-        _model(entry, rank, drawing, recommended=entry["id"] == front["recommended"])
-        for rank, entry in enumerate(_fastest_first(front["models"], facts.device), 1)
+        _model(entry, rank, drawing, fronts, front["fronts"])
+        for rank, entry in enumerate(_least_first(front["models"], goals), 1)
     )
     baselines = tuple(
-        _model(entry, rank, drawing, finalists=finalists)
-        for rank, entry in enumerate(_fastest_first(run.read_baselines(), facts.device), 1)
+        _model(entry, rank, drawing, fronts, finalists=finalists)
+        for rank, entry in enumerate(_least_first(run.read_baselines(), goals), 1)
     )
-    costs = trial_costs(records)
-    verified, warnings = say_measured(front["models"], facts.device, facts.budget)
+    verified, warnings = say_measured(
+        front["models"], {device.name: device.budget for device in facts.devices}
+    )
     return ReportData(
         facts=facts,
-        trials=_trials(records, facts.device),
+        trials=_trials(records, goals),
         refused=sum(record.refused for record in records),
-        history=hypervolume_shares(costs, reference_point(costs)) if records else (),
+        axes=tuple(_axis(goal, goals, fronts) for goal in goals.minimised),
+        fronts=fronts,
         finalists=finalists,
         baselines=baselines,
-        table=_table_facts(drawing.table, facts),
         notes=(
             *drawing.notes,
             *_changes(front["models"], drawing),
@@ -90,38 +108,44 @@ class _Drawing:
     """What is needed to draw stacks, as far as it is still there."""
 
     facts: RunFacts
+    goals: Goals
     space: SearchSpace | None
-    table: LatencyTable | None
+    tables: dict[str, LatencyTable]
     notes: tuple[str, ...]
 
 
 def _find_sources(
-    run: RunFolder, content: Mapping[str, Any], facts: RunFacts
-) -> tuple[SearchSpace | None, LatencyTable | None, tuple[str, ...]]:
-    space, table = None, None
-    notes = []
+    run: RunFolder, content: Mapping[str, Any], notes: list[str]
+) -> tuple[SearchSpace | None, dict[str, LatencyTable], tuple[str, ...]]:
+    space = None
+    found = []
     try:
         space = load_space(run.space if run.space.exists() else content["settings"]["space"])
     except InputError as error:
-        notes.append(f"The architectures are not drawn: {error}")
-    try:
-        table = load_table(facts.device)
-    except InputError as error:
-        notes.append(f"The latency table {facts.table} is not shown: {error}")
-    return space, table, tuple(notes)
+        found.append(f"The architectures are not drawn: {error}")
+    tables = {}
+    for device in content["settings"]["device"]:
+        with contextlib.suppress(InputError):
+            tables[device] = load_table(device)
+    return space, tables, (*found, *notes)
 
 
-def _facts(run: RunFolder, content: Mapping[str, Any]) -> RunFacts:
-    settings, device, data = content["settings"], content["device"], content["data"]
-    fastest_ms, slowest_ms = content["latency_range_ms"]
+def _facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[str]]:
+    """What was searched, and a note for each latency table that is gone."""
+    settings, data = content["settings"], content["data"]
     steps = content["work"]["supernet_steps"]
-    return RunFacts(
-        device=settings["device"],
-        table=device["name"],
-        provenance=device["provenance"],
-        precision=device["precision"],
-        budget=format_latency_ms(content["budget_ms"]),
-        budget_ms=content["budget_ms"],
+    notes: list[str] = []
+    goals = make_goals(SearchSettings.model_validate(settings))
+    facts = RunFacts(
+        devices=tuple(
+            _device(name, found, content, notes) for name, found in content["devices"].items()
+        ),
+        limits=tuple(
+            (goal.words, goal.format(goal.limit))
+            for goal in goals.every
+            if goal.limit is not None and goal.kind != "latency"
+        ),
+        per_device=goals.per_device,
         space=content["space"],
         plan=content["plan"],
         data=data["name"],
@@ -133,11 +157,71 @@ def _facts(run: RunFolder, content: Mapping[str, Any]) -> RunFacts:
         sampler=settings["sampler"],
         supernet=settings["supernet"] or f"{steps:,} training steps",
         finetune_steps=content["work"]["finetune_steps"],
-        fastest_ms=fastest_ms,
-        slowest_ms=slowest_ms,
         started=content["started"],
         versions=tuple(content["versions"].items()),
     )
+    return facts, notes
+
+
+def _device(
+    name: str, found: Mapping[str, Any], content: Mapping[str, Any], notes: list[str]
+) -> DeviceFacts:
+    details = None
+    try:
+        details = _table_facts(load_table(name), found["precision"], content)
+    except InputError as error:
+        notes.append(f"The latency table {found['name']} is not shown: {error}")
+    fastest_ms, slowest_ms = found["latency_range_ms"]
+    return DeviceFacts(
+        name=name,
+        table=found["name"],
+        provenance=found["provenance"],
+        precision=found["precision"],
+        budget=format_latency_ms(found["budget_ms"]),
+        budget_ms=found["budget_ms"],
+        fastest_ms=fastest_ms,
+        slowest_ms=slowest_ms,
+        details=details,
+    )
+
+
+def _axis(goal: Goal, goals: Goals, fronts: Sequence[FrontFacts]) -> Axis:
+    scale, unit = SCALES[goal.kind]
+    device = None if goal.device is None else goals.devices.index(goal.device)
+    own = [number for number, front in enumerate(fronts) if front.device in (None, device)]
+    return Axis(
+        kind=goal.kind,
+        words=WORDINGS[goal.kind].words,
+        device=device,
+        front=own[0] if own else 0,
+        scale=scale,
+        unit=unit,
+        limit=None if goal.limit is None else goal.limit / scale,
+        limit_text="" if goal.limit is None else goal.format(goal.limit),
+    )
+
+
+def _fronts(
+    front: Mapping[str, Any], goals: Goals, records: Sequence[TrialRecord]
+) -> tuple[FrontFacts, ...]:
+    """Fronts that have a model."""
+    found = []
+    recommended = {entry["device"]: entry["recommended"] for entry in front["fronts"]}
+    for goal_front, axes in zip(goals.fronts, goals.columns(), strict=True):
+        if goal_front.device not in recommended:
+            continue
+        costs = trial_costs(records, goal_front)
+        device = goal_front.device
+        known = bool(np.isfinite(costs).any())
+        found.append(
+            FrontFacts(
+                device=None if device is None else goals.devices.index(device),
+                recommended=recommended[device],
+                axes=tuple(axes),
+                history=hypervolume_shares(costs, reference_point(costs)) if known else (),
+            )
+        )
+    return tuple(found)
 
 
 def _class_names(run: RunFolder, number: int) -> tuple[str, ...]:
@@ -149,18 +233,21 @@ def _class_names(run: RunFolder, number: int) -> tuple[str, ...]:
     return tuple(str(name) for name in content["classes"])
 
 
-def _fastest_first(entries: Sequence[dict[str, Any]], device: str) -> list[dict[str, Any]]:
-    return sorted(entries, key=lambda entry: entry["latency_ms"][device]["predicted"])
+def _least_first(entries: Sequence[dict[str, Any]], goals: Goals) -> list[dict[str, Any]]:
+    return sorted(entries, key=lambda entry: goals.values(entry)[0])
 
 
-def _trials(records: Sequence[TrialRecord], device: str) -> tuple[TrialPoint, ...]:
-    on_front = non_dominated(trial_costs(records))
+def _trials(records: Sequence[TrialRecord], goals: Goals) -> tuple[TrialPoint, ...]:
+    on_front = np.zeros(len(records), bool)
+    for front in goals.fronts:
+        on_front |= non_dominated(trial_costs(records, front))
     return tuple(
         TrialPoint(
             record.number,
             record.id,
             record.accuracy,
-            _latency(record.latency_ms[device]),
+            tuple(_latency(record.latency_ms[device]) for device in goals.devices),
+            _scaled(record.costs, goals),
             record.origin,
             bool(front),
         )
@@ -168,17 +255,23 @@ def _trials(records: Sequence[TrialRecord], device: str) -> tuple[TrialPoint, ..
     )
 
 
+def _scaled(costs: Costs, goals: Goals) -> tuple[float, ...]:
+    """On each axis, in units of the figures."""
+    return tuple(goal.value(costs) / SCALES[goal.kind][0] for goal in goals.minimised)
+
+
 def _model(
     entry: Mapping[str, Any],
     rank: int,
     drawing: _Drawing,
-    *,
-    recommended: bool = False,
+    fronts: Sequence[FrontFacts],
+    memberships: Sequence[Mapping[str, Any]] = (),
     finalists: Sequence[FinishedModel] = (),
 ) -> FinishedModel:
-    baseline = "width" in entry
-    latency = _latency(entry["latency_ms"][drawing.facts.device])
+    baseline, goals = "width" in entry, drawing.goals
     validation = _accuracy(entry["validation_accuracy"])
+    costs = _scaled(entry, goals)
+    latencies = [entry["latency_ms"][device] for device in goals.devices]
     return FinishedModel(
         id=entry["id"],
         rank=rank,
@@ -186,23 +279,30 @@ def _model(
         width=float(entry["width"]) if baseline else None,
         validation=validation,
         test=_accuracy(entry["accuracy"]),
-        latency=latency,
+        latencies=tuple(_latency(found) for found in latencies),
+        costs=costs,
         params=entry["params"],
         macs=entry["macs"],
         size_bytes=entry["size_bytes"],
         peak_memory_bytes=entry["peak_memory_bytes"],
         file=None if baseline else entry["files"]["onnx"],
-        dominated=entry.get("dominated", False),
-        recommended=recommended,
+        fronts=tuple(n for n, front in enumerate(memberships) if entry["id"] in front["models"]),
+        recommended=not baseline and entry["id"] in [front.recommended for front in fronts],
         stack=_stack(entry["architecture"], drawing),
-        gain=_gain(validation.value, latency.predicted_ms, finalists),
-        measured=_measured(entry["latency_ms"][drawing.facts.device]),
+        gain=_gain(validation.value, costs, finalists),
+        measured=tuple(_measured(found) for found in latencies),
     )
 
 
-def _gain(accuracy: float, latency_ms: float, finalists: Sequence[FinishedModel]) -> float | None:
-    no_slower = [m for m in finalists if m.latency.predicted_ms <= latency_ms * (1 + 1e-9)]
-    return max((m.validation.value - accuracy for m in no_slower), default=None)
+def _gain(
+    accuracy: float, costs: Sequence[float], finalists: Sequence[FinishedModel]
+) -> float | None:
+    no_dearer = [
+        model
+        for model in finalists
+        if all(m <= c * (1 + 1e-9) for m, c in zip(model.costs, costs, strict=True))
+    ]
+    return max((m.validation.value - accuracy for m in no_dearer), default=None)
 
 
 def _accuracy(value: Mapping[str, Any]) -> Accuracy:
@@ -229,30 +329,33 @@ def _stack(architecture: dict[str, Any], drawing: _Drawing) -> tuple[StackBlock,
     except InputError:  # said once, by _changes
         return ()
     network = drawing.space.network(found, len(drawing.facts.classes))
-    return make_stack(network, drawing.table)
+    return make_stack(network, drawing.tables.get(drawing.goals.devices[0]))
 
 
 def _changes(entries: Sequence[dict[str, Any]], drawing: _Drawing) -> list[str]:
-    """Whether space and table still are what the search used, told by the first finalist."""
-    space, table, facts = drawing.space, drawing.table, drawing.facts
+    """Whether space and tables still are what the search used, told by the first finalist."""
+    space, facts = drawing.space, drawing.facts
     if space is None or not entries:
         return []
     try:
         architecture = space.from_json(entries[0]["architecture"])
     except InputError as error:
         return [f"The search space {facts.space} has changed since the search: {error}"]
-    if table is None:
-        return []
-    changed = (
-        f"The latency table {table.name} has changed since the search: the latencies here are "
-        "those of the search, block shares and certificate are of the table as it is now."
-    )
-    try:
-        now = Predictor(table, space, facts.plan, len(facts.classes)).architecture(architecture)
-    except InputError:
-        return [changed]
-    before_ms = entries[0]["latency_ms"][facts.device]["predicted"]
-    return [changed] if abs(now.predicted_ms - before_ms) > CHANGED * before_ms else []
+    notes = []
+    for device, table in drawing.tables.items():
+        before_ms = entries[0]["latency_ms"][device]["predicted"]
+        predictor = Predictor(table, space, facts.plan, len(facts.classes))
+        try:
+            now_ms = predictor.architecture(architecture).predicted_ms
+        except InputError:
+            now_ms = math.nan
+        if not abs(now_ms - before_ms) <= CHANGED * before_ms:
+            notes.append(
+                f"The latency table {table.name} has changed since the search: the latencies here "
+                "are those of the search, block shares and certificate are of the table as it is "
+                "now."
+            )
+    return notes
 
 
 def _missing(run: RunFolder, entries: Sequence[dict[str, Any]]) -> list[str]:
@@ -262,9 +365,7 @@ def _missing(run: RunFolder, entries: Sequence[dict[str, Any]]) -> list[str]:
     return [f"Gone from the run's folder, so not shown or not usable: {gone}"] if gone else []
 
 
-def _table_facts(table: LatencyTable | None, facts: RunFacts) -> TableFacts | None:
-    if table is None:
-        return None
+def _table_facts(table: LatencyTable, precision: str, content: Mapping[str, Any]) -> TableFacts:
     device = table.device
     runtime = " ".join(part for part in (device.runtime, device.runtime_version) if part)
     if device.threads:
@@ -275,7 +376,7 @@ def _table_facts(table: LatencyTable | None, facts: RunFacts) -> TableFacts | No
         date=device.provenance.date.isoformat(),
         method=device.provenance.method,
         sources=tuple(device.provenance.sources),
-        calibrations=tuple(table.calibrations(facts.space, facts.plan, facts.precision)),
+        calibrations=tuple(table.calibrations(content["space"], content["plan"], precision)),
         families=device.certificate,
         roofline=device.roofline,
     )

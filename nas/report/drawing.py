@@ -49,11 +49,18 @@ def _card(model: FinishedModel, widest: int, data: ReportData) -> str:
     return (
         f'<div class="stack{kind}"><h3>{name} · <code>{text(model.id)}</code>{mark}</h3>\n'
         f'<p class="soft small">{percent(model.validation.value)}, '
-        f"{latency(model.latency.predicted_ms)} ({text(model.latency.provenance)} table)</p>\n"
+        f"{_latencies(model)}</p>\n"
         f'<div class="layer heads"><span></span><span>{model.resolution} px input</span>'
         f'<span class="share">{_share_heading(model, data)}</span></div>\n'
         + "\n".join(_layer(block, widest, dearest) for block in model.stack)
         + "</div>"
+    )
+
+
+def _latencies(model: FinishedModel) -> str:
+    return ", ".join(
+        f"{latency(found.predicted_ms)} ({text(found.provenance)} table)"
+        for found in model.latencies
     )
 
 
@@ -96,7 +103,7 @@ def _hover(block: StackBlock) -> str:
 def _share_heading(model: FinishedModel, data: ReportData) -> str:
     if model.stack[0].latency_share is None:
         return "MACs"
-    return "latency*" if data.facts.estimated else "latency"
+    return "latency*" if data.facts.devices[0].estimated else "latency"
 
 
 def _key(models: Iterable[FinishedModel], data: ReportData) -> str:
@@ -108,8 +115,10 @@ def _key(models: Iterable[FinishedModel], data: ReportData) -> str:
             '<li><span class="box inverted_residual se"></span>with squeeze-and-excitation</li>'
         )
     told = all(block.latency_share is not None for block in blocks)
-    estimated = " (* estimated)" if data.facts.estimated and told else ""
-    share = f"latency{estimated}" if told else "MACs"
+    device = data.facts.devices[0]
+    estimated = " (* estimated)" if device.estimated and told else ""
+    on = f" on {text(device.short)}" if len(data.facts.devices) > 1 else ""
+    share = f"latency{on}{estimated}" if told else "MACs"
     return (
         "<p>Input at the top. A box is a block, as wide as the square root of its output channels. "
         "k: kernel, e: expand ratio, SE: squeeze-and-excitation, ch: output channels, s2: halves "

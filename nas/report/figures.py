@@ -8,90 +8,112 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 
 import plotly.graph_objects as go
 
 from nas.latency.device_file import LeftOutFamilies
 from nas.report.markup import interval, percent
-from nas.report.values import FinishedModel, Latency, ReportData
-from nas.units import format_latency_ms
+from nas.report.values import (
+    Axis,
+    FinishedModel,
+    Latency,
+    Measured,
+    ReportData,
+    TableFacts,
+)
+from nas.units import format_bytes, format_count, format_latency_ms
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#007A5A"
 INK, GREY, PALE = "#24292f", "#8a929a", "#e4e7eb"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 BARS = {BLUE: "rgba(0,114,178,0.35)", VERMILLION: "rgba(213,94,0,0.6)", GREEN: "rgba(0,122,90,0.4)"}
 """Error bars are paler than the marks they belong to."""
-BUDGET_IN_VIEW = 1.35
-"""The budget is a line where it is at most this many times the longest bound, else a note."""
+LINES = ((BLUE, "solid"), (VERMILLION, "dash"), (GREEN, "dot"), (INK, "dashdot"))
+"""Of the fronts of several devices."""
+LIMIT_IN_VIEW = 1.35
+"""A limit is a line where it is at most this many times the largest bound, else a note."""
 TRIALS_BELOW = 1.5
 """How far below the finished models trials are shown, in heights of the finished models."""
 
 
-def front_figure(data: ReportData) -> go.Figure:
-    """Validation accuracy against predicted latency: trials, finalists, baselines, budget."""
-    figure = _figure()
-    _add_trials(figure, data)
-    _add_baselines(figure, data)
+def front_figure(data: ReportData, number: int = 0) -> go.Figure:
+    """Validation accuracy against an objective: trials, finalists, baselines, limit.
+
+    Args:
+        data: Of the report.
+        number: Of the axis.
+    """
+    figure, axis = _figure(), data.axes[number]
+    _add_trials(figure, data, number)
+    _add_baselines(figure, data, number)
+    front = data.fronts[axis.front]
+    recommended = data.recommended_on(front)
+    others = [model for model in data.finalists if model is not recommended]
     groups = (
-        ([m for m in data.finalists if m.dominated and not m.recommended], "Finalist, dominated",
+        ([m for m in others if axis.front not in m.fronts], "Finalist, dominated",
          {"symbol": "circle-open", "size": 9, "color": BLUE, "line": {"width": 2}}),
-        ([m for m in data.finalists if not m.dominated and not m.recommended],
-         "Finalist on the front",
+        ([m for m in others if axis.front in m.fronts], "Finalist on the front",
          {"symbol": "circle", "size": 10, "color": BLUE}),
-        ([data.recommended], "Recommended",
+        ([recommended], "Recommended",
          {"symbol": "star", "size": 18, "color": VERMILLION,
           "line": {"width": 1, "color": "white"}}),
     )  # fmt: skip
-    _add_front_line(figure, data)
+    if len(front.axes) == 1:  # over several objectives a front is no line
+        _add_front_line(figure, [m for m in data.finalists if axis.front in m.fronts], number)
     for models, name, marker in groups:
         if models:
-            figure.add_trace(_models_trace(models, name, marker, data))
-    _add_measured(figure, data)
-    _add_budget(figure, data)
+            figure.add_trace(_models_trace(models, name, marker, data, number))
+    _add_measured(figure, data, number)
+    _add_limit(figure, data, number)
     _fit_accuracies(figure, data)
-    figure.update_xaxes(title=latency_title(data))
+    figure.update_xaxes(title=axis_title(data, axis))
     figure.update_layout(margin_b=78)
     figure.update_yaxes(title="Validation accuracy (%)")
     return figure
 
 
 def history_figure(data: ReportData) -> go.Figure:
-    """Best hypervolume so far over the scored architectures."""
-    figure = _figure(legend=False)
-    counts = list(range(1, len(data.history) + 1))
-    shares = [100 * share for share in data.history]
-    figure.add_trace(
-        go.Scatter(
-            x=counts,
-            y=shares,
-            mode="lines",
-            line={"shape": "hv", "color": BLUE, "width": 2},
-            hovertemplate="after %{x} architectures: %{y:.1f} %<extra></extra>",
+    """Best hypervolume so far over the scored architectures, of each front."""
+    figure = _figure(legend=len(data.fronts) > 1)
+    for front, (color, dash) in zip(data.fronts, cycle(LINES)):
+        counts = list(range(1, len(front.history) + 1))
+        shares = [100 * share for share in front.history]
+        name = escape(data.front_device(front).short)
+        figure.add_trace(
+            go.Scatter(
+                x=counts,
+                y=shares,
+                mode="lines",
+                line={"shape": "hv", "color": color, "width": 2, "dash": dash},
+                hovertemplate="after %{x} architectures: %{y:.1f} %<extra></extra>",
+                name=name,
+            )
         )
-    )
-    better = [i for i, share in enumerate(shares) if i == 0 or share > shares[i - 1] + 1e-9]
-    figure.add_trace(
-        go.Scatter(
-            x=[counts[i] for i in better],
-            y=[shares[i] for i in better],
-            mode="markers",
-            marker={"color": BLUE, "size": 7},
-            text=[f"{data.trials[i].id}, from {escape(data.trials[i].origin)}" for i in better],
-            hovertemplate="%{text}<br>%{y:.1f} % after %{x} architectures<extra></extra>",
+        better = [i for i, share in enumerate(shares) if i == 0 or share > shares[i - 1] + 1e-9]
+        figure.add_trace(
+            go.Scatter(
+                x=[counts[i] for i in better],
+                y=[shares[i] for i in better],
+                mode="markers",
+                marker={"color": color, "size": 7},
+                text=[f"{data.trials[i].id}, from {escape(data.trials[i].origin)}" for i in better],
+                hovertemplate="%{text}<br>%{y:.1f} % after %{x} architectures<extra></extra>",
+                showlegend=False,
+            )
         )
-    )
     figure.update_xaxes(title="Scored architectures", rangemode="tozero")
     figure.update_yaxes(title="Hypervolume (%)", rangemode="tozero")
     return figure
 
 
-def certificate_figure(data: ReportData) -> go.Figure | None:
-    """How far the table was from the truth; `None` where nothing is known about that."""
-    if data.table is None:
+def certificate_figure(table: TableFacts | None) -> go.Figure | None:
+    """How far a table was from the truth; `None` where nothing is known about that."""
+    if table is None:
         return None
-    if data.table.families is not None:
-        return families_figure(data.table.families)
-    points = [point for c in data.table.calibrations for point in c.certificate.points]
+    if table.families is not None:
+        return families_figure(table.families)
+    points = [point for c in table.calibrations for point in c.certificate.points]
     return whole_models_figure(points) if points else None
 
 
@@ -167,15 +189,14 @@ def families_figure(certificate: LeftOutFamilies) -> go.Figure:
     return figure
 
 
-def latency_title(data: ReportData) -> str:
-    """The latency's axis title in two lines: `estimated` where it is, the unit, the device."""
-    how = ", estimated" if data.facts.estimated else ""
-    return f"Predicted latency{how} (ms)<br>{escape(device_name(data.facts.device))}"
-
-
-def device_name(device: str) -> str:
-    """The last part of a device that was given as a folder; any other as it was typed."""
-    return device.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or device
+def axis_title(data: ReportData, axis: Axis) -> str:
+    """What an axis shows: `estimated` where it is, the unit, and the device in a second line."""
+    words = axis.words[:1].upper() + axis.words[1:]
+    if axis.device is None:
+        return f"{words} ({axis.unit})"
+    device = data.facts.devices[axis.device]
+    how = ", estimated" if device.estimated and axis.kind == "latency" else ""
+    return f"{words}{how} ({axis.unit})<br>{escape(device.short)}"
 
 
 def _figure(*, legend: bool = True) -> go.Figure:
@@ -204,16 +225,21 @@ def _figure(*, legend: bool = True) -> go.Figure:
     return figure
 
 
-def _add_trials(figure: go.Figure, data: ReportData) -> None:
+def _add_trials(figure: go.Figure, data: ReportData, axis: int) -> None:
     trials = data.trials
     figure.add_trace(
         go.Scatter(
-            x=[trial.latency.predicted_ms for trial in trials],
+            x=[trial.costs[axis] for trial in trials],
             y=[100 * trial.accuracy for trial in trials],
             mode="markers",
             marker={"symbol": "circle", "size": 5, "color": GREY, "opacity": 0.55},
             text=[
-                f"{trial.id}, from {escape(trial.origin)}<br>{_latency_text(trial.latency)}"
+                "<br>".join(
+                    (
+                        f"{trial.id}, from {escape(trial.origin)}",
+                        *_latency_texts(trial.latencies, data),
+                    )
+                )
                 for trial in trials
             ],
             hovertemplate="%{y:.1f} % with the supernet's weights<br>%{text}<extra></extra>",
@@ -222,11 +248,11 @@ def _add_trials(figure: go.Figure, data: ReportData) -> None:
     )
 
 
-def _add_baselines(figure: go.Figure, data: ReportData) -> None:
+def _add_baselines(figure: go.Figure, data: ReportData, axis: int) -> None:
     if not data.baselines:
         return
     marker = {"symbol": "square", "size": 8, "color": GREEN}
-    trace = _models_trace(data.baselines, "Width-scaled baseline", marker, data)
+    trace = _models_trace(data.baselines, "Width-scaled baseline", marker, data, axis)
     trace.update(
         mode="lines+markers+text",
         line={"color": GREEN, "dash": "dot", "width": 1.5},
@@ -237,13 +263,13 @@ def _add_baselines(figure: go.Figure, data: ReportData) -> None:
     figure.add_trace(trace)
 
 
-def _add_front_line(figure: go.Figure, data: ReportData) -> None:
+def _add_front_line(figure: go.Figure, front: Sequence[FinishedModel], axis: int) -> None:
     """A staircase: what is dominated lies below it."""
-    front = [model for model in data.finalists if not model.dominated]
+    ordered = sorted(front, key=lambda model: model.costs[axis])
     figure.add_trace(
         go.Scatter(
-            x=[model.latency.predicted_ms for model in front],
-            y=[100 * model.validation.value for model in front],
+            x=[model.costs[axis] for model in ordered],
+            y=[100 * model.validation.value for model in ordered],
             mode="lines",
             line={"shape": "hv", "color": BLUE, "width": 2},
             hoverinfo="skip",
@@ -252,9 +278,19 @@ def _add_front_line(figure: go.Figure, data: ReportData) -> None:
     )
 
 
-def _add_measured(figure: go.Figure, data: ReportData) -> None:
+def _measured_on(
+    models: Sequence[FinishedModel], axis: Axis
+) -> list[tuple[FinishedModel, Measured]]:
+    """Models that were measured on the device of a latency axis."""
+    if axis.kind != "latency" or axis.device is None:
+        return []
+    found = [(model, model.measured[axis.device]) for model in models]
+    return [(model, measured) for model, measured in found if measured is not None]
+
+
+def _add_measured(figure: go.Figure, data: ReportData, axis: int) -> None:
     """A cross at each measured latency, as high as the finalist that it belongs to."""
-    found = [(model, model.measured) for model in data.finalists if model.measured is not None]
+    found = _measured_on(data.finalists, data.axes[axis])
     if not found:
         return
     figure.add_trace(
@@ -263,7 +299,7 @@ def _add_measured(figure: go.Figure, data: ReportData) -> None:
             y=[100 * model.validation.value for model, _ in found],
             mode="markers",
             marker={"symbol": "x", "size": 8, "color": INK},
-            customdata=[_hover(model) for model, _ in found],
+            customdata=[_hover(model, data) for model, _ in found],
             hovertemplate="%{customdata}<extra></extra>",
             name="Finalist, measured",
         )
@@ -271,18 +307,23 @@ def _add_measured(figure: go.Figure, data: ReportData) -> None:
 
 
 def _models_trace(
-    models: Sequence[FinishedModel], name: str, marker: dict[str, object], data: ReportData
+    models: Sequence[FinishedModel],
+    name: str,
+    marker: dict[str, object],
+    data: ReportData,
+    axis: int,
 ) -> go.Scatter:
     """Markers with the 95 % interval upwards and downwards and the upper bound to the right."""
     bars = {"color": BARS[str(marker["color"])], "thickness": 1.2, "width": 3}
+    above = [_above(model, data.axes[axis]) for model in models]
     return go.Scatter(
-        x=[model.latency.predicted_ms for model in models],
+        x=[model.costs[axis] for model in models],
         y=[100 * model.validation.value for model in models],
         error_x={
             **bars,
             "type": "data",
             "symmetric": False,
-            "array": [m.latency.upper_ms - m.latency.predicted_ms for m in models],
+            "array": above,
             "arrayminus": [0.0] * len(models),
         },
         error_y={
@@ -294,13 +335,21 @@ def _models_trace(
         },
         mode="markers",
         marker=marker,
-        customdata=[_hover(model) for model in models],
+        customdata=[_hover(model, data) for model in models],
         hovertemplate="%{customdata}<extra></extra>",
         name=name,
     )
 
 
-def _hover(model: FinishedModel) -> str:
+def _above(model: FinishedModel, axis: Axis) -> float:
+    """How far the upper bound of a latency is above it; other costs have none."""
+    if axis.kind != "latency" or axis.device is None:
+        return 0.0
+    latency = model.latencies[axis.device]
+    return latency.upper_ms - latency.predicted_ms
+
+
+def _hover(model: FinishedModel, data: ReportData) -> str:
     validation, test = model.validation, model.test
     title = model.id if model.width is None else f"{model.id}, width ×{model.width:g}"
     return "<br>".join(
@@ -309,17 +358,26 @@ def _hover(model: FinishedModel) -> str:
             f"validation {percent(validation.value)} ({interval(validation)}, "
             f"n = {validation.images:,})",
             f"test {percent(test.value)} ({interval(test)}, n = {test.images:,})",
-            _latency_text(model.latency),
-            *_measured_text(model),
+            *_latency_texts(model.latencies, data),
+            *(text for found in model.measured for text in _measured_text(found)),
+            f"{format_bytes(model.size_bytes)}, {format_count(model.macs)} MACs",
         )
     )
 
 
-def _measured_text(model: FinishedModel) -> list[str]:
-    if model.measured is None:
+def _measured_text(measured: Measured | None) -> list[str]:
+    if measured is None:
         return []
-    over = ", over the budget" if model.measured.over_budget else ""
-    return [f"measured {format_latency_ms(model.measured.latency_ms)}{over}"]
+    over = ", over the budget" if measured.over_budget else ""
+    return [f"measured {format_latency_ms(measured.latency_ms)}{over}"]
+
+
+def _latency_texts(latencies: Sequence[Latency], data: ReportData) -> list[str]:
+    """A line for each device; it is named where there are several."""
+    return [
+        f"{escape(device.short) + ': ' if len(latencies) > 1 else ''}{_latency_text(latency)}"
+        for device, latency in zip(data.facts.devices, latencies, strict=True)
+    ]
 
 
 def _latency_text(latency: Latency) -> str:
@@ -329,21 +387,25 @@ def _latency_text(latency: Latency) -> str:
     )
 
 
-def _add_budget(figure: go.Figure, data: ReportData) -> None:
-    """A vertical line, or a note at the right edge where the budget is far away."""
-    budget_ms, text = data.facts.budget_ms, f"budget {data.facts.budget}"
+def _add_limit(figure: go.Figure, data: ReportData, number: int) -> None:
+    """A vertical line, or a note at the right edge where the limit is far away."""
+    axis = data.axes[number]
     models = (*data.finalists, *data.baselines)
-    shown = [model.latency.predicted_ms for model in models]
-    shown += [trial.latency.predicted_ms for trial in data.trials]
-    shown += [model.measured.latency_ms for model in models if model.measured is not None]
-    low, high = min(shown), max(*shown, *[model.latency.upper_ms for model in models])
-    note = {"y": 0.03, "yref": "paper", "xanchor": "right", "showarrow": False}
-    if budget_ms > BUDGET_IN_VIEW * high:
-        figure.add_annotation(x=1, xref="paper", text=f"{text} is to the right →", **note)
-    else:
-        high = max(high, budget_ms)
-        figure.add_vline(x=budget_ms, line={"color": INK, "width": 1.5, "dash": "dash"})
-        figure.add_annotation(x=budget_ms, xshift=-4, text=text, **note)
+    shown = [model.costs[number] for model in models]
+    shown += [trial.costs[number] for trial in data.trials]
+    shown += [measured.latency_ms for _, measured in _measured_on(models, axis)]
+    low = min(shown)
+    high = max(*shown, *[model.costs[number] + _above(model, axis) for model in models])
+    if axis.limit is not None:
+        word = "budget" if axis.kind == "latency" else "limit"
+        text = f"{word} {axis.limit_text}"
+        note = {"y": 0.03, "yref": "paper", "xanchor": "right", "showarrow": False}
+        if axis.limit > LIMIT_IN_VIEW * high:
+            figure.add_annotation(x=1, xref="paper", text=f"{text} is to the right →", **note)
+        else:
+            high = max(high, axis.limit)
+            figure.add_vline(x=axis.limit, line={"color": INK, "width": 1.5, "dash": "dash"})
+            figure.add_annotation(x=axis.limit, xshift=-4, text=text, **note)
     margin = 0.06 * (high - low)
     figure.update_xaxes(range=[max(0.0, low - 1.5 * margin), high + margin])
 

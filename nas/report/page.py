@@ -10,7 +10,7 @@ from nas.files import write_text
 from nas.report import drawing, figures, sections
 from nas.report.data import load_report
 from nas.report.markup import text
-from nas.report.values import ReportData
+from nas.report.values import DeviceFacts, ReportData
 from nas.search.run_folder import RunFolder
 
 CONFIG = {
@@ -46,28 +46,35 @@ def render_page(data: ReportData) -> str:
 
 
 def _body(data: ReportData) -> str:
-    front = _figure(figures.front_figure(data), "front", 480, first=True)
+    fronts = [
+        _figure(figures.front_figure(data, number), f"front-{number}", 480, first=number == 0)
+        for number in range(len(data.axes))
+    ]
     history = _figure(figures.history_figure(data), "history", 300)
     return "\n".join(
         (
             sections.headline(data),
-            _section("Front", front + sections.front_caption(data)),
+            _section("Front", "".join(fronts) + sections.front_caption(data)),
             _section("Finalists", sections.finalists_table(data)),
             _section("Caveats", sections.caveats(data)),
             _section("Run the recommended model", sections.usage(data)),
             _section("Baselines", sections.baselines_table(data)),
             _section("Architectures", drawing.stacks(data)),
             _section("Search history", sections.history_text(data) + history),
-            _section("How good the latencies are", _certificate(data)),
+            _section(
+                "How good the latencies are",
+                "".join(_certificate(device, data) for device in data.facts.devices),
+            ),
             _section("What was searched", sections.facts_list(data)),
         )
     )
 
 
-def _certificate(data: ReportData) -> str:
-    figure = figures.certificate_figure(data)
-    drawn = "" if figure is None else _figure(figure, "certificate", 400)
-    return f'{sections.certificate_text(data)}<div class="narrow">{drawn}</div>'
+def _certificate(device: DeviceFacts, data: ReportData) -> str:
+    figure = figures.certificate_figure(device.details)
+    number = data.facts.devices.index(device)
+    drawn = "" if figure is None else _figure(figure, f"certificate-{number}", 400)
+    return f'{sections.certificate_text(device, data)}<div class="narrow">{drawn}</div>'
 
 
 def _section(title: str, content: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.latency.device_file import Calibration
-from nas.report.figures import device_name
 from nas.report.markup import (
     Column,
     definitions,
@@ -23,7 +22,14 @@ from nas.report.markup import (
     under,
 )
 from nas.report.snippet import usage_snippet
-from nas.report.values import FinishedModel, ReportData
+from nas.report.values import (
+    Axis,
+    DeviceFacts,
+    FinishedModel,
+    FrontFacts,
+    ReportData,
+    TableFacts,
+)
 from nas.search.front import WITHIN
 from nas.units import format_bytes, format_count, format_latency_ms
 
@@ -39,20 +45,22 @@ def headline(data: ReportData) -> str:
     return (
         f"<h1>{text(title(data))}</h1>\n"
         f'<p class="soft">{scored} of {text(facts.space)} scored on {text(facts.data)}, '
-        f"{_refused(data, 'refused for the budget, ')}"
+        f"{_refused(data, 'refused for its limits, ')}"
         f"{plural(len(data.finalists), 'model')} exported. "
-        f"Latencies are predicted from {_table_kind(data)}.{_verified(data)}</p>\n"
-        f"{warnings}{notes}{recommendation(data)}"
+        f"Latencies are predicted from {_table_kinds(data)}.{_verified(data)}</p>\n"
+        f"{warnings}{notes}{''.join(recommendation(data, front) for front in data.fronts)}"
     )
 
 
 def title(data: ReportData) -> str:
     """The page's title."""
-    return f"Models for {device_name(data.facts.device)} within {unbroken(data.facts.budget)}"
+    word = " or " if data.facts.per_device else " and "
+    within = [f"{device.short} within {unbroken(device.budget)}" for device in data.facts.devices]
+    return f"Models for {word.join(within)}"
 
 
 def _refused(data: ReportData, what: str) -> str:
-    """What was proposed over the budget; nothing for samplers that propose nothing of the kind."""
+    """What was proposed beyond a limit; nothing for samplers that propose nothing of the kind."""
     return f"{plural(data.refused, 'proposal')} {what}" if data.refused else ""
 
 
@@ -60,25 +68,16 @@ def _verified(data: ReportData) -> str:
     return "".join(f" {text(sentence)}" for sentence in data.verified)
 
 
-def recommendation(data: ReportData) -> str:
-    """The card of the recommended model, with the reason."""
-    model, facts = data.recommended, data.facts
-    predicted, test = model.latency, model.test
+def recommendation(data: ReportData, front: FrontFacts) -> str:
+    """The card of a front's recommended model, with the reason."""
+    model, test = data.recommended_on(front), data.recommended_on(front).test
+    devices = data.facts.devices if front.device is None else (data.front_device(front),)
     numbers = (
         (
             percent(test.value),
             f"test accuracy, n = {test.images:,}<br>95 % interval {interval(test)}",
         ),
-        (
-            latency(predicted.predicted_ms),
-            f"predicted latency, {tag(predicted.provenance)} table<br>"
-            f"{latency_interval(predicted)}, batch 1",
-        ),
-        (
-            latency(predicted.upper_ms),
-            f"upper bound, {tag(predicted.provenance)} table<br>budget {text(facts.budget)}",
-        ),
-        *_measured_number(model),
+        *(number for device in devices for number in _latency_numbers(model, device, data)),
         (
             format_bytes(model.size_bytes),
             f"ONNX file<br>{format_count(model.params)} parameters, "
@@ -90,25 +89,55 @@ def recommendation(data: ReportData) -> str:
         for value, what in numbers
     )
     return (
-        f'<section class="card"><h2>Recommended: model {model.rank}, <code>{text(model.id)}</code>'
-        f"</h2>\n<p>{text(reason(data))}</p>\n"
+        f'<section class="card"><h2>Recommended{_for(front, data)}: model {model.rank}, '
+        f"<code>{text(model.id)}</code></h2>\n<p>{text(reason(data, front))}</p>\n"
         f'<div class="numbers">{cells}</div>\n<p>File: {link(str(model.file), str(model.file))}, '
         f"input {model.resolution} × {model.resolution} RGB</p></section>"
     )
 
 
-def _measured_number(model: FinishedModel) -> list[tuple[str, str]]:
-    if model.measured is None:
-        return []
-    over = f"{tag('over the budget')}<br>" if model.measured.over_budget else ""
-    return [(latency(model.measured.latency_ms), f"{over}measured as a whole model")]
+def _for(front: FrontFacts, data: ReportData) -> str:
+    return "" if front.device is None else f" for {text(data.front_device(front).short)}"
 
 
-def reason(data: ReportData) -> str:
+def _latency_numbers(
+    model: FinishedModel, device: DeviceFacts, data: ReportData
+) -> list[tuple[str, str]]:
+    """What the card says of a device, which is named where there are several."""
+    index = data.facts.devices.index(device)
+    predicted, measured = model.latencies[index], model.measured[index]
+    on = f" on {text(device.short)}" if len(data.facts.devices) > 1 else ""
+    numbers = [
+        (
+            latency(predicted.predicted_ms),
+            f"predicted latency{on}, {tag(predicted.provenance)} table<br>"
+            f"{latency_interval(predicted)}, batch 1",
+        ),
+        (
+            latency(predicted.upper_ms),
+            f"upper bound{on}, {tag(predicted.provenance)} table<br>budget {text(device.budget)}",
+        ),
+    ]
+    if measured is not None:
+        over = f"{tag('over the budget')}<br>" if measured.over_budget else ""
+        numbers.append((latency(measured.latency_ms), f"{over}measured{on} as a whole model"))
+    return numbers
+
+
+def reason(data: ReportData, front: FrontFacts) -> str:
     """Why this model and not another, in one sentence."""
+    index = data.fronts.index(front)
+    best = max(m.validation.value for m in data.finalists if index in m.fronts)
+    axes = [data.axes[number] for number in front.axes]
+    if [axis.kind for axis in axes] == ["latency"]:
+        which = "The fastest model"
+    elif len(axes) == 1:
+        which = f"The model of the least {axes[0].words}"
+    else:
+        which = "The model that takes the smallest share of its limits"
     return (
-        f"The fastest model of the front within {100 * WITHIN:g} points of the best validation "
-        f"accuracy ({percent(data.best_validation)})."
+        f"{which} of the front within {100 * WITHIN:g} points of the best validation accuracy "
+        f"({percent(best)})."
     )
 
 
@@ -118,20 +147,20 @@ def front_caption(data: ReportData) -> str:
         "<p class='soft small'>Finalists and baselines were fine-tuned, exported and scored from "
         "the exported file on the validation images, which decide the front. Vertical bars: 95 % "
         "interval of the accuracy. Horizontal bars: up to the upper bound of the predicted latency "
-        f"({text(data.facts.provenance)} table), which the budget is held against. Small "
+        f"({_provenances(data)}), which the budget is held against. Small "
         "grey points: scored with the supernet's weights, before fine-tuning."
         f"{' Crosses: measured latency of the exported files.' if data.verified else ''}</p>"
     )
 
 
 def finalists_table(data: ReportData) -> str:
-    """All exported models, fastest first."""
+    """All exported models, those that cost least first."""
     columns = [
         Column("#"), Column("Model", words=True), Column("Validation accuracy"),
-        Column("Test accuracy"), Column(_latency_heading(data)), *_measured_column(data),
-        Column("Parameters"), Column("MACs"), Column("File size"), Column("Peak activations"),
+        Column("Test accuracy"), *_latency_columns(data), Column("Parameters"),
+        *_energy_columns(data), Column("MACs"), Column("File size"), Column("Peak activations"),
     ]  # fmt: skip
-    rows = [(_row_class(model), _finalist_cells(model)) for model in data.finalists]
+    rows = [(_row_class(model), _finalist_cells(model, data)) for model in data.finalists]
     images = data.finalists[0]
     return (
         table(columns, rows)
@@ -142,21 +171,50 @@ def finalists_table(data: ReportData) -> str:
     )
 
 
-def _measured_column(data: ReportData) -> list[Column]:
-    return [Column("Measured latency")] if data.verified else []
+def _latency_columns(data: ReportData) -> list[Column]:
+    """Of each device the predicted latency, and the measured one where there is one."""
+    found = []
+    for device, measured in zip(data.facts.devices, _verified_devices(data), strict=True):
+        found.append(Column(_latency_heading(device, data)))
+        if measured:
+            on = f" on {device.short}" if len(data.facts.devices) > 1 else ""
+            found.append(Column(f"Measured latency{on}"))
+    return found
+
+
+def _verified_devices(data: ReportData) -> list[bool]:
+    """Whether a finalist was measured, for each device."""
+    return [
+        any(model.measured[index] is not None for model in data.finalists)
+        for index in range(len(data.facts.devices))
+    ]
+
+
+def _energy_columns(data: ReportData) -> list[Column]:
+    return [Column(f"Energy on {_axis_device(axis, data)}") for axis in _energy_axes(data)]
+
+
+def _energy_axes(data: ReportData) -> list[Axis]:
+    return [axis for axis in data.axes if axis.kind == "energy"]
+
+
+def _axis_device(axis: Axis, data: ReportData) -> str:
+    return data.facts.devices[axis.device or 0].short
 
 
 def baselines_table(data: ReportData) -> str:
     """The space's hand-made network at each width, made and scored like the finalists."""
     if not data.baselines:
         return (
-            "<p>None of the space's width-scaled networks meets the budget of "
-            f"{text(data.facts.budget)}.</p>"
+            "<p>None of the space's width-scaled networks meets the "
+            f"{'limits' if _many_limits(data) else 'budget of '}"
+            f"{'' if _many_limits(data) else text(data.facts.devices[0].budget)}.</p>"
         )
     columns = [
         Column("Width"), Column("Model", words=True), Column("Validation accuracy"),
-        Column("Test accuracy"), Column(_latency_heading(data)), Column("Parameters"),
-        Column("MACs"), Column("Best finalist that is no slower"),
+        Column("Test accuracy"),
+        *(Column(_latency_heading(device, data)) for device in data.facts.devices),
+        Column("Parameters"), Column("MACs"), Column(f"Best finalist that is no {_dearer(data)}"),
     ]  # fmt: skip
     rows = [("", _baseline_cells(model)) for model in data.baselines]
     return (
@@ -167,27 +225,27 @@ def baselines_table(data: ReportData) -> str:
     )
 
 
-def certificate_text(data: ReportData) -> str:
-    """What is known about the error of the latencies."""
-    if data.table is None:
-        return f"<p>The latency table {text(data.facts.table)} was not found.</p>"
-    if data.table.families is not None:
-        return _estimated_text(data)
-    if not data.table.calibrations:
+def certificate_text(device: DeviceFacts, data: ReportData) -> str:
+    """What is known about the error of a device's latencies."""
+    details = device.details
+    if details is None:
+        return f"<p>The latency table {text(device.table)} was not found.</p>"
+    if details.families is not None:
+        return _estimated_text(device, details)
+    if not details.calibrations:
         return (
-            f"<p>The table of {text(data.facts.table)} has no certificate for "
+            f"<p>The table of {text(device.table)} has no certificate for "
             f"{text(data.facts.space)} ({text(data.facts.plan)} plan).</p>"
         )
-    return _measured_text(data)
+    return _measured_text(device, details)
 
 
 def history_text(data: ReportData) -> str:
     """What the history's figure shows."""
     return (
-        "<p>How the front of the scored architectures grew. The hypervolume is the area in "
-        f"accuracy and latency ({data.facts.provenance}) that the front dominates, up to a "
-        "point a little worse than all of them; 100 % would be one architecture that is best in "
-        "both.</p>"
+        "<p>How the front of the scored architectures grew. The hypervolume is what the front "
+        f"dominates in accuracy and {_objectives(data)}, up to a point a little worse than all of "
+        "them; 100 % would be one architecture that is best in everything.</p>"
     )
 
 
@@ -195,15 +253,9 @@ def facts_list(data: ReportData) -> str:
     """What was searched, with what."""
     facts = data.facts
     pairs = [
-        ("Device", f"{facts.device} (table {facts.table}, {facts.provenance}, {facts.precision})"),
-        *_hardware(data),
-        ("Budget", f"{facts.budget}, held against the upper bound of every prediction"),
+        *(pair for device in facts.devices for pair in _device_pairs(device)),
+        *((f"Limit on {words}", value) for words, value in facts.limits),
         ("Space", f"{facts.space}, {facts.plan} plan"),
-        (
-            f"Upper bounds in the space ({facts.provenance})",
-            f"{format_latency_ms(facts.fastest_ms)} (fastest architecture) to "
-            f"{format_latency_ms(facts.slowest_ms)} (slowest)",
-        ),
         (
             "Data",
             f"{facts.data}: {facts.train_images:,} train, {facts.validation_images:,} validation, "
@@ -213,7 +265,7 @@ def facts_list(data: ReportData) -> str:
         ("Supernet", facts.supernet),
         (
             "Search",
-            f"{_refused(data, 'over the budget refused and repaired, ')}{facts.sampler}, "
+            f"{_refused(data, 'beyond a limit refused and repaired, ')}{facts.sampler}, "
             f"{plural(len(data.trials), 'architecture')} scored",
         ),
         ("Finalists", f"{plural(facts.finetune_steps, 'step')} of fine-tuning each"),
@@ -243,17 +295,23 @@ def caveats(data: ReportData) -> str:
 
 def caveat_texts(data: ReportData) -> list[str]:
     """The same as plain sentences."""
-    facts, found = data.facts, []
-    if facts.estimated:
+    found = []
+    for device, verified in zip(data.facts.devices, _verified_devices(data), strict=True):
+        if device.estimated:
+            found.append(
+                f"The {'predicted ' if verified else ''}latencies on {device.short} are estimated "
+                f"from published measurements, not measured.{_errors(device)}{_advice(verified)}"
+            )
+        if device.precision != "fp32":
+            on = f" on {device.short}" if len(data.facts.devices) > 1 else ""
+            found.append(
+                f"Latencies{on} are for {device.precision}; accuracies were measured in fp32 on a "
+                f"CPU. Running the file in {device.precision} can change its accuracy."
+            )
+    if any(axis.kind == "energy" for axis in data.axes):
         found.append(
-            f"The {'predicted ' if data.verified else ''}latencies on "
-            f"{device_name(facts.device)} are estimated from published measurements, not "
-            f"measured.{_errors(data)}{_advice(data)}"
-        )
-    if facts.precision != "fp32":
-        found.append(
-            f"Latencies are for {facts.precision}; accuracies were measured in fp32 on a CPU. "
-            f"Running the file in {facts.precision} can change its accuracy."
+            "Energies are sums of blocks that were measured by themselves, which pay for calls "
+            "that they share in a network: they rank models, and are too high."
         )
     validation = data.recommended.validation
     half = 50 * (validation.upper - validation.lower)
@@ -265,8 +323,8 @@ def caveat_texts(data: ReportData) -> list[str]:
     return found
 
 
-def _advice(data: ReportData) -> str:
-    if data.verified:
+def _advice(verified: bool) -> str:
+    if verified:
         return ""
     return (
         " Measure the recommended model on the device before relying on its latency, or profile "
@@ -274,8 +332,8 @@ def _advice(data: ReportData) -> str:
     )
 
 
-def _errors(data: ReportData) -> str:
-    families = data.table.families if data.table else None
+def _errors(device: DeviceFacts) -> str:
+    families = device.details.families if device.details else None
     if families is None:
         return ""
     return (
@@ -284,16 +342,23 @@ def _errors(data: ReportData) -> str:
     )
 
 
-def _finalist_cells(model: FinishedModel) -> list[str]:
+def _finalist_cells(model: FinishedModel, data: ReportData) -> list[str]:
     marks = [tag("recommended")] if model.recommended else []
     marks += [tag("dominated")] if model.dominated else []
+    if data.facts.per_device:
+        marks += [text(data.front_device(data.fronts[index]).short) for index in model.fronts]
     name = link(str(model.file), f"{model.id}.onnx")
     return [
         str(model.rank),
         f"<code>{name}</code>{under(' '.join([f'{model.resolution} px', *marks]))}",
         *_score_cells(model),
-        *_measured_cell(model),
+        *(
+            cell
+            for index, verified in enumerate(_verified_devices(data))
+            for cell in _latency_cells(model, index, verified)
+        ),
         format_count(model.params),
+        *(f"{model.costs[data.axes.index(axis)]:.3g} mJ" for axis in _energy_axes(data)),
         format_count(model.macs),
         format_bytes(model.size_bytes),
         format_bytes(model.peak_memory_bytes),
@@ -305,6 +370,11 @@ def _baseline_cells(model: FinishedModel) -> list[str]:
         f"×{model.width:g}",
         f"<code>{text(model.id)}</code>{under(f'{model.resolution} px')}",
         *_score_cells(model),
+        *(
+            cell
+            for index in range(len(model.latencies))
+            for cell in _latency_cells(model, index, verified=False)
+        ),
         format_count(model.params),
         format_count(model.macs),
         "none" if model.gain is None else points(model.gain),
@@ -315,31 +385,65 @@ def _score_cells(model: FinishedModel) -> list[str]:
     return [
         percent(model.validation.value) + under(interval(model.validation)),
         percent(model.test.value) + under(interval(model.test)),
-        latency(model.latency.predicted_ms) + under(f"up to {latency(model.latency.upper_ms)}"),
     ]
 
 
-def _measured_cell(model: FinishedModel) -> list[str]:
-    """The measured latency, and how far it is from the predicted one."""
-    if model.measured is None:
-        return []
-    deviation = 100 * (model.measured.latency_ms / model.latency.predicted_ms - 1)
-    over = f" {tag('over the budget')}" if model.measured.over_budget else ""
-    return [latency(model.measured.latency_ms) + under(f"{deviation:+.1f} %{over}")]
+def _latency_cells(model: FinishedModel, index: int, verified: bool) -> list[str]:
+    """The predicted latency, then the measured one with how far it is from that."""
+    predicted, measured = model.latencies[index], model.measured[index]
+    cells = [latency(predicted.predicted_ms) + under(f"up to {latency(predicted.upper_ms)}")]
+    if not verified:
+        return cells
+    if measured is None:
+        return [*cells, ""]
+    deviation = 100 * (measured.latency_ms / predicted.predicted_ms - 1)
+    over = f" {tag('over the budget')}" if measured.over_budget else ""
+    return [*cells, latency(measured.latency_ms) + under(f"{deviation:+.1f} %{over}")]
 
 
 def _row_class(model: FinishedModel) -> str:
     return "recommended" if model.recommended else "dominated" if model.dominated else ""
 
 
-def _latency_heading(data: ReportData) -> str:
+def _latency_heading(device: DeviceFacts, data: ReportData) -> str:
     what = "Predicted latency" if data.verified else "Latency"
-    return f"{what} ({data.facts.provenance} table)"
+    on = f" on {device.short}" if len(data.facts.devices) > 1 else ""
+    return f"{what}{on} ({device.provenance} table)"
 
 
-def _table_kind(data: ReportData) -> str:
-    article = "an" if data.facts.estimated else "a"
-    return f"{article} {tag(data.facts.provenance)} table"
+def _table_kinds(data: ReportData) -> str:
+    kinds = [device.provenance for device in data.facts.devices]
+    if len(kinds) == 1:
+        return f"{'an' if kinds[0] == 'estimated' else 'a'} {tag(kinds[0])} table"
+    tables = [
+        f"{tag(kind)} ({text(d.short)})" for kind, d in zip(kinds, data.facts.devices, strict=True)
+    ]
+    return f"tables that are {' and '.join(tables)}"
+
+
+def _provenances(data: ReportData) -> str:
+    kinds = dict.fromkeys(device.provenance for device in data.facts.devices)
+    return f"{text(' and '.join(kinds))} table{'s' if len(data.facts.devices) > 1 else ''}"
+
+
+def _objectives(data: ReportData) -> str:
+    """The axes in words, with what their numbers are."""
+    words = []
+    for axis in data.axes:
+        device = None if axis.device is None else data.facts.devices[axis.device]
+        kind = f" ({device.provenance})" if device and axis.kind == "latency" else ""
+        on = f" on {device.short}" if device and len(data.facts.devices) > 1 else ""
+        words.append(f"{'latency' if axis.kind == 'latency' else axis.words}{on}{kind}")
+    return text(" or ".join(words) if data.facts.per_device else " and ".join(words))
+
+
+def _many_limits(data: ReportData) -> bool:
+    return len(data.facts.devices) + len(data.facts.limits) > 1
+
+
+def _dearer(data: ReportData) -> str:
+    """`slower`, or `worse in any cost` where the latency is not the only one."""
+    return "slower" if [axis.kind for axis in data.axes] == ["latency"] else "worse in any cost"
 
 
 def _dominated_text(models: Sequence[FinishedModel]) -> str:
@@ -347,15 +451,27 @@ def _dominated_text(models: Sequence[FinishedModel]) -> str:
     if not number:
         return ""
     return (
-        f"{plural(number, 'finalist')} marked dominated: another one is at least as fast and as "
-        "accurate since the fine-tuning."
+        f"{plural(number, 'finalist')} marked dominated: another one is at least as good in "
+        "everything since the fine-tuning."
     )
 
 
-def _hardware(data: ReportData) -> list[tuple[str, str]]:
-    if data.table is None:
-        return []
-    return [("Hardware", f"{data.table.hardware}; {data.table.runtime}")]
+def _device_pairs(device: DeviceFacts) -> list[tuple[str, str]]:
+    details = device.details
+    hardware = [] if details is None else [("Hardware", f"{details.hardware}; {details.runtime}")]
+    return [
+        (
+            "Device",
+            f"{device.name} (table {device.table}, {device.provenance}, {device.precision})",
+        ),
+        *hardware,
+        ("Budget", f"{device.budget}, held against the upper bound of every prediction"),
+        (
+            f"Upper bounds in the space ({device.provenance})",
+            f"{format_latency_ms(device.fastest_ms)} (fastest architecture) to "
+            f"{format_latency_ms(device.slowest_ms)} (slowest)",
+        ),
+    ]
 
 
 def _class_list(classes: Sequence[str]) -> str:
@@ -364,9 +480,8 @@ def _class_list(classes: Sequence[str]) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def _estimated_text(data: ReportData) -> str:
-    facts = data.table
-    assert facts is not None and facts.families is not None and facts.roofline is not None
+def _estimated_text(device: DeviceFacts, facts: TableFacts) -> str:
+    assert facts.families is not None and facts.roofline is not None
     roofline = facts.roofline
     uncovered = [name.replace("_", " ") for name, k in roofline.kinds.items() if not k.covered]
     bounds = f"The upper bound is {roofline.bound_factor:.3g} times the prediction"
@@ -377,7 +492,7 @@ def _estimated_text(data: ReportData) -> str:
         )
     sources = "".join(f"<li>{text(source)}</li>\n" for source in facts.sources)
     return (
-        f"<p>The table {text(data.facts.table)} is {tag('estimated')}: {text(facts.method)}. "
+        f"<p>The table {text(device.table)} is {tag('estimated')}: {text(facts.method)}. "
         "Each family of networks was left out of the fit in turn and predicted from the others; "
         f"the median error was {100 * facts.families.median_error:.0f} %, the largest "
         f"{100 * facts.families.largest_error:.0f} %. {text(bounds)}.</p>\n"
@@ -385,11 +500,9 @@ def _estimated_text(data: ReportData) -> str:
     )
 
 
-def _measured_text(data: ReportData) -> str:
-    facts = data.table
-    assert facts is not None
+def _measured_text(device: DeviceFacts, facts: TableFacts) -> str:
     return (
-        f"<p>The table {text(data.facts.table)} is {tag('measured')} on {text(facts.date)}: "
+        f"<p>The table {text(device.table)} is {tag('measured')} on {text(facts.date)}: "
         f"{text(facts.method)}.</p>\n"
     ) + "".join(map(_calibration_text, facts.calibrations))
 

@@ -48,12 +48,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class TrialPoint:
-    """A scored architecture; its accuracy is the supernet's on validation images."""
+    """A scored architecture; its accuracy is the supernet's on validation images.
+
+    Attributes:
+        latencies: On each device.
+        costs: On each axis of the report.
+        on_front: Whether it is on some front.
+    """
 
     number: int
     id: str
     accuracy: float
-    latency: Latency
+    latencies: tuple[Latency, ...]
+    costs: tuple[float, ...]
     origin: str
     on_front: bool
 
@@ -63,13 +70,17 @@ class FinishedModel:
     """A finalist or a baseline: trained, exported, and scored from its file.
 
     Attributes:
-        rank: 1 for the fastest of its list.
+        rank: 1 for the first of its list.
         width: The width multiplier of a baseline, `None` for a finalist.
         stack: Its blocks; empty where the search space is no longer there.
         file: Path of the ONNX file in the run folder, `None` for a baseline.
+        latencies: On each device.
+        costs: On each axis of the report.
+        fronts: Numbers of the fronts that it is on.
+        recommended: For some front.
         gain: Of a baseline: how much more accurate on the validation images the best finalist is
-            that is no slower; `None` if none is, and for finalists.
-        measured: Its latency as a whole model; `None` where it was not measured.
+            that costs no more; `None` if none is, and for finalists.
+        measured: Its latencies as a whole model; `None` where it was not measured.
     """
 
     id: str
@@ -78,49 +89,23 @@ class FinishedModel:
     width: float | None
     validation: Accuracy
     test: Accuracy
-    latency: Latency
+    latencies: tuple[Latency, ...]
+    costs: tuple[float, ...]
     params: int
     macs: int
     size_bytes: int
     peak_memory_bytes: int
     file: str | None
-    dominated: bool
+    fronts: tuple[int, ...]
     recommended: bool
     stack: tuple[StackBlock, ...]
-    gain: float | None = None
-    measured: Measured | None = None
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What was searched: device as typed, its table, budget, space, data, seed, versions."""
-
-    device: str
-    table: str
-    provenance: str
-    precision: str
-    budget: str
-    budget_ms: float
-    space: str
-    plan: str
-    data: str
-    classes: tuple[str, ...]
-    train_images: int
-    validation_images: int
-    test_images: int
-    seed: int
-    sampler: str
-    supernet: str
-    finetune_steps: int
-    fastest_ms: float
-    slowest_ms: float
-    started: str
-    versions: tuple[tuple[str, str], ...]
+    gain: float | None
+    measured: tuple[Measured | None, ...]
 
     @property
-    def estimated(self) -> bool:
-        """Whether latencies are estimated and not measured."""
-        return self.provenance == "estimated"
+    def dominated(self) -> bool:
+        """On no front."""
+        return not self.fronts
 
 
 @dataclass(frozen=True)
@@ -144,17 +129,114 @@ class TableFacts:
 
 
 @dataclass(frozen=True)
+class DeviceFacts:
+    """A device of the search.
+
+    Attributes:
+        name: As it was typed.
+        table: Name of its latency table.
+        fastest_ms: The lowest upper bound in the space.
+        slowest_ms: The highest.
+        details: `None` where the latency table is no longer there.
+    """
+
+    name: str
+    table: str
+    provenance: str
+    precision: str
+    budget: str
+    budget_ms: float
+    fastest_ms: float
+    slowest_ms: float
+    details: TableFacts | None
+
+    @property
+    def short(self) -> str:
+        """The last part of a device that was given as a folder; any other as it was typed."""
+        return self.name.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or self.name
+
+    @property
+    def estimated(self) -> bool:
+        """Whether latencies are estimated and not measured."""
+        return self.provenance == "estimated"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What was searched: devices, other limits with their values, space, data, seed, versions."""
+
+    devices: tuple[DeviceFacts, ...]
+    limits: tuple[tuple[str, str], ...]
+    per_device: bool
+    space: str
+    plan: str
+    data: str
+    classes: tuple[str, ...]
+    train_images: int
+    validation_images: int
+    test_images: int
+    seed: int
+    sampler: str
+    supernet: str
+    finetune_steps: int
+    started: str
+    versions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An objective beside the accuracy.
+
+    Attributes:
+        kind: `latency`, `energy`, `memory`, `size` or `macs`.
+        words: Such as `file size`.
+        device: Its number, for latency and energy.
+        front: Number of the front whose models are marked along it.
+        scale: What numbers are divided by on a figure.
+        unit: Of a number that was divided.
+        limit: The largest allowed value, in units of the figure.
+        limit_text: The same for people.
+    """
+
+    kind: str
+    words: str
+    device: int | None
+    front: int
+    scale: float
+    unit: str
+    limit: float | None
+    limit_text: str
+
+
+@dataclass(frozen=True)
+class FrontFacts:
+    """Models that are compared with each other.
+
+    Attributes:
+        device: Number of the only device that counts; `None` where all do.
+        recommended: Id of a model.
+        axes: Numbers of the objectives.
+        history: Share of the hypervolume after each trial.
+    """
+
+    device: int | None
+    recommended: str
+    axes: tuple[int, ...]
+    history: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All of a report.
 
     Attributes:
         facts: What was searched.
         trials: Scored architectures, in the order in which they were scored.
-        refused: Proposals that were over the budget.
-        history: Share of the hypervolume after each trial.
-        finalists: Exported models, fastest first.
-        baselines: Width-scaled networks within the budget, fastest first.
-        table: `None` where the latency table is no longer there.
+        refused: Proposals that broke a limit.
+        axes: Objectives beside the accuracy.
+        fronts: One over all devices, or one for each.
+        finalists: Exported models, those that cost least by the first axis first.
+        baselines: Width-scaled networks within the limits, in the same order.
         notes: What could not be shown, and why.
         verified: What the measurements of the finalists say; empty where there are none.
         warnings: What of it must not be missed.
@@ -163,20 +245,28 @@ class ReportData:
     facts: RunFacts
     trials: tuple[TrialPoint, ...]
     refused: int
-    history: tuple[float, ...]
+    axes: tuple[Axis, ...]
+    fronts: tuple[FrontFacts, ...]
     finalists: tuple[FinishedModel, ...]
     baselines: tuple[FinishedModel, ...]
-    table: TableFacts | None
     notes: tuple[str, ...]
     verified: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
     def recommended(self) -> FinishedModel:
-        """The model to take."""
-        return next(model for model in self.finalists if model.recommended)
+        """The model to take; that of the first device, where each has one."""
+        return self.recommended_on(self.fronts[0])
+
+    def recommended_on(self, front: FrontFacts) -> FinishedModel:
+        """The model of a front to take."""
+        return next(model for model in self.finalists if model.id == front.recommended)
+
+    def front_device(self, front: FrontFacts) -> DeviceFacts:
+        """The device that a front is for; the first where it is for all."""
+        return self.facts.devices[front.device or 0]
 
     @property
     def best_validation(self) -> float:
-        """The best validation accuracy of the front."""
+        """The best validation accuracy of the finalists."""
         return max(model.validation.value for model in self.finalists)

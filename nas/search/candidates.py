@@ -1,20 +1,24 @@
-"""Architectures that meet a latency budget: the ends of the range, and repair of the others."""
+"""Architectures that meet the limits: the ends of the range, and repair of the others."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 import numpy as np
 
-from nas.errors import BudgetError
+from nas.errors import BudgetError, OptionError
 from nas.latency.predict import Predictor
+from nas.search.costing import Costing
+from nas.search.goals import Goal
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
+from nas.space.space import SearchSpace
 from nas.units import format_latency_ms
 
 REPAIR_STEPS = 400
 SAMPLES_FOR_SUGGESTION = 200
+Measure = Callable[[Architecture], float]
 
 
 @dataclass(frozen=True)
@@ -33,33 +37,129 @@ def latency_range(predictor: Predictor) -> Range:
     Exact where a block's latency does not depend on the others' choices, which is how tables
     predict, up to the interplay of width and depth that the repeated passes cover.
     """
-    ends = []
-    for start, sign in ((sampling.smallest, 1.0), (sampling.largest, -1.0)):
-        best = start(predictor.space, predictor.plan)
-        ends.append(_descend(predictor, best, sign))
-    (fastest, fastest_ms), (slowest, slowest_ms) = ends
-    return Range(fastest, fastest_ms, slowest, slowest_ms)
 
+    def upper_ms(architecture: Architecture) -> float:
+        return predictor.architecture(architecture).upper_ms
 
-def _descend(predictor: Predictor, start: Architecture, sign: float) -> tuple[Architecture, float]:
     space, plan = predictor.space, predictor.plan
+    fastest, fastest_ms = _descend(space, sampling.smallest(space, plan), upper_ms)
+    slowest, negative = _descend(space, sampling.largest(space, plan), lambda a: -upper_ms(a))
+    return Range(fastest, fastest_ms, slowest, -negative)
+
+
+def _descend(
+    space: SearchSpace, start: Architecture, measure: Measure
+) -> tuple[Architecture, float]:
+    """The architecture of the lowest measure that changes of single choices lead to."""
     genome = sampling.to_genome(space, start)
-    best, best_ms = start, predictor.architecture(start).upper_ms
+    best, lowest = start, measure(start)
     improved = True
     while improved:
         improved = False
-        for dimension in space.dimensions(plan):
+        for dimension in space.dimensions(start.plan):
             for choice in dimension.choices:
                 changed = {**genome, dimension.name: choice}
-                found = sampling.from_genome(space, plan, changed)
-                upper_ms = predictor.architecture(found).upper_ms
-                if sign * upper_ms < sign * best_ms - 1e-12:
-                    genome, best, best_ms, improved = changed, found, upper_ms, True
-    return best, best_ms
+                found = sampling.from_genome(space, start.plan, changed)
+                value = measure(found)
+                if value < lowest - 1e-12:
+                    genome, best, lowest, improved = changed, found, value, True
+    return best, lowest
 
 
-def check_budget(predictor: Predictor, budget_ms: float, seed: int) -> tuple[Range, str | None]:
+@dataclass(frozen=True)
+class Start:
+    """Where a search begins.
+
+    Attributes:
+        inside: An architecture that meets all limits: the fastest, where there is one device.
+        ranges: Of each device.
+        advice: What to say where a budget binds nothing.
+    """
+
+    inside: Architecture
+    ranges: dict[str, Range]
+    advice: list[str]
+
+
+def check_limits(costing: Costing, seed: int) -> Start:
+    """Find out whether the limits can be met, each by itself and all together.
+
+    Raises:
+        BudgetError: They cannot.
+        OptionError: A cost is not known on a device.
+    """
+    ranges, advice = {}, []
+    for goal in costing.goals.every:
+        if goal.kind == "latency" and goal.device and goal.limit:
+            predictor, several = costing.predictors[goal.device], len(costing.predictors) > 1
+            option = f"--device {goal.device}=" if several else "--budget "
+            ranges[goal.device], said = check_budget(predictor, goal.limit, seed, option)
+            advice += [said] if said else []
+        else:
+            _check_goal(costing, goal)
+    ends = [found.fastest for found in ranges.values()]
+    strains = [_descend(costing.space, end, costing.strain) for end in ends]
+    inside, strain = min(strains, key=lambda found: found[1])
+    if strain > 1:
+        raise _not_together(costing, inside)
+    return Start(inside, ranges, advice)
+
+
+def _check_goal(costing: Costing, goal: Goal) -> None:
+    """A limit that nothing meets by itself, or a cost that the table does not know."""
+    space, plan = costing.space, costing.plan
+    start = sampling.smallest(space, plan)
+    least, lowest = _descend(space, start, lambda a: goal.bound(costing.looked_up(a)))
+    if not np.isfinite(lowest):
+        raise OptionError(
+            f"the latency table of {goal.device} does not know the energy of every block",
+            got=f"{goal.kind} as an objective or limit",
+            allowed="a table that was profiled with the board's meter (energy_mj in its rows)",
+            do=f"leave {goal.kind} out",
+        )
+    if goal.limit is not None and lowest > goal.limit:
+        raise BudgetError(
+            f"no architecture of {space.name} ({plan} plan) meets the limit on {goal.words}",
+            got=goal.format(goal.limit),
+            allowed=f"at least {goal.format(lowest)}, that of {least.id}",
+            do=f"--max-{goal.kind} {_round_up(lowest, goal)}, or another --space",
+        )
+
+
+def _round_up(lowest: float, goal: Goal) -> str:
+    """A limit that the least architecture meets, as it is typed."""
+    unit = {"energy": "mJ", "macs": ""}.get(goal.kind, "B")
+    return f"{_digits_up(lowest)}{unit}"
+
+
+def _not_together(costing: Costing, nearest: Architecture) -> BudgetError:
+    costs = costing.looked_up(nearest)
+    front = min(costing.goals.fronts, key=lambda front: front.strain(costs))
+    limited = [(goal, goal.limit) for goal in front.goals if goal.limit is not None]
+    broken = [
+        f"{goal.words} {goal.format(goal.bound(costs))} (limit {goal.format(limit)})"
+        for goal, limit in limited
+        if goal.strain(costs) > 1
+    ]
+    return BudgetError(
+        f"no architecture of {costing.space.name} ({costing.plan} plan) was found that meets all "
+        "limits at once",
+        got=", ".join(f"{goal.words} {goal.format(limit)}" for goal, limit in limited),
+        allowed=f"the nearest is {nearest.id}: {', '.join(broken)}",
+        do="a higher limit there, or another --space",
+    )
+
+
+def check_budget(
+    predictor: Predictor, budget_ms: float, seed: int, option: str = "--budget "
+) -> tuple[Range, str | None]:
     """The range of latencies, and what to say where the budget binds nothing.
+
+    Args:
+        predictor: Of the device.
+        budget_ms: Its budget.
+        seed: Of the samples that a better budget is found by.
+        option: With which a budget is typed.
 
     Raises:
         BudgetError: Nothing in the space meets the budget.
@@ -73,7 +173,7 @@ def check_budget(predictor: Predictor, budget_ms: float, seed: int) -> tuple[Ran
             got=f"{format_latency_ms(budget_ms)}",
             allowed=f"at least {format_latency_ms(found.fastest_ms)}, the upper bound of the "
             f"fastest architecture {found.fastest.id} ({provenance})",
-            do=f"--budget {_round_up(found.fastest_ms)}ms, or another --space",
+            do=f"{option}{_digits_up(found.fastest_ms)}ms, or another --space",
         )
     if found.slowest_ms > budget_ms:
         return found, None
@@ -82,44 +182,53 @@ def check_budget(predictor: Predictor, budget_ms: float, seed: int) -> tuple[Ran
         predictor.architecture(sampling.sample(predictor.space, predictor.plan, rng)).upper_ms
         for _ in range(SAMPLES_FOR_SUGGESTION)
     ]
+    on = "" if option == "--budget " else f" on {device}"
     return found, (
-        f"The budget of {format_latency_ms(budget_ms)} binds nothing: even the slowest "
+        f"The budget of {format_latency_ms(budget_ms)}{on} binds nothing: even the slowest "
         f"architecture, {found.slowest.id}, has an upper bound of "
         f"{format_latency_ms(found.slowest_ms)} ({provenance}). A budget that halves the space: "
-        f"--budget {_round_up(float(np.median(samples)))}ms"
+        f"{option}{_digits_up(float(np.median(samples)))}ms"
     )
 
 
 def repair(
-    predictor: Predictor,
-    budget_ms: float,
+    space: SearchSpace,
+    strain: Measure,
     start: Architecture,
-    fastest: Architecture,
+    inside: Architecture,
     taken: Container[str],
     rng: np.random.Generator,
 ) -> Architecture | None:
-    """The architecture itself, or a mutation of it that meets the budget and is not taken.
+    """The architecture itself, or a mutation of it that meets the limits and is not taken.
 
-    Steps towards the budget are kept only where they lower the bound; once under it, any step
-    that stays under it is. Half-way it starts again from the fastest architecture.
+    Steps towards the limits are kept only where they lower the strain; once within them, any step
+    that stays there is. Half-way it starts again from one that is within them.
+
+    Args:
+        space: The search space.
+        strain: How near the limits are: above 1 where one is broken.
+        start: What was proposed.
+        inside: An architecture within the limits.
+        taken: Ids that are not to be returned.
+        rng: Generator.
 
     Returns:
         `None` where no architecture was found.
     """
-    current, bound = start, predictor.architecture(start)
+    current, strained = start, strain(start)
     for step in range(REPAIR_STEPS):
-        if bound.upper_ms <= budget_ms and current.id not in taken:
+        if strained <= 1 and current.id not in taken:
             return current
         if step == REPAIR_STEPS // 2:
-            current, bound = fastest, predictor.architecture(fastest)
-        changed = sampling.mutate(predictor.space, current, rng)
-        changed_bound = predictor.architecture(changed)
-        if changed_bound.upper_ms <= max(budget_ms, bound.upper_ms):
-            current, bound = changed, changed_bound
+            current, strained = inside, strain(inside)
+        changed = sampling.mutate(space, current, rng)
+        value = strain(changed)
+        if value <= max(1.0, strained):
+            current, strained = changed, value
     return None
 
 
-def _round_up(latency_ms: float) -> str:
+def _digits_up(value: float) -> str:
     """Two or three digits that are not below the value."""
-    digits = max(0, 2 - int(np.floor(np.log10(latency_ms))))
-    return f"{np.ceil(latency_ms * 10**digits) / 10**digits:g}"
+    digits = max(0, 2 - int(np.floor(np.log10(value))))
+    return f"{np.ceil(value * 10**digits) / 10**digits:.12g}"

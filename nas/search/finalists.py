@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,64 +22,75 @@ from nas.export.weights import folded_weights
 from nas.files import atomic_path, write_json
 from nas.models import Supernet
 from nas.models.build import Model
-from nas.pareto import hypervolume_contributions, non_dominated
+from nas.pareto import non_dominated, select
+from nas.search.goals import Front, Goals
 from nas.search.study import TrialRecord
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 
 
-def choose_finalists(records: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
-    """The front, thinned by hypervolume contribution, then filled where it is thinnest.
-
-    Fine-tuning moves accuracies, and large networks gain more by it: places that are left go to the
-    most accurate trial in the widest gap of the latencies chosen so far, the slow end included.
+def choose_finalists(records: Sequence[TrialRecord], most: int, goals: Goals) -> list[TrialRecord]:
+    """Trials that become models: of several fronts in turn the next of each.
 
     Returns:
-        At most `most` trials, fastest first.
+        At most `most` trials within the limits, those that cost least by the first objective first.
     """
-    costs = trial_costs(records)
-    front = [records[int(i)] for i in np.flatnonzero(non_dominated(costs))]
-    chosen = thin(front, most, reference_point(costs)) if front else []
-    left = [record for record in records if record not in front]
+    ranked = [_ranked(records, most, front) for front in goals.fronts]
+    turns = (record for turn in zip_longest(*ranked) for record in turn if record is not None)
+    chosen = list({record.id: record for record in turns}.values())[:most]
+    return sorted(chosen, key=lambda record: goals.values(record.costs)[0])
+
+
+def _ranked(records: Sequence[TrialRecord], most: int, front: Front) -> list[TrialRecord]:
+    """The front by what each adds to its hypervolume, then trials where it is thinnest.
+
+    Fine-tuning moves accuracies, and large networks gain more by it: places that are left go to the
+    most accurate trial in the widest gap of the costs chosen so far, the dear end included.
+    """
+    inside = [record for record in records if front.strain(record.costs) <= 1]
+    if not inside:
+        return []
+    costs = trial_costs(inside, front)
+    found = np.flatnonzero(non_dominated(costs))
+    chosen = [inside[found[i]] for i in select(costs[found], most, reference_point(costs))]
+    on_front = {inside[i].id for i in found}
+    left = [record for record in inside if record.id not in on_front]
+
+    def cost(record: TrialRecord) -> float:
+        return front.values(record.costs)[0]
+
     while left and len(chosen) < most:
-        found = _fill_widest_gap(chosen, left)
-        chosen.append(found)
-        left.remove(found)
-    return sorted(chosen, key=lambda record: record.predicted_ms)
+        next_one = _fill_widest_gap(chosen, left, cost)
+        chosen.append(next_one)
+        left.remove(next_one)
+    return chosen
 
 
-def _fill_widest_gap(chosen: list[TrialRecord], left: list[TrialRecord]) -> TrialRecord:
+def _fill_widest_gap(
+    chosen: list[TrialRecord], left: list[TrialRecord], cost: Callable[[TrialRecord], float]
+) -> TrialRecord:
     """The most accurate of `left` between the two neighbours that are furthest apart (ratio)."""
-    slowest = max(record.predicted_ms for record in [*chosen, *left])
-    edges = sorted({record.predicted_ms for record in chosen} | {slowest})
+    dearest = max(cost(record) for record in [*chosen, *left])
+    edges = sorted({cost(record) for record in chosen} | {dearest})
     gaps = sorted(pairwise(edges), key=lambda gap: gap[1] / gap[0], reverse=True)
     for low, high in gaps:
-        inside = [record for record in left if low < record.predicted_ms <= high]
+        inside = [record for record in left if low < cost(record) <= high]
         if inside:
-            return max(inside, key=lambda record: (record.accuracy, -record.predicted_ms))
+            return max(inside, key=lambda record: (record.accuracy, -cost(record)))
     return max(left, key=lambda record: record.accuracy)
 
 
-def trial_costs(records: Sequence[TrialRecord]) -> np.ndarray:
-    """Error and latency of trials, both minimised, shape `N x 2`."""
-    costs = [(1 - r.accuracy, r.predicted_ms) for r in records]
-    return np.array(costs, dtype=float).reshape(-1, 2)
+def trial_costs(records: Sequence[TrialRecord], front: Front) -> np.ndarray:
+    """Error and objectives of trials, all minimised, shape `N x M`; NaN beyond the limits."""
+    return front.table([r.accuracy for r in records], [r.costs for r in records])
 
 
 def reference_point(costs: np.ndarray) -> np.ndarray:
-    """A little beyond the worst of each objective."""
-    worst = costs.max(axis=0)
-    return np.asarray(worst + 0.1 * np.maximum(worst - costs.min(axis=0), 1e-9))
-
-
-def thin(front: Sequence[TrialRecord], most: int, reference: np.ndarray) -> list[TrialRecord]:
-    """Leave out the point that adds least hypervolume until `most` are left."""
-    kept = list(front)
-    while len(kept) > most:
-        contributions = hypervolume_contributions(trial_costs(kept), reference)
-        del kept[int(np.argmin(contributions))]
-    return kept
+    """A little beyond the worst of each objective; rows with NaN do not count."""
+    known = costs[~np.isnan(costs).any(axis=1)]
+    worst = known.max(axis=0)
+    return np.asarray(worst + 0.1 * np.maximum(worst - known.min(axis=0), 1e-9))
 
 
 @dataclass(frozen=True)

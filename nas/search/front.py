@@ -7,27 +7,23 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from nas.export.onnx_file import add_metadata
 from nas.files import disk_errors, write_json
-from nas.latency.predict import Predictor
 from nas.pareto import non_dominated
+from nas.search.costing import Costing
 from nas.search.finalists import Workshop, read_facts, test_score, validation_score
+from nas.search.goals import Front, Goals
 from nas.search.run_folder import RunFolder
-from nas.search.trials import prediction_json
 from nas.space.architecture import Architecture
-from nas.space.memory import peak_activation_bytes
 
 WITHIN = 0.005
 RESIZE = "bilinear"
+OTHER_METADATA_BYTES = 8192
+"""Of metadata without the names of classes: the architecture, the scores, the preprocessing."""
 
 
-def model_entry(
-    workshop: Workshop, predictor: Predictor, device: str, architecture: Architecture
-) -> dict[str, Any]:
+def model_entry(workshop: Workshop, costing: Costing, architecture: Architecture) -> dict[str, Any]:
     """Everything about one model but its test accuracy and its place on the front."""
-    network = predictor.space.network(architecture, predictor.classes)
     how = "top-1 of the exported file run by onnxruntime on the CPU, fp32"
     file = f"models/{architecture.id}.onnx"
     return {
@@ -36,33 +32,54 @@ def model_entry(
         "validation_accuracy": validation_score(workshop, architecture).to_json(
             measured=how, file=file
         ),
-        "latency_ms": {device: prediction_json(predictor.architecture(architecture))},
-        "params": network.cost.params,
-        "macs": network.cost.macs,
+        **costing.costs(architecture),
         "size_bytes": workshop.file(architecture).stat().st_size,
-        "peak_memory_bytes": peak_activation_bytes(network),
         "files": {"onnx": file, "json": f"models/{architecture.id}.json"},
         "parity": read_facts(workshop, architecture)["parity"],
     }
 
 
-def mark_dominated(entries: Sequence[dict[str, Any]], device: str) -> None:
-    """Set `dominated` from validation accuracy and predicted latency."""
-    costs = np.array([_costs(entry, device) for entry in entries]).reshape(-1, 2)
-    for entry, on_front in zip(entries, non_dominated(costs), strict=True):
-        entry["dominated"] = not bool(on_front)
+def mark_fronts(entries: Sequence[dict[str, Any]], goals: Goals) -> list[dict[str, Any]]:
+    """Which models are on each front, and which one of them is recommended.
+
+    Sets `dominated` of those that are on none.
+
+    Returns:
+        For each front its `device` (`None` where all count), `models` and `recommended`, ids; of
+        no front that has no model within its limits.
+    """
+    accuracies = [entry["validation_accuracy"]["value"] for entry in entries]
+    fronts = []
+    for entry in entries:
+        entry["dominated"] = True
+    for front in goals.fronts:
+        mask = non_dominated(front.table(accuracies, entries))
+        members = [entry for entry, on_front in zip(entries, mask, strict=True) if on_front]
+        for entry in members:
+            entry["dominated"] = False
+        if members:
+            ids = [entry["id"] for entry in members]
+            best = recommend(members, front)
+            fronts.append({"device": front.device, "models": ids, "recommended": best})
+    return fronts
 
 
-def _costs(entry: dict[str, Any], device: str) -> tuple[float, float]:
-    return 1 - entry["validation_accuracy"]["value"], entry["latency_ms"][device]["predicted"]
+def recommend(members: Sequence[dict[str, Any]], front: Front) -> str:
+    """The model that costs least within 0.5 points of the best validation accuracy.
 
+    Args:
+        members: Of the front.
+        front: With several objectives the one counts that takes the largest share of its limit,
+            or of the dearest model where it has none.
+    """
+    best = max(entry["validation_accuracy"]["value"] for entry in members)
+    good = [e for e in members if e["validation_accuracy"]["value"] >= best - WITHIN - 1e-12]
+    scales = [goal.limit or max(goal.value(entry) for entry in members) for goal in front.minimised]
 
-def recommend(entries: Sequence[dict[str, Any]], device: str) -> str:
-    """The fastest model of the front within 0.5 points of the best validation accuracy."""
-    front = [entry for entry in entries if not entry["dominated"]]
-    best = max(entry["validation_accuracy"]["value"] for entry in front)
-    good = [e for e in front if e["validation_accuracy"]["value"] >= best - WITHIN - 1e-12]
-    return str(min(good, key=lambda entry: _costs(entry, device)[1])["id"])
+    def share(entry: dict[str, Any]) -> float:
+        return max(v / scale for v, scale in zip(front.values(entry), scales, strict=True))
+
+    return str(min(good, key=share)["id"])
 
 
 def add_test_accuracy(
@@ -90,6 +107,11 @@ def publish_model(
         temporary.replace(target)
     entry["size_bytes"] = target.stat().st_size
     write_json(run.path / entry["files"]["json"], entry)
+
+
+def metadata_bytes(classes: Sequence[str]) -> int:
+    """Upper bound of the size of the texts in a file, for these names of classes."""
+    return OTHER_METADATA_BYTES + len(json.dumps(list(classes)))
 
 
 def onnx_metadata(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
 from nas.errors import InputError
@@ -12,9 +12,14 @@ from nas.latency.table import LatencyTable, load_table
 from nas.space import SearchSpace, load_space
 
 
-def input_digests(space: SearchSpace, table: LatencyTable) -> dict[str, str]:
-    """Hashes of the space and of the table: a run goes on only with what it was begun with."""
-    return {"search space": space_digest(space), "latency table": table_digest(table)}
+def input_digests(space: SearchSpace, tables: Mapping[str, LatencyTable]) -> dict[str, str]:
+    """Hashes of the space and of each device's table: what a run goes on with unchanged."""
+    digests = {_table_of(device, tables): table_digest(table) for device, table in tables.items()}
+    return {"search space": space_digest(space), **digests}
+
+
+def _table_of(device: str, devices: Sized) -> str:
+    return "latency table" if len(devices) == 1 else f"latency table of {device}"
 
 
 def space_digest(space: SearchSpace) -> str:
@@ -37,7 +42,9 @@ def changed_inputs(run: Mapping[str, Any]) -> list[str]:
     """
     settings, begun = run["settings"], run.get("inputs", {})
     found = {"search space": _now(space_digest, load_space, settings["space"])}
-    found["latency table"] = _now(table_digest, load_table, settings["device"])
+    for device in settings["device"]:
+        what = _table_of(device, settings["device"])
+        found[what] = _now(table_digest, load_table, device)
     return [
         f"the {what} {'changed' if now else 'is gone or broken'}"
         for what, now in found.items()

@@ -47,18 +47,24 @@ def measured_models(models: Iterable[Mapping[str, Any]], device: str) -> list[Me
 
 
 def say_measured(
-    models: Sequence[Mapping[str, Any]], device: str, budget: str
+    models: Sequence[Mapping[str, Any]], budgets: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
     """What the measurements say, in plain sentences.
 
     Args:
         models: Of `front.json`.
-        device: As it was typed.
-        budget: Of the run, with its unit.
+        budgets: With their units, by device as it was typed.
 
     Returns:
         What is always said, and warnings. Both are empty where nothing was measured.
     """
+    said = [_say_device(models, device, budget) for device, budget in budgets.items()]
+    return [line for lines, _ in said for line in lines], [w for _, more in said for w in more]
+
+
+def _say_device(
+    models: Sequence[Mapping[str, Any]], device: str, budget: str
+) -> tuple[list[str], list[str]]:
     found = measured_models(models, device)
     if not found:
         return [], []

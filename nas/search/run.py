@@ -8,6 +8,7 @@ import platform
 import shlex
 import shutil
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,16 +27,18 @@ from nas.files import write_json
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table
 from nas.models import Supernet
-from nas.search.candidates import Range, check_budget
+from nas.search.candidates import Start, check_limits
+from nas.search.costing import Costing
 from nas.search.finalists import Workshop, choose_finalists, make_models
 from nas.search.front import (
     WITHIN,
     add_test_accuracy,
-    mark_dominated,
+    mark_fronts,
+    metadata_bytes,
     model_entry,
     publish_model,
-    recommend,
 )
+from nas.search.goals import Goals, make_goals
 from nas.search.inputs import input_digests
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.samplers.repairing import quiet_optuna
@@ -106,10 +109,10 @@ class Inputs:
     settings: SearchSettings
     space: SearchSpace
     plan: str
-    table: LatencyTable
+    tables: dict[str, LatencyTable]
     dataset: Dataset
-    predictor: Predictor
-    range: Range
+    costing: Costing
+    start: Start
     threads: int
 
 
@@ -117,14 +120,14 @@ def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Input
     """Read and check all inputs; the first thing said is whether the budget binds."""
     begun = run.read_run() if run.run_file.exists() else {}
     space = _space(run, settings, watcher)
-    table = load_table(settings.device)
+    goals, tables = make_goals(settings), _tables(settings)
     path = None if settings.data is None else Path(settings.data)
     index = scan(path, settings.seed, progress=_if_slow(watcher.progress))
     plan = settings.plan or choose_plan(space, index.source_size)
     space.plan(plan)
-    predictor = Predictor(table, space, plan, len(index.classes))
-    found, advice = check_budget(predictor, settings.budget_ms, settings.seed)
-    if advice:
+    costing = _costing(goals, tables, space, plan, index.classes)
+    start = check_limits(costing, settings.seed)
+    for advice in start.advice:
         watcher.say(advice)
     if settings.supernet is None:
         check_cache()
@@ -133,7 +136,37 @@ def _gather(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Input
     threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
     _warn_of_few_images(len(index.validation.labels), watcher)
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
-    return Inputs(settings, space, plan, table, dataset, predictor, found, threads)
+    return Inputs(settings, space, plan, tables, dataset, costing, start, threads)
+
+
+def _tables(settings: SearchSettings) -> dict[str, LatencyTable]:
+    """The table of each device.
+
+    Raises:
+        OptionError: Two devices are the same table.
+    """
+    tables: dict[str, LatencyTable] = {}
+    for device in settings.devices:
+        tables[device] = load_table(device)
+        for other, table in tables.items():
+            if other != device and table.folder == tables[device].folder:
+                raise OptionError(
+                    "a device is given once",
+                    got=f"{other} and {device}, which are the same latency table",
+                    do="leave one of them out",
+                )
+    return tables
+
+
+def _costing(
+    goals: Goals,
+    tables: dict[str, LatencyTable],
+    space: SearchSpace,
+    plan: str,
+    classes: Sequence[str],
+) -> Costing:
+    predictors = {d: Predictor(table, space, plan, len(classes)) for d, table in tables.items()}
+    return Costing(predictors, goals, metadata_bytes(classes))
 
 
 def _space(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> SearchSpace:
@@ -192,7 +225,7 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher) -> None:
     evaluator = SupernetEvaluator(
         supernet, dataset, work.recalibration_images, work.validation_images
     )
-    hunt = Hunt(settings, inputs.predictor, inputs.range, evaluator)
+    hunt = Hunt(settings, inputs.costing, inputs.start, evaluator)
     records = run_trials(hunt, run.journal, watcher)
     run.log("search", trials=len(records), refused=sum(record.refused for record in records))
     _finish(run, inputs, hunt, _workshop(run, inputs, supernet, dataset, work), records, watcher)
@@ -281,7 +314,7 @@ def _check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) ->
     Raises:
         RunFolderError: One of them is not what the run was begun with.
     """
-    for what, digest in input_digests(inputs.space, inputs.table).items():
+    for what, digest in input_digests(inputs.space, inputs.tables).items():
         begun = content.get("inputs", {}).get(what)
         if begun != digest:
             raise RunFolderError(
@@ -293,34 +326,39 @@ def _check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) ->
 
 
 def _run_content(inputs: Inputs, dataset: Dataset, work: Work) -> dict[str, Any]:
-    settings, table = inputs.settings, inputs.table
+    settings = inputs.settings
     return {
         "schema": 1,
         "settings": settings.model_dump(mode="json", by_alias=True),
         "space": inputs.space.name,
         "plan": inputs.plan,
-        "budget_ms": settings.budget_ms,
-        "device": {
-            "name": table.name,
-            "provenance": table.provenance,
-            "precision": table.device.precision,
-            "hardware": table.device.hardware,
-            "architecture": table.device.provenance.machine.get("architecture"),
-            "folder": str(table.folder),
-        },
+        "devices": {device: _device_content(inputs, device) for device in inputs.tables},
         "data": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
             "classes": len(dataset.classes),
             **{split.name: len(split.labels) for split in dataset.splits()},
         },
-        "inputs": input_digests(inputs.space, inputs.table),
+        "inputs": input_digests(inputs.space, inputs.tables),
         "work": asdict(work),
-        "latency_range_ms": [inputs.range.fastest_ms, inputs.range.slowest_ms],
         "threads": inputs.threads,
         "training_device": training_device().type,
         "versions": {"python": platform.python_version(), **_versions()},
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _device_content(inputs: Inputs, device: str) -> dict[str, Any]:
+    table, found = inputs.tables[device], inputs.start.ranges[device]
+    return {
+        "name": table.name,
+        "budget_ms": inputs.settings.budgets_ms[device],
+        "latency_range_ms": [found.fastest_ms, found.slowest_ms],
+        "provenance": table.provenance,
+        "precision": table.device.precision,
+        "hardware": table.device.hardware,
+        "architecture": table.device.provenance.machine.get("architecture"),
+        "folder": str(table.folder),
     }
 
 
@@ -342,10 +380,19 @@ def _workshop(
         batch_size=work.batch_size,
         recalibration_images=work.recalibration_images,
     )
-    export = inputs.table.device.export
-    target = GraphTarget(export.opset, export.ir_version, export.hardswish)
+    target = _target(inputs.tables.values())
     seed, threads = inputs.settings.seed, inputs.threads
     return Workshop(supernet, dataset, finetuning, target, run.work, seed, threads)
+
+
+def _target(tables: Iterable[LatencyTable]) -> GraphTarget:
+    """What the runtimes of all devices accept."""
+    exports = [table.device.export for table in tables]
+    return GraphTarget(
+        min(export.opset for export in exports),
+        min(export.ir_version for export in exports),
+        all(export.hardswish for export in exports),
+    )
 
 
 def _finish(
@@ -357,25 +404,28 @@ def _finish(
     watcher: Watcher,
 ) -> None:
     """Finalists and baselines are made alike; validation decides, then the test is looked at."""
-    space, device = inputs.space, inputs.settings.device
-    chosen = choose_finalists(records, inputs.settings.finalists)
+    space, goals = inputs.space, inputs.costing.goals
+    chosen = choose_finalists(records, inputs.settings.finalists, goals)
     finalists = [space.from_json(record.architecture) for record in chosen]
     scaled = baselines(hunt)
     everything: dict[str, Architecture] = {a.id: a for a in finalists}
     everything |= {a.id: a for _, a in scaled}
     make_models(workshop, list(everything.values()), watcher)
-    entries = [model_entry(workshop, inputs.predictor, device, a) for a in finalists]
-    mark_dominated(entries, device)
-    recommended = recommend(entries, device)
+    entries = [model_entry(workshop, inputs.costing, a) for a in finalists]
+    fronts = mark_fronts(entries, goals)
     for entry, architecture in zip(entries, finalists, strict=True):
         add_test_accuracy(workshop, entry, architecture)
         publish_model(run, workshop, entry, architecture)
     compared = []
     for width, architecture in scaled:
-        entry = model_entry(workshop, inputs.predictor, device, architecture)
+        entry = model_entry(workshop, inputs.costing, architecture)
         add_test_accuracy(workshop, entry, architecture)
         compared.append({"width": width, **entry})
     run.write_baselines(compared)
     run.report.unlink(missing_ok=True)  # of a result that was deleted to be made anew
-    write_json(run.front, {"schema": 1, "recommended": recommended, "models": entries})
+    recommended = fronts[0]["recommended"]
+    write_json(
+        run.front,
+        {"schema": 1, "recommended": recommended, "fronts": fronts, "models": entries},
+    )
     shutil.rmtree(workshop.folder, ignore_errors=True)

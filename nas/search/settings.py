@@ -5,28 +5,79 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nas.documents import Section, read_yaml, validate
 from nas.errors import OptionError
 from nas.files import search_folders
-from nas.units import parse_duration_s, parse_latency_ms
+from nas.units import (
+    parse_bytes,
+    parse_count,
+    parse_duration_s,
+    parse_energy_mj,
+    parse_latency_ms,
+)
 
 DEFAULT_SPACE = "mobilenetv3"
 MAX_SEED = 2**31 - 1
+Kind = Literal["latency", "energy", "memory", "size", "macs"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What a model costs beside its error; latency and energy on each device."""
+LIMITS: tuple[tuple[Kind, Callable[[str, str], float], str], ...] = (
+    ("energy", parse_energy_mj, "mJ"),
+    ("memory", parse_bytes, "B"),
+    ("size", parse_bytes, "B"),
+    ("macs", parse_count, ""),
+)
+"""How limits beside the budgets are read, and the unit in which they are written."""
 Steps = Annotated[int, Field(gt=0, le=10_000_000)]
 
 
-class SearchSettings(Section):
-    """What a user asks for. Everything but `device` and `budget` has a default.
+class _Shared(Section):
+    """Everything but the devices."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
+    per_device: bool = False
+    objective: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("latency",)
+    max_energy: str | None = None
+    max_memory: str | None = None
+    max_size: str | None = None
+    max_macs: str | None = None
+    space: str = DEFAULT_SPACE
+    plan: Literal["small", "large"] | None = None
+    data: str | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    trials: Annotated[int, Field(gt=0, le=1_000_000)] = 64
+    finalists: Annotated[int, Field(gt=0, le=1000)] = 8
+    sampler: Literal["front", "nsga2", "tpe", "gp", "random"] = "front"
+    time_limit: str | None = None
+    supernet: str | None = None
+    supernet_steps: Steps | None = None
+    finetune_steps: Steps | None = None
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class SearchSettings(_Shared):
+    """What a user asks for. Everything but `devices` has a default.
 
     Attributes:
-        device: Name, alias or folder of a latency table.
-        budget: Latency with a unit; held against the upper bound of every prediction.
+        devices: Latency budget, with its unit, of each device: name, alias or folder of a latency
+            table. Budgets are held against the upper bound of every prediction.
+        per_device: Models for each device by itself, in place of models that hold on all.
+        objective: What is minimised beside the error; the rest is only held within its limit.
+        max_energy: Of an inference on each device, with its unit.
+        max_memory: Of the activations that are alive at once, with its unit.
+        max_size: Of an exported file, with its unit.
+        max_macs: Multiply-adds, such as `50M`.
         space: Name of a search space, or the path of its file.
         plan: Input plan; chosen from the size of the images if not given.
         data: Folder or archive of images; scikit-learn's digits if not given.
@@ -41,30 +92,29 @@ class SearchSettings(Section):
         threads: For training and scoring; all cores if not given.
     """
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
-    device: str
-    budget: str
-    space: str = DEFAULT_SPACE
-    plan: Literal["small", "large"] | None = None
-    data: str | None = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
-    trials: Annotated[int, Field(gt=0, le=1_000_000)] = 64
-    finalists: Annotated[int, Field(gt=0, le=1000)] = 8
-    sampler: Literal["front", "nsga2", "tpe", "gp", "random"] = "front"
-    time_limit: str | None = None
-    supernet: str | None = None
-    supernet_steps: Steps | None = None
-    finetune_steps: Steps | None = None
-    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+    devices: Annotated[dict[str, str], Field(alias="device")]
 
     @property
-    def budget_ms(self) -> float:
-        """The budget in milliseconds.
+    def budgets_ms(self) -> dict[str, float]:
+        """The budget of each device in milliseconds.
 
         Raises:
-            UnitError: It has no unit, or is not above zero.
+            UnitError: One has no unit, or is not above zero.
         """
-        return parse_latency_ms(self.budget)
+        return {device: parse_latency_ms(text) for device, text in self.devices.items()}
+
+    @property
+    def limits(self) -> dict[Kind, float]:
+        """Limits beside the budgets: mJ, bytes, bytes and multiply-adds.
+
+        Raises:
+            UnitError: One has no unit, or is not above zero.
+        """
+        return {
+            kind: parse(text, f"--max-{kind}")
+            for kind, parse, _ in LIMITS
+            if (text := getattr(self, f"max_{kind}")) is not None
+        }
 
     @property
     def time_limit_s(self) -> float | None:
@@ -82,10 +132,10 @@ class SearchSettings(Section):
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     def default_folder(self) -> Path:
-        """`runs/<device>-<budget>-<digest>` in the working folder."""
-        device = Path(self.device).name[:80]
-        budget = "".join(self.budget.split())
-        return Path("runs") / f"{device}-{budget}-{self.digest}"
+        """`runs/<device>-<budget>-<digest>` in the working folder; of several the first one."""
+        (first, budget), *others = self.devices.items()
+        more = f"-and-{len(others)}-more" if others else ""
+        return Path("runs") / f"{Path(first).name[:80]}-{budget}{more}-{self.digest}"
 
 
 def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSettings:
@@ -102,30 +152,91 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
     values: dict[str, Any] = {}
     if config is not None:
         path = find_config(config)
-        values = read_yaml(path, PartialSettings, OptionError).model_dump(
-            by_alias=True, exclude_unset=True
-        )
+        values = read_yaml(path, _Given, OptionError).model_dump(by_alias=True, exclude_unset=True)
     values |= {name: value for name, value in overrides.items() if value is not None}
-    for name in ("device", "budget"):
-        if name not in values:
-            raise OptionError(
-                f"a search needs a {name}",
-                do="nas search --device jetson-nano --budget 20ms (nas devices lists devices)",
-            )
-    settings = validate(values, SearchSettings, OptionError, "settings")
+    if overrides.get("device") is not None and overrides.get("budget") is None:
+        _drop_common_budget(values)
+    given = validate(values, _Given, OptionError, "settings")
+    content = given.model_dump(by_alias=True, exclude={"device", "budget"})
+    settings = validate(
+        {**content, "device": _budgets(given)}, SearchSettings, OptionError, "settings"
+    )
     _ = settings.time_limit_s
+    if settings.per_device and settings.finalists < len(settings.devices):
+        raise OptionError(
+            "each device needs a finalist of its own",
+            got=f"{settings.finalists} finalists for {len(settings.devices)} devices",
+            do=f"--finalists {len(settings.devices)} or more",
+        )
     # One way to write what means the same: the run's folder and --resume go by it.
-    written = {"budget": f"{settings.budget_ms:.12g}ms"}
-    if settings.data is not None:
-        written["data"] = os.path.normpath(settings.data)
-    return settings.model_copy(update=written)
+    limits = {f"max_{kind}": f"{settings.limits[kind]:.12g}{unit}"
+              for kind, _, unit in LIMITS if kind in settings.limits}  # fmt: skip
+    data = None if settings.data is None else os.path.normpath(settings.data)
+    return settings.model_copy(
+        update={
+            "devices": {name: f"{ms:.12g}ms" for name, ms in settings.budgets_ms.items()},
+            "data": data,
+            "objective": tuple(kind for kind in KINDS if kind in settings.objective),
+            "per_device": settings.per_device and len(settings.devices) > 1,
+            **limits,
+        }
+    )
 
 
-class PartialSettings(SearchSettings):
-    """A configuration file: device and budget may come from the command line."""
+class _Given(_Shared):
+    """Settings as people write them: one device and its budget, or several with theirs."""
 
-    device: str = ""
-    budget: str = ""
+    device: str | dict[str, str | None] | list[str] | None = None
+    budget: str | None = None
+
+
+def _budgets(given: _Given) -> dict[str, str]:
+    """The budget of every device: its own, or the common one.
+
+    Raises:
+        OptionError: No device, a device twice, without a budget or with two.
+    """
+    found: dict[str, str | None] = {}
+    named = [given.device] if isinstance(given.device, str) else given.device or []
+    for device, budget in named.items() if isinstance(named, dict) else map(_split, named):
+        if device in found:
+            raise OptionError("a device is given once", got=device, do="leave one of them out")
+        found[device] = budget
+    if not found:
+        raise _missing("device")
+    if given.budget is None and None in found.values():
+        raise _missing("budget")
+    if given.budget is not None and None not in found.values():
+        raise OptionError(
+            "a device has one budget",
+            got=f"--budget {given.budget} beside {_joined(found)}",
+            do="leave --budget out: it is for devices without a budget of their own",
+        )
+    return {device: budget or str(given.budget) for device, budget in found.items()}
+
+
+def _drop_common_budget(values: dict[str, Any]) -> None:
+    """A file's budget is for its own device, where those that were typed have theirs."""
+    typed = values["device"]
+    if isinstance(typed, list) and all(_split(text)[1] is not None for text in typed):
+        values.pop("budget", None)
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """`NAME=BUDGET`, or a name alone, which may be a folder whose name has the sign."""
+    name, sign, budget = text.rpartition("=")
+    return (name, budget) if sign and not Path(text).is_dir() else (text, None)
+
+
+def _joined(devices: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name}={budget}" for name, budget in devices.items())
+
+
+def _missing(what: str) -> OptionError:
+    return OptionError(
+        f"a search needs a {what}",
+        do="nas search --device jetson-nano --budget 20ms (nas devices lists devices)",
+    )
 
 
 def find_config(name: str) -> Path:

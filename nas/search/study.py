@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from nas.errors import RunFolderError
 from nas.files import disk_errors
 from nas.search.samplers.domain import INTERRUPTED
+from nas.units import format_bytes
 
 STUDY_NAME = "search"
 
@@ -39,7 +40,10 @@ class TrialRecord:
         latency_ms: Per device: predicted, lower, upper (ms) and provenance.
         params: Number of parameters.
         macs: Multiply-adds.
-        refused: Proposals for this trial that were over the budget, before repair.
+        size_bytes: Upper bound of the exported file's size.
+        peak_memory_bytes: Of the activations that are alive at once.
+        energy_mj: Per device that knows it, mJ.
+        refused: Proposals for this trial that broke a limit, before repair.
         origin: `baseline width 0.5`, `fastest`, or the sampler's name.
     """
 
@@ -51,19 +55,27 @@ class TrialRecord:
     latency_ms: dict[str, dict[str, Any]]
     params: int
     macs: int
+    size_bytes: int
+    peak_memory_bytes: int
+    energy_mj: dict[str, float]
     refused: int
     origin: str
 
     @property
-    def predicted_ms(self) -> float:
-        """Predicted latency on the first device."""
-        return float(next(iter(self.latency_ms.values()))["predicted"])
+    def costs(self) -> dict[str, Any]:
+        """As goals read them."""
+        return {name: getattr(self, name) for name in COSTS}
 
 
-def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study:
+def open_study(journal: Path, sampler: BaseSampler | None, costs: Sequence[str]) -> Study:
     """The run's study, made if there is none; trials that were cut off are marked as failed.
 
     Only the process that holds the run folder's lock may call this.
+
+    Args:
+        journal: The storage's file.
+        sampler: What proposes.
+        costs: Names of the objectives after the accuracy, minimised.
 
     Raises:
         RunFolderError: The storage cannot be read.
@@ -76,12 +88,12 @@ def open_study(journal: Path, sampler: BaseSampler | None, device: str) -> Study
                 storage=open_storage(journal),
                 study_name=STUDY_NAME,
                 sampler=sampler,
-                directions=["maximize", "minimize"],
+                directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(costs)],
                 load_if_exists=True,
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(["validation accuracy", f"latency_ms {device}"])
+            study.set_metric_names(["validation accuracy", *costs])
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
             study.tell(trial.number, state=TrialState.FAIL)
@@ -175,9 +187,8 @@ def trial_records(study: Study) -> list[TrialRecord]:
     return found
 
 
-_ATTRIBUTES = (
-    "id", "architecture", "images", "latency_ms", "params", "macs", "refused", "origin",
-)  # fmt: skip
+COSTS = ("latency_ms", "energy_mj", "params", "macs", "size_bytes", "peak_memory_bytes")
+_ATTRIBUTES = ("id", "architecture", "images", *COSTS, "refused", "origin")
 
 
 def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> None:
@@ -191,13 +202,17 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
         f"{value['upper']:.3g} ms, {value['provenance']})"
         for device, value in attributes["latency_ms"].items()
     ]
+    energies = [f"- {device}: {mj:.3g} mJ" for device, mj in attributes["energy_mj"].items()]
     choices = attributes["architecture"]["choices"]
     lines = [
         f"`{attributes['id']}` from {attributes['origin']}, "
         f"{attributes['architecture']['resolution']} px",
         "",
         *latencies,
-        f"- {attributes['params']:,} parameters, {attributes['macs']:,} MACs",
+        *energies,
+        f"- {attributes['params']:,} parameters, {attributes['macs']:,} MACs, "
+        f"{format_bytes(attributes['size_bytes'])} as a file, "
+        f"{format_bytes(attributes['peak_memory_bytes'])} of activations",
         "",
         *_choice_lines(choices),
     ]

@@ -30,7 +30,7 @@ from nas.devices.transports.local import Local
 from nas.errors import OptionError, RunFolderError
 from nas.export.graph import GraphTarget
 from nas.files import disk_errors, write_json
-from nas.latency.table import LatencyTable
+from nas.latency.table import LatencyTable, load_table
 from nas.search.measured import measured_models
 from nas.search.run_folder import RunFolder, check_finished
 from nas.space import load_space
@@ -44,12 +44,14 @@ class Verifier:
     """A device that answered, and the table whose predictions it is compared with.
 
     Attributes:
+        device: As it was typed.
         table: Its runtime and number of threads are those that are measured.
         transport: The way to the device.
         processor: What the device calls itself.
         version: Of the runtime there.
     """
 
+    device: str
     table: LatencyTable
     transport: Transport
     hardware: str
@@ -70,14 +72,19 @@ class Verifier:
         )
 
 
-def find_verifier(table: LatencyTable, transport: Transport) -> Verifier:
-    """Ask a device whether it can measure for a table, before anything takes time.
+def find_verifier(name: str, transport: Transport) -> Verifier:
+    """Ask a device whether it can measure for its table, before anything takes time.
+
+    Args:
+        name: Of the device, as it was typed for the search.
+        transport: The way to it.
 
     Raises:
         OptionError: The table is estimated and no board is named, or its runtime cannot be
             measured.
         MeasurementError: The device cannot be reached, or has no such runtime.
     """
+    table = load_table(name)
     device = table.device
     known = device.runtime in NAMES
     if table.provenance == "estimated" and isinstance(transport, Local):
@@ -97,7 +104,7 @@ def find_verifier(table: LatencyTable, transport: Transport) -> Verifier:
         )
     told = transport.describe(device.runtime)
     found = measured_on(device.runtime, told["machine"], told["conditions"])
-    return Verifier(table, transport, found, str(told["runtime"]["version"]))
+    return Verifier(name, table, transport, found, str(told["runtime"]["version"]))
 
 
 def _profile_first() -> str:
@@ -118,7 +125,7 @@ def verify_run(
     The report shows older measurements then: it is removed, for the caller to write it anew.
 
     Args:
-        run: Of the table's device.
+        run: Of the verifier's device.
         verifier: From `find_verifier`.
         effort: How long each model is timed.
         progress: Called with the number of finished and of all timings.
@@ -131,26 +138,30 @@ def verify_run(
     check_finished(run)
     with run.locked():
         front = run.read_front()
-        job = _job(
-            run,
-            front["models"],
-            verifier.table,
-            effort or few_models_effort(verifier.table.device.runtime),
-        )
+        models = _within_budget(run, front["models"], verifier.device)
+        effort = effort or few_models_effort(verifier.table.device.runtime)
+        job = _job(run, models, verifier, effort)
         result = run_job(job, verifier.transport, run.verification, progress)
-        _add(run, front["models"], verifier.table, result)
-        _write(run, front)
+        _add(run, models, verifier, result)
+        _write(run, front, verifier.device)
+
+
+def _within_budget(
+    run: RunFolder, models: Sequence[dict[str, Any]], device: str
+) -> list[dict[str, Any]]:
+    """Models for the device: all, but for a run with models for each device by itself."""
+    budget_ms = run.read_run()["devices"][device]["budget_ms"]
+    return [model for model in models if model["latency_ms"][device]["upper"] <= budget_ms]
 
 
 def _job(
-    run: RunFolder, models: Sequence[dict[str, Any]], table: LatencyTable, effort: Effort
+    run: RunFolder, models: Sequence[dict[str, Any]], verifier: Verifier, effort: Effort
 ) -> Job:
     """The run's files, with references that belong to its space."""
-    facts, device = run.read_run(), table.device
+    facts, device = run.read_run(), verifier.table.device
     space = load_space(run.space)
     small = small_reference(space, facts["plan"], space.plan(facts["plan"]).resolutions)
-    name = facts["settings"]["device"]
-    predicted = [model["latency_ms"][name]["predicted"] for model in models]
+    predicted = [model["latency_ms"][verifier.device]["predicted"] for model in models]
     large, items = beside_large([_item(run, m) for m in models], predicted, device.runtime)
     target = GraphTarget(device.export.opset, device.export.ir_version, device.export.hardswish)
     references = small, *large
@@ -171,17 +182,17 @@ def _item(run: RunFolder, model: dict[str, Any]) -> Item:
 
 
 def _add(
-    run: RunFolder, models: Sequence[dict[str, Any]], table: LatencyTable, result: Result
+    run: RunFolder, models: Sequence[dict[str, Any]], verifier: Verifier, result: Result
 ) -> None:
     """`measured` into the models' entries."""
-    facts = run.read_run()
-    where = _where(table, result)
+    budget_ms = run.read_run()["devices"][verifier.device]["budget_ms"]
+    where = _where(verifier.table, result)
     for model in models:
-        latency = model["latency_ms"][facts["settings"]["device"]]
+        latency = model["latency_ms"][verifier.device]
         found = _latency(result.timings[f"model {model['id']}"])
         latency["measured"] = {
             **found,
-            "over_budget": found["latency_ms"] > facts["budget_ms"],
+            "over_budget": found["latency_ms"] > budget_ms,
             "over_upper": found["latency_ms"] > latency["upper"],
             **where,
         }
@@ -212,14 +223,15 @@ def _where(table: LatencyTable, result: Result) -> dict[str, Any]:
     }
 
 
-def _write(run: RunFolder, front: dict[str, Any]) -> None:
+def _write(run: RunFolder, front: dict[str, Any], device: str) -> None:
     """Whatever is stopped here leaves whole files, and the next call writes them all."""
     with disk_errors(run.report):
         run.report.unlink(missing_ok=True)
     for model in front["models"]:
         write_json(run.path / model["files"]["json"], model)
     write_json(run.front, front)
-    device = run.read_run()["settings"]["device"]
     found = measured_models(front["models"], device)
-    run.log("verified", models=len(found), over_budget=sum(m.over_budget for m in found))
+    run.log(
+        "verified", device=device, models=len(found), over_budget=sum(m.over_budget for m in found)
+    )
     shutil.rmtree(run.verification, ignore_errors=True)

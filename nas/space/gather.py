@@ -1,8 +1,9 @@
-"""Sums over the blocks of whole populations: integer codes into gathered values.
+"""Sums or maxima over the blocks of whole populations: integer codes into gathered values.
 
 A network is a chain, and what a block is depends on the choices before it only through the size
 and the channels that reach it. So a slot's code and the state before it give the values of its
-blocks and the state after it, and both are tables: a sum is two look-ups for each slot.
+blocks and the state after it, and both are tables: a sum is two look-ups for each slot, and so is
+the largest of the blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nas.space.resolve import Chain, add_block, finish_chain, stage_depth, start
 
 Values = npt.NDArray[np.float64]
 Measure = Callable[[Sequence[Block], int], Sequence[float]]
-"""What blocks add to each of `K` sums, at a resolution."""
+"""What blocks add to each of `K` sums, at a resolution; none below zero where they are maxima."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +50,27 @@ class Step:
     after: npt.NDArray[np.int32]
 
 
-def make_steps(book: CodeBook, classes: int, measure: Measure) -> list[Step]:
+def make_steps(
+    book: CodeBook, classes: int, measure: Measure, combine: np.ufunc = np.add
+) -> list[Step]:
     """The tables of all slots, in order; the stem counts to the first, the tail to the last.
 
     Args:
         book: How architectures are written.
         classes: Outputs of the classifier.
         measure: What blocks add; NaN where it is not known.
+        combine: `np.add` for sums, `np.maximum` for maxima.
     """
-    return _Builder(book, classes, measure).steps()
+    return _Builder(book, classes, measure, combine).steps()
 
 
-def gather(steps: Sequence[Step], codes: Codes) -> Values:
-    """The sums of rows of codes, `N x S`; shape `N x K`."""
+def gather(steps: Sequence[Step], codes: Codes, combine: np.ufunc = np.add) -> Values:
+    """The sums, or maxima, of rows of codes, `N x S`; shape `N x K`."""
     state = np.zeros(len(codes), np.int32)
     total = np.zeros((len(steps[0].values), len(codes)))
     for step, column in zip(steps, codes.T, strict=True):
         index = state * step.size + column
-        total += step.values[:, index]
+        combine(total, step.values[:, index], out=total)
         state = step.after[index]
     return np.asarray(total.T)
 
@@ -74,8 +78,8 @@ def gather(steps: Sequence[Step], codes: Codes) -> Values:
 class _Builder:
     """Makes the tables, slot by slot."""
 
-    def __init__(self, book: CodeBook, classes: int, measure: Measure) -> None:
-        self.book, self.classes, self.measure = book, classes, measure
+    def __init__(self, book: CodeBook, classes: int, measure: Measure, combine: np.ufunc) -> None:
+        self.book, self.classes, self.measure, self.combine = book, classes, measure, combine
         self.file = book.space.file
         self.plan = book.space.plan(book.plan)
         self._moves: dict[Any, tuple[Values, list[_State]]] = {}
@@ -89,7 +93,7 @@ class _Builder:
             step, states = self._slot(slot, states, ends)
             steps.append(step)
         tails = np.array([self._tail(state) for state in states])
-        steps[-1].values = steps[-1].values + tails[steps[-1].after].T
+        steps[-1].values = self.combine(steps[-1].values, tails[steps[-1].after].T)
         return steps
 
     def _start(self, slot: Slot) -> tuple[Step, list[_State]]:
@@ -148,7 +152,7 @@ class _Builder:
             return repeated, [s for s in after for _ in range(own.size)]
         moves = [self._move(own, state) for state in after]
         added = np.stack([found for found, _ in moves])
-        total = (values[:, None, :] + added).reshape(-1, values.shape[1])
+        total = self.combine(values[:, None, :], added).reshape(-1, values.shape[1])
         return total, [s for _, states in moves for s in states]
 
     def _move(self, own: Slot, state: _State) -> tuple[Values, list[_State]]:

@@ -24,13 +24,14 @@ from nas.files import write_json
 from nas.latency.device_file import Calibration, DeviceFile, WholeModels
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, Row, load_table, write_table
+from nas.search.costing import prediction_json
 from nas.search.finalists import choose_finalists
-from nas.search.front import mark_dominated, onnx_metadata, recommend
+from nas.search.front import mark_fronts, onnx_metadata
+from nas.search.goals import make_goals
 from nas.search.run_folder import RunFolder
 from nas.search.samplers.repairing import quiet_optuna
-from nas.search.settings import SearchSettings
+from nas.search.settings import SearchSettings, read_settings
 from nas.search.study import open_study, read_trials, write_trial
-from nas.search.trials import prediction_json
 from nas.space import Architecture, load_space
 from nas.space import sample as sampling
 from nas.space.memory import peak_activation_bytes
@@ -63,9 +64,11 @@ def make_run(folder: Path, plan: RunPlan = RunPlan()) -> RunFolder:  # noqa: B00
     """Write a finished run."""
     quiet_optuna()
     run = RunFolder(folder)
-    settings = SearchSettings(
-        device=plan.device, budget=plan.budget, trials=plan.trials, **plan.settings
+    settings = read_settings(
+        None,
+        {"device": plan.device, "budget": plan.budget, "trials": plan.trials, **plan.settings},
     )
+    goals, budget_ms = make_goals(settings), settings.budgets_ms[plan.device]
     space = load_space(settings.space)
     predictor = Predictor(load_table(plan.device), space, "small", len(plan.classes))
     rng = np.random.default_rng(0)
@@ -73,16 +76,19 @@ def make_run(folder: Path, plan: RunPlan = RunPlan()) -> RunFolder:  # noqa: B00
     run.write_run(_run_content(settings, predictor, plan))
     write_json(folder / "data.json", {"schema": 1, "classes": list(plan.classes)})
     _write_trials(run, predictor, settings, plan, rng)
-    chosen = choose_finalists(read_trials(run.journal), plan.finalists)
+    chosen = choose_finalists(read_trials(run.journal), plan.finalists, goals)
     finalists = [space.from_json(record.architecture) for record in chosen]
     entries = [_entry(predictor, a, plan, rng) for a in finalists]
-    mark_dominated(entries, plan.device)
+    fronts = mark_fronts(entries, goals)
     for entry in entries:
         entry["accuracy"] = entry["validation_accuracy"]
         write_json(folder / entry["files"]["onnx"], "stands for the model")
-    run.write_baselines(_baselines(predictor, plan, settings.budget_ms, rng))
-    recommended = recommend(entries, plan.device)
-    write_json(run.front, {"schema": 1, "recommended": recommended, "models": entries})
+    run.write_baselines(_baselines(predictor, plan, budget_ms, rng))
+    recommended = fronts[0]["recommended"]
+    write_json(
+        run.front,
+        {"schema": 1, "recommended": recommended, "fronts": fronts, "models": entries},
+    )
     return run
 
 
@@ -93,10 +99,12 @@ def _run_content(settings: SearchSettings, predictor: Predictor, plan: RunPlan) 
         "settings": settings.model_dump(mode="json", by_alias=True),
         "space": predictor.space.name,
         "plan": "small",
-        "budget_ms": settings.budget_ms,
-        "device": {
-            "name": table.name, "provenance": table.provenance,
-            "precision": table.device.precision, "folder": str(table.folder),
+        "devices": {
+            plan.device: {
+                "name": table.name, "provenance": table.provenance,
+                "budget_ms": settings.budgets_ms[plan.device], "latency_range_ms": [1.0, 100.0],
+                "precision": table.device.precision, "folder": str(table.folder),
+            }
         },
         "data": {
             "name": plan.data, "fingerprint": "0" * 32, "classes": len(plan.classes),
@@ -106,7 +114,6 @@ def _run_content(settings: SearchSettings, predictor: Predictor, plan: RunPlan) 
             "supernet_steps": 300, "finetune_steps": 40, "batch_size": 64,
             "recalibration_images": 64, "validation_images": plan.images,
         },
-        "latency_range_ms": [1.0, 100.0],
         "threads": 1,
         "training_device": "cpu",
         "versions": {"python": "3.12.0", "nas": "0.1.0"},
@@ -130,16 +137,20 @@ def _write_trials(
     plan: RunPlan,
     rng: np.random.Generator,
 ) -> None:
-    study = open_study(run.journal, None, plan.device)
+    study = open_study(run.journal, None, [f"latency_ms {plan.device}"])
+    budget_ms = settings.budgets_ms[plan.device]
     for number in range(plan.trials):
-        architecture = draw(predictor, settings.budget_ms, rng)
-        cost = predictor.space.network(architecture, len(plan.classes)).cost
+        architecture = draw(predictor, budget_ms, rng)
+        network = predictor.space.network(architecture, len(plan.classes))
+        cost = network.cost
         prediction = predictor.architecture(architecture)
         trial = study.ask()
         attributes = {
             "id": architecture.id, "architecture": architecture.to_json(),
             "images": plan.images, "latency_ms": {plan.device: prediction_json(prediction)},
-            "params": cost.params, "macs": cost.macs, "refused": number % 3,
+            "params": cost.params, "macs": cost.macs, "size_bytes": 4 * cost.params,
+            "peak_memory_bytes": peak_activation_bytes(network), "energy_mj": {},
+            "refused": number % 3,
             "origin": "fastest" if number == 0 else "nsga2",
         }  # fmt: skip
         write_trial(study, trial, attributes)
@@ -161,6 +172,7 @@ def _entry(
         "macs": network.cost.macs,
         "size_bytes": 4 * network.cost.params,
         "peak_memory_bytes": peak_activation_bytes(network),
+        "energy_mj": {},
         "files": {"onnx": file, "json": f"models/{architecture.id}.json"},
         "parity": {},
     }

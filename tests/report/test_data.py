@@ -26,9 +26,10 @@ NewRun = Callable[..., RunFolder]
 
 def test_facts_are_those_of_the_run(estimated_run: RunFolder) -> None:
     facts = load_report(estimated_run.path).facts
-    assert (facts.device, facts.table) == ("jetson-nano", "jetson-nano-tensorrt")
-    assert (facts.provenance, facts.precision, facts.estimated) == ("estimated", "fp16", True)
-    assert (facts.budget, facts.budget_ms) == ("9 ms", 9.0)
+    [device] = facts.devices
+    assert (device.name, device.table) == ("jetson-nano", "jetson-nano-tensorrt")
+    assert (device.provenance, device.precision, device.estimated) == ("estimated", "fp16", True)
+    assert (device.budget, device.budget_ms) == ("9 ms", 9.0)
     assert (facts.space, facts.plan, facts.data) == ("mobilenetv3", "small", "digits")
     assert (facts.train_images, facts.validation_images, facts.test_images) == (6000, 2000, 2000)
     assert facts.classes == tuple("0123456789")
@@ -41,16 +42,17 @@ def test_trials_carry_what_the_study_holds(estimated_run: RunFolder) -> None:
     assert [trial.id for trial in data.trials] == [record.id for record in records]
     assert data.refused == sum(record.refused for record in records) == 12
     assert data.trials[0].origin == "fastest"
-    costs = np.array([[1 - t.accuracy, t.latency.predicted_ms] for t in data.trials])
+    costs = np.array([[1 - t.accuracy, *t.costs] for t in data.trials])
     assert [trial.on_front for trial in data.trials] == non_dominated(costs).tolist()
-    assert len(data.history) == 12
-    assert 0 < data.history[0] <= data.history[-1] <= 1
+    history = data.fronts[0].history
+    assert len(history) == 12
+    assert 0 < history[0] <= history[-1] <= 1
 
 
 def test_finalists_are_ranked_by_latency(estimated_run: RunFolder) -> None:
     data = load_report(estimated_run.path)
     entries = {entry["id"]: entry for entry in estimated_run.read_front()["models"]}
-    latencies = [model.latency.predicted_ms for model in data.finalists]
+    latencies = [model.latencies[0].predicted_ms for model in data.finalists]
     assert latencies == sorted(latencies)
     assert [model.rank for model in data.finalists] == [1, 2, 3, 4]
     for model in data.finalists:
@@ -76,7 +78,7 @@ def test_baselines_say_how_much_better_a_finalist_is(new_run: NewRun) -> None:
     no_slower = [
         m.validation.value
         for m in data.finalists
-        if m.latency.predicted_ms <= slowest.latency.predicted_ms
+        if m.latencies[0].predicted_ms <= slowest.latencies[0].predicted_ms
     ]
     assert slowest.gain == pytest.approx(max(no_slower) - slowest.validation.value)
     assert slowest.file is None
@@ -96,10 +98,11 @@ def test_a_measured_table_brings_its_certificate(
 ) -> None:
     table = measured_table()
     data = load_report(new_run(device=str(table.folder), trials=3, budget="20ms").path)
-    assert data.table is not None and len(data.table.calibrations) == 1
-    assert data.table.calibrations[0].certificate.mape == 0.02
-    assert data.table.runtime == "onnxruntime 1.31.1, 1 thread"
-    assert (data.table.families, data.facts.estimated, data.notes) == (None, False, ())
+    [device] = data.facts.devices
+    assert device.details is not None and len(device.details.calibrations) == 1
+    assert device.details.calibrations[0].certificate.mape == 0.02
+    assert device.details.runtime == "onnxruntime 1.31.1, 1 thread"
+    assert (device.details.families, device.estimated, data.notes) == (None, False, ())
 
 
 def test_a_table_that_is_gone_is_a_note(
@@ -109,7 +112,7 @@ def test_a_table_that_is_gone_is_a_note(
     run = new_run(device=str(table.folder), trials=2, budget="20ms")
     shutil.rmtree(table.folder)
     data = load_report(run.path)
-    assert data.table is None
+    assert data.facts.devices[0].details is None
     (note,) = data.notes
     assert note.startswith("The latency table my-board is not shown: ")
     assert {block.latency_share for block in data.recommended.stack} == {None}
@@ -196,10 +199,11 @@ def test_measured_latencies_stand_beside_predicted_ones(measured_run: RunFolder)
     entries = {entry["id"]: entry for entry in measured_run.read_front()["models"]}
     for model in data.finalists:
         told = entries[model.id]["latency_ms"]["jetson-nano"]["measured"]
-        assert model.measured is not None
-        assert model.measured.latency_ms == told["latency_ms"]
-        assert model.measured.over_budget == (model == data.finalists[-1])
-    assert all(model.measured is None for model in data.baselines)
+        [measured] = model.measured
+        assert measured is not None
+        assert measured.latency_ms == told["latency_ms"]
+        assert measured.over_budget == (model == data.finalists[-1])
+    assert all(model.measured == (None,) for model in data.baselines)
     [line], [over, elsewhere] = data.verified, data.warnings
     assert line.startswith("Measured as whole models on a <real> board with onnxruntime 1.31.1, ")
     assert ": 3 of 4 hold the budget of 9 ms; " in line
@@ -210,4 +214,4 @@ def test_measured_latencies_stand_beside_predicted_ones(measured_run: RunFolder)
 def test_without_measurements_nothing_is_said_of_them(estimated_run: RunFolder) -> None:
     data = load_report(estimated_run.path)
     assert (data.verified, data.warnings) == ((), ())
-    assert all(model.measured is None for model in data.finalists)
+    assert all(model.measured == (None,) for model in data.finalists)

@@ -36,13 +36,13 @@ def test_the_front_shows_every_trial_and_finalist(data: ReportData) -> None:
     marked = [found[n] for n in found if n.startswith(("Finalist", "Recommended"))]
     assert sum(len(trace.x) for trace in marked) == len(data.finalists)
     star = found["Recommended"]
-    assert star.x == (data.recommended.latency.predicted_ms,)
+    assert star.x == (data.recommended.latencies[0].predicted_ms,)
     assert star.y == (100 * data.recommended.validation.value,)
 
 
 def test_bars_are_the_wilson_interval_and_the_upper_bound(data: ReportData) -> None:
     star, model = traces(figures.front_figure(data))["Recommended"], data.recommended
-    assert star.x[0] + star.error_x.array[0] == pytest.approx(model.latency.upper_ms)
+    assert star.x[0] + star.error_x.array[0] == pytest.approx(model.latencies[0].upper_ms)
     assert star.error_x.arrayminus == (0,)
     assert star.y[0] + star.error_y.array[0] == pytest.approx(100 * model.validation.upper)
     assert star.y[0] - star.error_y.arrayminus[0] == pytest.approx(100 * model.validation.lower)
@@ -50,7 +50,7 @@ def test_bars_are_the_wilson_interval_and_the_upper_bound(data: ReportData) -> N
 
 def test_marks_differ_in_shape_and_not_only_in_colour(new_run: NewRun) -> None:
     data = load_report(new_run(budget="30ms").path)
-    finalists = [replace(model, dominated=not model.recommended) for model in data.finalists]
+    finalists = [replace(m, fronts=(0,) if m.recommended else ()) for m in data.finalists]
     data = replace(data, finalists=tuple(finalists))
     found = traces(figures.front_figure(data))
     assert set(found) >= {"Finalist, dominated", "Width-scaled baseline", "Recommended"}
@@ -72,7 +72,7 @@ def test_a_budget_in_view_is_a_line(data: ReportData) -> None:
 
 
 def test_a_budget_out_of_view_is_a_note(data: ReportData) -> None:
-    far = replace(data, facts=replace(data.facts, budget="1000 ms", budget_ms=1000.0))
+    far = replace(data, axes=(replace(data.axes[0], limit=1000.0, limit_text="1000 ms"),))
     figure = figures.front_figure(far)
     assert len(figure.layout.shapes) == 0
     assert notes(figure) == ["budget 1000 ms is to the right →"]
@@ -94,26 +94,26 @@ def test_without_baselines_there_is_no_line_of_them(data: ReportData) -> None:
 
 def test_equal_accuracies_and_one_latency_can_be_drawn(data: ReportData) -> None:
     model = data.recommended
-    figure = figures.front_figure(
-        replace(data, finalists=(model,), trials=(data.trials[0],), history=(1.0,))
-    )
+    figure = figures.front_figure(replace(data, finalists=(model,), trials=(data.trials[0],)))
     low, high = figure.layout.yaxis.range
     assert low < 100 * model.validation.value < high
 
 
 def test_history_marks_every_improvement(data: ReportData) -> None:
     line, marks = figures.history_figure(data).data
-    assert line.y == tuple(100 * share for share in data.history)
+    history = data.fronts[0].history
+    assert line.y == tuple(100 * share for share in history)
     assert marks.x[0] == 1
-    assert len(marks.x) == len(set(data.history))
+    assert len(marks.x) == len(set(history))
 
 
 def test_an_estimated_table_shows_its_left_out_families(data: ReportData) -> None:
-    assert data.table is not None and data.table.families is not None
-    figure = figures.certificate_figure(data)
+    details = data.facts.devices[0].details
+    assert details is not None and details.families is not None
+    figure = figures.certificate_figure(details)
     assert figure is not None
     found = traces(figure)
-    assert len(found["Median error"].x) == len(data.table.families.families)
+    assert len(found["Median error"].x) == len(details.families.families)
     assert "resnet (5)<br>jetson-nano" in found["Median error"].y
     assert figure.layout.xaxis.title.text == "Error of estimated latency (%)"
 
@@ -124,7 +124,7 @@ def test_a_measured_table_shows_predicted_against_measured(
     table = measured_table()
     run = new_run(device=str(table.folder), trials=2, budget="20ms")
     data = load_report(run.path)
-    figure = figures.certificate_figure(data)
+    figure = figures.certificate_figure(data.facts.devices[0].details)
     assert figure is not None
     points = traces(figure)["Whole model"]
     wanted = table.device.calibrations[0].certificate.points
@@ -134,23 +134,25 @@ def test_a_measured_table_shows_predicted_against_measured(
     assert title == "Predicted latency (ms)<br>my-board"
 
 
-def test_without_a_table_there_is_no_certificate(data: ReportData) -> None:
-    assert figures.certificate_figure(replace(data, table=None)) is None
+def test_without_a_table_there_is_no_certificate() -> None:
+    assert figures.certificate_figure(None) is None
 
 
 @pytest.mark.parametrize(
     ("device", "name"),
     [("jetson-nano", "jetson-nano"), ("./out/board/", "board"), ("a\\b", "b")],
 )
-def test_a_device_given_as_a_folder_is_called_by_its_last_part(device: str, name: str) -> None:
-    assert figures.device_name(device) == name
+def test_a_device_given_as_a_folder_is_called_by_its_last_part(
+    data: ReportData, device: str, name: str
+) -> None:
+    assert replace(data.facts.devices[0], name=device).short == name
 
 
 def test_measured_latencies_are_crosses_as_high_as_their_models(measured_run: RunFolder) -> None:
     data = load_report(measured_run.path)
     figure = figures.front_figure(data)
     crosses = traces(figure)["Finalist, measured"]
-    assert list(crosses.x) == [m.measured.latency_ms for m in data.finalists if m.measured]
+    assert list(crosses.x) == [m.measured[0].latency_ms for m in data.finalists if m.measured[0]]
     assert list(crosses.y) == [100 * model.validation.value for model in data.finalists]
     assert max(crosses.x) < figure.layout.xaxis.range[1], "what is over the budget is in view"
     assert "measured " in crosses.customdata[-1] and "over the budget" in crosses.customdata[-1]

@@ -25,6 +25,10 @@ def everything(space, plan="small"):
     return {architecture.id: architecture for architecture in found}
 
 
+def strain_of(predictor, budget_ms):
+    return lambda architecture: predictor.architecture(architecture).upper_ms / budget_ms
+
+
 @pytest.fixture(scope="module")
 def networks(space):
     return everything(space)
@@ -104,7 +108,12 @@ def test_what_meets_the_budget_is_not_changed(predictor, networks):
     for architecture in networks.values():
         rng = np.random.default_rng(0)
         if predictor.architecture(architecture).upper_ms <= 0.25:
-            assert repair(predictor, 0.25, architecture, fastest, set(), rng) is architecture
+            assert (
+                repair(
+                    predictor.space, strain_of(predictor, 0.25), architecture, fastest, set(), rng
+                )
+                is architecture
+            )
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +133,7 @@ def test_repair_never_returns_what_is_over_the_budget_or_taken(bounded, networks
     taken = set(ids) - data.draw(st.sets(st.sampled_from(ids)))
     fastest = networks[min(bounds, key=bounds.__getitem__)]
     rng = np.random.default_rng(seed)
-    found = repair(predictor, budget_ms, start, fastest, taken, rng)
+    found = repair(predictor.space, strain_of(predictor, budget_ms), start, fastest, taken, rng)
     if found is not None:
         assert bounds[found.id] <= budget_ms
         assert found.id not in taken
@@ -137,14 +146,31 @@ def test_repair_finds_one_of_the_last_that_are_left(predictor, networks):
         rng = np.random.default_rng(seed)
         left = set(rng.choice(sorted(allowed), 7, replace=False))
         taken = set(allowed) - left
-        last = repair(predictor, 0.25, found.slowest, found.fastest, taken, rng)
+        last = repair(
+            predictor.space, strain_of(predictor, 0.25), found.slowest, found.fastest, taken, rng
+        )
         assert last is not None and last.id in left
 
 
 def test_repair_gives_up_where_nothing_is_left(predictor, networks):
     found, rng = latency_range(predictor), np.random.default_rng(0)
-    assert repair(predictor, 0.25, found.slowest, found.fastest, set(networks), rng) is None
-    assert repair(predictor, 0.05, found.slowest, found.fastest, set(), rng) is None
+    assert (
+        repair(
+            predictor.space,
+            strain_of(predictor, 0.25),
+            found.slowest,
+            found.fastest,
+            set(networks),
+            rng,
+        )
+        is None
+    )
+    assert (
+        repair(
+            predictor.space, strain_of(predictor, 0.05), found.slowest, found.fastest, set(), rng
+        )
+        is None
+    )
 
 
 def test_half_of_the_proposals_are_over_a_budget_at_the_median():
@@ -161,7 +187,7 @@ def test_half_of_the_proposals_are_over_a_budget_at_the_median():
     for _ in range(60):
         fresh = sampling.sample(space, "small", rng)
         refused += predictor.architecture(fresh).upper_ms > budget_ms
-        found = repair(predictor, budget_ms, fresh, fastest, taken, rng)
+        found = repair(predictor.space, strain_of(predictor, budget_ms), fresh, fastest, taken, rng)
         assert found is not None and found.id not in taken
         assert predictor.architecture(found).upper_ms <= budget_ms
         taken.add(found.id)

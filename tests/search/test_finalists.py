@@ -5,15 +5,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.pareto import hypervolume, non_dominated
-from nas.search.finalists import choose_finalists, reference_point, score_logits, thin, trial_costs
+from nas.pareto import non_dominated
+from nas.search import finalists
+from nas.search.finalists import reference_point, score_logits
+from nas.search.goals import make_goals
+from nas.search.settings import read_settings
 from nas.search.study import TrialRecord
+
+GOALS = make_goals(read_settings(None, {"device": "tiny", "budget": "1s"}))
+
+
+def choose_finalists(records, most, goals=GOALS):
+    return finalists.choose_finalists(records, most, goals)
+
+
+def trial_costs(records):
+    return finalists.trial_costs(records, GOALS.fronts[0])
 
 
 def record(number, accuracy, latency_ms):
     latency = {"predicted": latency_ms, "lower": latency_ms, "upper": latency_ms,
                "provenance": "measured"}  # fmt: skip
-    return TrialRecord(number, f"{number:012x}", {}, accuracy, 360, {"tiny": latency}, 1, 1, 0, "")
+    costs = {"params": 1, "macs": 1, "size_bytes": 1, "peak_memory_bytes": 1, "energy_mj": {}}
+    return TrialRecord(
+        number,
+        f"{number:012x}",
+        {},
+        accuracy,
+        360,
+        {"tiny": latency},
+        **costs,
+        refused=0,
+        origin="",
+    )
 
 
 def records_of(points):
@@ -37,7 +61,7 @@ def test_finalists_are_distinct_sorted_and_as_many_as_wanted(found, most):
     chosen = choose_finalists(records, most)
     assert len(chosen) == min(most, len(records))
     assert len({record.number for record in chosen}) == len(chosen)
-    latencies = [record.predicted_ms for record in chosen]
+    latencies = [record.latency_ms["tiny"]["predicted"] for record in chosen]
     assert latencies == sorted(latencies)
 
 
@@ -62,22 +86,6 @@ def test_what_is_behind_the_front_fills_the_places_that_are_left():
     assert sorted(numbers(choose_finalists(records, 4))) == [0, 1, 2, 3]
     assert len(choose_finalists(records, 10)) == 5
     assert choose_finalists([], 3) == []
-
-
-def test_thinning_leaves_out_the_point_that_adds_least():
-    records = records_of([(0.5, 1.0), (0.70, 2.0), (0.71, 2.1), (0.9, 4.0)])
-    reference = reference_point(trial_costs(records))
-    kept = thin(records, 3, reference)
-    volumes = {
-        left_out: hypervolume(np.delete(trial_costs(records), left_out, axis=0), reference)
-        for left_out in range(4)
-    }
-    assert set(numbers(kept)) == {0, 1, 2, 3} - {max(volumes, key=volumes.__getitem__)}
-
-
-def test_thinning_nothing_keeps_the_order():
-    records = records_of([(0.9, 4.0), (0.5, 1.0)])
-    assert thin(records, 2, reference_point(trial_costs(records))) == records
 
 
 @pytest.mark.parametrize("same", [[(0.5, 1.0)], [(0.5, 1.0), (0.5, 1.0)]])

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.front import mark_dominated, onnx_metadata, recommend
+from nas.search import front
+from nas.search.front import mark_fronts, onnx_metadata
+from nas.search.goals import make_goals
+from nas.search.settings import read_settings
 from nas.space import sample as sampling
 
 
@@ -15,10 +18,17 @@ def entry(name, accuracy, latency_ms):
     return {"id": name, "validation_accuracy": {"value": accuracy}, "latency_ms": {"tiny": latency}}
 
 
+GOALS = make_goals(read_settings(None, {"device": "tiny", "budget": "1s"}))
+
+
 def marked(*entries):
     found = list(entries)
-    mark_dominated(found, "tiny")
+    mark_fronts(found, GOALS)
     return found
+
+
+def recommend(entries):
+    return front.recommend([e for e in entries if not e["dominated"]], GOALS.fronts[0])
 
 
 def dominated(entries):
@@ -50,7 +60,7 @@ def test_the_same_accuracy_for_more_time_is_dominated():
     ],
 )
 def test_the_fastest_within_half_a_point_of_the_best_is_recommended(entries, expected):
-    assert recommend(marked(*(entry(*values) for values in entries)), "tiny") == expected
+    assert recommend(marked(*(entry(*values) for values in entries))) == expected
 
 
 accuracies = st.integers(0, 200).map(lambda n: n / 200)
@@ -60,7 +70,7 @@ accuracies = st.integers(0, 200).map(lambda n: n / 200)
 def test_the_recommended_one_is_on_the_front_and_good(points):
     entries = marked(*(entry(str(i), *point) for i, point in enumerate(points)))
     by_id = {found["id"]: found for found in entries}
-    best = by_id[recommend(entries, "tiny")]
+    best = by_id[recommend(entries)]
     accuracy = best["validation_accuracy"]["value"]
     assert not best["dominated"]
     assert accuracy >= max(a for a, _ in points) - 0.005 - 1e-9

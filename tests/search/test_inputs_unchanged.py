@@ -13,9 +13,9 @@ from nas.space import load_space
 
 def test_an_edited_space_or_table_is_refused(tmp_path):
     (tmp_path / "device.yaml").write_text("name: board")
-    table = SimpleNamespace(folder=tmp_path)
-    inputs = SimpleNamespace(space=load_space("mobilenetv2"), table=table)
-    content = {"inputs": input_digests(inputs.space, table)}
+    tables = {"board": SimpleNamespace(folder=tmp_path)}
+    inputs = SimpleNamespace(space=load_space("mobilenetv2"), tables=tables)
+    content = {"inputs": input_digests(inputs.space, tables)}
     _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
     (tmp_path / "device.yaml").write_text("name: boards")
     with pytest.raises(RunFolderError, match="the latency table changed since .*run was begun"):

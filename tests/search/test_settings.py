@@ -29,26 +29,26 @@ def test_everything_but_device_and_budget_has_a_default():
     settings = read_settings(None, GIVEN)
     assert (settings.trials, settings.finalists, settings.seed) == (64, 8, 0)
     assert (settings.space, settings.sampler, settings.data) == ("mobilenetv3", "front", None)
-    assert (settings.budget_ms, settings.time_limit_s) == (20.0, None)
+    assert (settings.budgets_ms, settings.time_limit_s) == ({"jetson-nano": 20.0}, None)
 
 
 def test_options_override_the_file_and_the_file_the_defaults():
     config = write("schema: 1\ndevice: raspberry-pi-4\ntrials: 5\nseed: 3\n")
     settings = read_settings(config, {**GIVEN, "trials": 7, "finalists": None})
-    assert (settings.device, settings.trials, settings.seed) == ("jetson-nano", 7, 3)
+    assert (settings.devices, settings.trials, settings.seed) == ({"jetson-nano": "20ms"}, 7, 3)
     assert settings.finalists == 8
 
 
 def test_a_file_may_hold_everything():
     config = write("schema: 1\ndevice: jetson-nano\nbudget: 9ms\ntime_limit: 20m\n")
     settings = read_settings(config, {})
-    assert (settings.budget_ms, settings.time_limit_s) == (9.0, 1200.0)
+    assert (settings.budgets_ms, settings.time_limit_s) == ({"jetson-nano": 9.0}, 1200.0)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_configuration_is_found_by_name(name):
     assert find_config(name) == find_config(f"configs/{name}.yaml")
-    assert read_settings(name, GIVEN).device == "jetson-nano"
+    assert read_settings(name, GIVEN).devices == {"jetson-nano": "20ms"}
 
 
 def test_a_configuration_of_the_working_folder_comes_first():
@@ -157,12 +157,14 @@ CHANGES = {
     "device": "raspberry-pi-4", "budget": "21ms", "space": "mobilenetv1", "plan": "small",
     "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
-    "threads": 2,
+    "threads": 2, "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
+    "max_size": "1MB", "max_macs": "1M",
 }  # fmt: skip
 
 
 def test_the_digest_changes_with_every_setting():
-    assert set(CHANGES) == set(SearchSettings.model_fields) - {"schema_version"}
+    fields = set(SearchSettings.model_fields) - {"schema_version", "devices", "per_device"}
+    assert set(CHANGES) == fields | {"device", "budget"}
     digests = [read_settings(None, {**GIVEN, name: new}).digest for name, new in CHANGES.items()]
     assert len({read_settings(None, GIVEN).digest, *digests}) == len(CHANGES) + 1
 
@@ -200,3 +202,91 @@ def test_the_default_folder_names_device_and_budget(device, budget, start):
     assert folder.parent == Path("runs")
     assert re.fullmatch(re.escape(start) + "-[0-9a-f]{8}", folder.name)
     assert folder.name.endswith(settings.digest)
+
+
+def test_several_devices_have_their_own_budgets_or_the_common_one():
+    given = {"device": ["jetson-nano=20ms", "raspberry-pi-4"], "budget": "0.06s"}
+    settings = read_settings(None, given)
+    assert settings.devices == {"jetson-nano": "20ms", "raspberry-pi-4": "60ms"}
+    assert settings == read_settings(None, {"device": dict(settings.devices)})
+    assert settings.default_folder().name.startswith("jetson-nano-20ms-and-1-more-")
+
+
+def test_a_file_may_hold_several_devices():
+    config = write("schema: 1\ndevice:\n  jetson-nano: 20ms\n  raspberry-pi-4: 60ms\n")
+    assert read_settings(config, {}).budgets_ms == {"jetson-nano": 20.0, "raspberry-pi-4": 60.0}
+
+
+def test_typed_budgets_take_the_place_of_the_files():
+    config = write("schema: 1\ndevice: jetson-nano\nbudget: 9ms\n")
+    assert read_settings(config, {"device": ["x=5ms"]}).devices == {"x": "5ms"}
+    assert read_settings(config, {"device": ["x"]}).devices == {"x": "9ms"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"device": ["a=5ms", "b=6ms"], "budget": "9ms"},
+            "a device has one budget; got '--budget 9ms beside a=5ms, b=6ms'; try: leave --budget "
+            "out: it is for devices without a budget of their own",
+        ),
+        (
+            {"device": ["a=5ms", "a=6ms"]},
+            "a device is given once; got 'a'; try: leave one of them out",
+        ),
+        (
+            {"device": ["a=5ms", "b"]},
+            "a search needs a budget; try: nas search --device jetson-nano --budget 20ms (nas "
+            "devices lists devices)",
+        ),
+        (
+            {"device": ["a=5ms", "b=fast"]},
+            "a latency budget is a number with a unit; got 'fast'; allowed: a positive number "
+            "followed by ms, s, us; try: 20ms",
+        ),
+        (
+            {"device": "a", "budget": "5ms", "max_size": "4"},
+            "--max-size needs a unit; got '4'; allowed: a positive number followed by B, GB, GiB, "
+            "KB, KiB, MB, MiB, kB; try: 4MB",
+        ),
+        (
+            {"device": "a", "budget": "5ms", "max_macs": "-1M"},
+            "--max-macs is above zero; got '-1M'; allowed: a positive number alone or followed by "
+            "G, M, k; try: 50M",
+        ),
+        (
+            {"device": ["a=1ms", "b=1ms"], "per_device": True, "finalists": 1},
+            "each device needs a finalist of its own; got '1 finalists for 2 devices'; try: "
+            "--finalists 2 or more",
+        ),
+        (
+            {"device": "a", "budget": "5ms", "objective": ["speed"]},
+            "settings: objective.0: input should be 'latency', 'energy', 'memory', 'size' or "
+            "'macs'; got 'speed'",
+        ),
+    ],
+)
+def test_devices_limits_and_objectives_that_are_wrong_are_one_line(given, message):
+    with pytest.raises(InputError) as caught:
+        read_settings(None, given)
+    assert (str(caught.value), caught.value.exit_code) == (message, 2)
+
+
+def test_a_folder_may_have_the_sign_of_a_budget_in_its_name():
+    Path("tables/a=b").mkdir(parents=True)
+    given = {"device": ["tables/a=b"], "budget": "5ms"}
+    assert read_settings(None, given).devices == {"tables/a=b": "5ms"}
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [("max_size", "4MB", "4000KB"), ("max_macs", "50M", "0.05G"), ("max_energy", "1J", "1000mJ")],
+)
+def test_limits_that_mean_the_same_are_the_same(name, one, other):
+    assert read_settings(None, {**GIVEN, name: one}) == read_settings(None, {**GIVEN, name: other})
+
+
+def test_objectives_are_the_same_in_any_order():
+    one = read_settings(None, {**GIVEN, "objective": ["size", "latency", "size"]})
+    assert one == read_settings(None, {**GIVEN, "objective": ["latency", "size"]})

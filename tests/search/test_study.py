@@ -41,7 +41,8 @@ def attributes_of(space, architecture):
     return {
         "id": architecture.id, "architecture": architecture.to_json(), "images": 360,
         "latency_ms": {"jetson-nano": latency}, "params": cost.params, "macs": cost.macs,
-        "refused": 2, "origin": "fastest",
+        "size_bytes": 4 * cost.params, "peak_memory_bytes": 2_000,
+        "energy_mj": {"jetson-nano": 1.5}, "refused": 2, "origin": "fastest",
     }  # fmt: skip
 
 
@@ -55,17 +56,16 @@ def add_trial(space, study, accuracy=0.75):
 
 
 def test_a_trial_is_read_back_as_it_was_written(space, journal):
-    study = open_study(journal, None, "jetson-nano")
+    study = open_study(journal, None, ["latency_ms jetson-nano"])
     attributes = add_trial(space, study)
     expected = TrialRecord(number=0, accuracy=0.75, **attributes)
     assert trial_records(study) == [expected]
     assert read_trials(journal) == [expected]
-    assert expected.predicted_ms == 2.5
     assert space.from_json(expected.architecture).id == expected.id
 
 
 def test_the_dashboard_has_names_and_notes(space, journal):
-    study = open_study(journal, None, "jetson-nano")
+    study = open_study(journal, None, ["latency_ms jetson-nano"])
     attributes = add_trial(space, study)
     assert study.metric_names == ["validation accuracy", "latency_ms jetson-nano"]
     note = get_note(Trial(study, study.trials[0]._trial_id))
@@ -75,17 +75,17 @@ def test_the_dashboard_has_names_and_notes(space, journal):
 
 
 def test_only_scored_trials_are_read(space, journal):
-    study = open_study(journal, None, "tiny")
+    study = open_study(journal, None, ["latency_ms tiny"])
     add_trial(space, study)
     study.ask(distributions(space, "small"))
     assert [record.number for record in read_trials(journal)] == [0]
 
 
 def test_opening_again_keeps_the_trials_and_fails_the_one_under_way(space, journal):
-    study = open_study(journal, None, "tiny")
+    study = open_study(journal, None, ["latency_ms tiny"])
     add_trial(space, study, 0.5)
     study.ask(distributions(space, "small"))
-    again = open_study(journal, None, "tiny")
+    again = open_study(journal, None, ["latency_ms tiny"])
     add_trial(space, again, 0.6)
     states = [trial.state for trial in again.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
@@ -95,7 +95,7 @@ def test_opening_again_keeps_the_trials_and_fails_the_one_under_way(space, journ
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
 def test_a_line_that_was_cut_off_is_removed_and_nothing_else(space, journal, cut):
-    study = open_study(journal, None, "tiny")
+    study = open_study(journal, None, ["latency_ms tiny"])
     add_trial(space, study)
     study.ask(distributions(space, "small"))
     whole = journal.read_bytes()
@@ -103,13 +103,13 @@ def test_a_line_that_was_cut_off_is_removed_and_nothing_else(space, journal, cut
     mend_journal(journal)
     lines = whole.splitlines(keepends=True)
     assert journal.read_bytes() == b"".join(lines[:-1])
-    again = open_study(journal, None, "tiny")
+    again = open_study(journal, None, ["latency_ms tiny"])
     add_trial(space, again)
     assert len(read_trials(journal)) == 2
 
 
 def test_a_whole_journal_is_left_as_it_is(space, journal):
-    add_trial(space, open_study(journal, None, "tiny"))
+    add_trial(space, open_study(journal, None, ["latency_ms tiny"]))
     whole = journal.read_bytes()
     mend_journal(journal)
     assert journal.read_bytes() == whole
@@ -118,15 +118,15 @@ def test_a_whole_journal_is_left_as_it_is(space, journal):
 def test_a_journal_that_is_a_single_half_line_is_begun_afresh(space, journal):
     journal.parent.mkdir()
     journal.write_bytes(b'{"op_code": 0, "wor')
-    add_trial(space, open_study(journal, None, "tiny"))
+    add_trial(space, open_study(journal, None, ["latency_ms tiny"]))
     assert len(read_trials(journal)) == 1
 
 
 def test_a_lock_of_a_killed_process_does_not_stop_the_next(space, journal):
-    add_trial(space, open_study(journal, None, "tiny"))
+    add_trial(space, open_study(journal, None, ["latency_ms tiny"]))
     lock = journal.with_name(f"{journal.name}.lock")
     lock.symlink_to(journal)  # as the storage's own lock is made
-    add_trial(space, open_study(journal, None, "tiny"))
+    add_trial(space, open_study(journal, None, ["latency_ms tiny"]))
     assert not lock.is_symlink()
     assert len(read_trials(journal)) == 2
 
@@ -137,7 +137,7 @@ def test_there_are_no_trials_before_the_search_has_begun(journal):
 
 def test_reading_while_another_process_writes_a_line(space, journal):
     """What the dashboard and the report do: they must not mend another's journal."""
-    add_trial(space, open_study(journal, None, "tiny"))
+    add_trial(space, open_study(journal, None, ["latency_ms tiny"]))
     with journal.open("ab") as file:
         file.write(b'{"op_code": 4, "wor')
     before = journal.read_bytes()
@@ -156,7 +156,7 @@ def test_a_journal_without_the_study_is_refused(journal):
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunFolderError, match="cannot be written: "):
-        open_study(tmp_path / "file" / "study.journal", None, "tiny")
+        open_study(tmp_path / "file" / "study.journal", None, ["latency_ms tiny"])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from nas.devices.agent.machine import describe_processor
 from nas.devices.agent.main import read_job
 from nas.devices.transports.local import Local
 from nas.errors import MeasurementError, OptionError, RunFolderError
-from nas.latency.table import LatencyTable, load_table, read_table, write_table
+from nas.latency.table import LatencyTable, read_table, write_table
 from nas.report.page import write_report
 from nas.search.run import run_search
 from nas.search.run_folder import RunFolder
@@ -78,14 +78,14 @@ def board_of(run, table, factor, **changes):
 
 
 def verify(run, table, board):
-    verify_run(run, find_verifier(table, board), QUICK)
+    verify_run(run, find_verifier(str(table.folder), board), QUICK)
 
 
 def test_measured_stands_beside_predicted_and_nothing_else_changes(run, table, front):
     before = run.run_file.read_bytes()
     seen = []
     board = board_of(run, table, lambda place: 1.0)
-    verify_run(run, find_verifier(table, board), QUICK, lambda *n: seen.append(n))
+    verify_run(run, find_verifier(str(table.folder), board), QUICK, lambda *n: seen.append(n))
     found = run.read_front()
     for model in found["models"]:
         assert json.loads((run.path / model["files"]["json"]).read_text()) == model
@@ -143,7 +143,7 @@ def test_over_the_bound_and_over_the_budget_are_told_apart(run, table, front):
 
 def test_another_machine_is_said_before_and_marked_after(run, table):
     other = Board(processor="another board", version="1.31.0")
-    verifier = find_verifier(table, other)
+    verifier = find_verifier(str(table.folder), other)
     assert verifier.difference == (
         "--verify measures on another board with onnxruntime 1.31.0; the measured table is of a "
         "board with onnxruntime 1.30.0: every measurement is marked with the machine that it was "
@@ -154,7 +154,7 @@ def test_another_machine_is_said_before_and_marked_after(run, table):
         measured = latency["measured"]
         assert (measured["machine"], measured["same_machine"]) == ("another board", False)
         assert (measured["runtime_version"], measured["same_runtime"]) == ("1.31.0", False)
-    assert find_verifier(table, Board()).difference == ""
+    assert find_verifier(str(table.folder), Board()).difference == ""
 
 
 def test_a_real_measurement_on_this_machine(run, table):
@@ -218,7 +218,7 @@ def test_an_unfinished_run_has_nothing_to_measure(run, table):
 
 def test_an_estimated_table_is_not_of_this_machine():
     with pytest.raises(OptionError) as caught:
-        find_verifier(load_table("jetson-nano"), Local())
+        find_verifier("jetson-nano", Local())
     assert str(caught.value).startswith(
         "--verify measures on the device itself, and an estimated table is of a board, not of "
         "this machine; got 'jetson-nano-tensorrt, estimated, and neither --host nor --adb'; "
@@ -229,7 +229,7 @@ def test_an_estimated_table_is_not_of_this_machine():
 
 def test_a_runtime_that_nobody_can_measure_is_refused_before_the_board_is_asked():
     with pytest.raises(OptionError, match="with the runtime of the table; got 'xnnpack'; allowed"):
-        find_verifier(load_table("raspberry-pi-4"), Board())
+        find_verifier("raspberry-pi-4", Board())
 
 
 def test_a_device_without_the_runtime_is_found_out_at_once(table, monkeypatch):
@@ -240,12 +240,14 @@ def test_a_device_without_the_runtime_is_found_out_at_once(table, monkeypatch):
             raise MeasurementError(f"board: {runtime} cannot be imported on this machine")
 
     with pytest.raises(MeasurementError, match="onnxruntime cannot be imported"):
-        find_verifier(table, Bare())
+        find_verifier(str(table.folder), Bare())
 
 
 def test_on_a_board_over_ssh_or_adb_nothing_stays_behind(run, table, far):
     seen = []
-    verify_run(run, find_verifier(table, far.transport), QUICK, lambda *n: seen.append(n))
+    verify_run(
+        run, find_verifier(str(table.folder), far.transport), QUICK, lambda *n: seen.append(n)
+    )
     assert seen[-1] == (6, 6)
     for latency in latencies(run, table).values():
         measured = latency["measured"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from nas.search.samplers.domain import Description
+from nas.search.samplers.domain import Description, Mask
 from nas.search.samplers.gaussian_process import Points, Posterior
 from nas.search.samplers.improvement import budget_grid, gains, meets, staircase
 from nas.search.samplers.pool import Pool
@@ -27,6 +27,7 @@ class Acquisition:
         known: Of the evaluated rows.
         costs: Of the evaluated rows, `N x C`, minimised.
         reach: Descriptions of rows between whose costs budgets are laid.
+        fronts: The costs, by number, that each front is over; `None` for one front over all.
     """
 
     points: Callable[[Description], Points]
@@ -35,6 +36,7 @@ class Acquisition:
     known: Description
     costs: Values
     reach: Description
+    fronts: Sequence[Sequence[int]] | None = None
 
     def costs_of(self, described: Description) -> Values:
         """Costs of rows, `N x C`: as described, or else as their models expect them."""
@@ -46,30 +48,49 @@ class Acquisition:
         return np.stack(means, axis=1) if means else np.zeros((len(points), 0))
 
     @cached_property
-    def budgets(self) -> Values:
-        """Budgets at which the front counts, `G x C`."""
-        costs = np.concatenate([self.costs[self.known.feasible], self.costs_of(self.reach)])
-        return budget_grid(costs.min(axis=0), costs.max(axis=0))
+    def budgets(self) -> list[tuple[list[int], Values]]:
+        """For each front the costs it is over and the budgets at which it counts, `G x C`."""
+        costs = np.concatenate([self.costs, self.costs_of(self.reach)])
+        within = np.concatenate([self.known.within, self.reach.within])
+        found = []
+        for front, columns in enumerate(self.fronts or [range(costs.shape[1])]):
+            chosen = costs[within[:, front]][:, list(columns)]
+            if len(chosen):
+                grid = budget_grid(chosen.min(axis=0), chosen.max(axis=0))
+                found.append((list(columns), grid))
+            else:
+                found.append((list(columns), np.zeros((0, len(columns)))))
+        return found
+
+    def meets(self, costs: Values, within: Mask) -> Mask:
+        """Which of `N` rows meet which budgets of all fronts, shape `N x G`."""
+        return np.concatenate(
+            [
+                meets(costs[:, columns], budgets) & within[:, front, None]
+                for front, (columns, budgets) in enumerate(self.budgets)
+            ],
+            axis=1,
+        )
+
+    @cached_property
+    def _known(self) -> Mask:
+        return self.meets(self.costs, self.known.within)
 
     @cached_property
     def best(self) -> Values:
         """The lowest value under each budget, shape `G`; the worst known where there is none."""
-        inside = self.known.feasible
-        values = self.error.values
-        return staircase(self.costs[inside], values[inside], self.budgets, float(values.max()))
+        return staircase(self._known, self.error.values)
 
     def front(self) -> Rows:
         """Numbers of the evaluated rows that are the best under some budget."""
-        values = self.error.values
-        inside = meets(self.costs, self.budgets) & self.known.feasible[:, None]
-        reached = np.where(inside, values[:, None], np.inf)
+        reached = np.where(self._known, self.error.values[:, None], np.inf)
         columns = np.isfinite(reached).any(axis=0)
         return np.unique(reached[:, columns].argmin(axis=0)).astype(np.int64)
 
     def score(self, pool: Pool) -> Values:
         """Expected gain of each row of a pool, shape `N`."""
         belief = self.error.predict(self.points(pool.described))
-        inside = meets(self.costs_of(pool.described), self.budgets)
+        inside = self.meets(self.costs_of(pool.described), pool.described.within)
         return gains(belief.mean, belief.deviation, inside, self.best)
 
     def order(self, pool: Pool, running: int) -> Rows:
@@ -80,7 +101,7 @@ class Acquisition:
             running: How many of its first rows are being evaluated: taken to turn out as expected.
         """
         belief = self.error.predict(self.points(pool.described))
-        inside = meets(self.costs_of(pool.described), self.budgets)
+        inside = self.meets(self.costs_of(pool.described), pool.described.within)
         best = self.best
         for index in range(running):
             best = np.where(inside[index], np.minimum(best, belief.mean[index]), best)

@@ -41,13 +41,18 @@ class Description:
         choices: `N x D`, -1 where a choice has no effect; rows of equal choices are one network.
         features: `N x F` plain numbers that the surrogate learns from, in any unit.
         costs: `N x C` objectives after the first, minimised; `None` where they are not known.
-        feasible: Shape `N`: within all limits.
+        within: `N x F`: within the limits of each front, which one front has in most searches.
     """
 
     choices: Rows
     features: Values
     costs: Values | None
-    feasible: Mask
+    within: Mask
+
+    @property
+    def feasible(self) -> Mask:
+        """Within the limits of some front, shape `N`."""
+        return np.asarray(self.within.any(axis=1))
 
 
 class Domain(Protocol):
@@ -66,6 +71,11 @@ class Domain(Protocol):
     @property
     def starts(self) -> Rows:
         """Rows for the first trials, `S x D`, and where a search for feasible ones begins."""
+        ...
+
+    @property
+    def fronts(self) -> Sequence[Sequence[int]] | None:
+        """The costs, by number, that each front is over; `None` for one front over all of them."""
         ...
 
     def describe(self, rows: Rows) -> Description:
@@ -130,6 +140,11 @@ class ParameterDomain:
         """Number of choices of each dimension."""
         return tuple(len(choices) for choices in self.choices)
 
+    @property
+    def fronts(self) -> None:
+        """One front over all costs."""
+        return None
+
     @cached_property
     def starts(self) -> Rows:
         """Rows of the first trials."""
@@ -147,12 +162,12 @@ class ParameterDomain:
         if len(rows) and costs.shape[1] < len(limits) and self.costs is not None:
             raise ValueError(f"{len(limits)} limits for {costs.shape[1]} costs")
         inside = costs[:, : len(limits)] <= limits if self.costs is not None else costs <= np.inf
-        feasible = inside.all(axis=1) & np.isfinite(costs).all(axis=1)
+        within = inside.all(axis=1, keepdims=True) & np.isfinite(costs).all(axis=1, keepdims=True)
         return Description(
             rows,
             np.concatenate([places, features], axis=1),
             None if self.costs is None else costs,
-            np.asarray(feasible),
+            np.asarray(within),
         )
 
     def _describe(self, row: Rows) -> tuple[list[float], list[float]]:

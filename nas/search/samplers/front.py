@@ -277,6 +277,7 @@ class FrontSampler(BaseSampler):
             known=known,
             costs=history.values[:, 1:] if known.costs is None else known.costs,
             reach=self._design_pool.described,
+            fronts=self._domain.fronts,
         )
         parents = np.concatenate([history.rows[acquisition.front()], self._ends])
         pool = draw(self._domain, DRAWN, parents, rng).with_rows(self._ends)

@@ -4,7 +4,7 @@ With a cost that is known, the front is a staircase: the best error under each b
 candidate adds to the hypervolume is how far it lowers that best error, over all budgets that it
 meets. Under the surrogate's normal distribution this is the expected improvement of Jones et al.
 1998 (doi:10.1023/A:1008306431147) for each budget, summed. Several costs are budgets of several
-numbers, one device each is a budget that is infinite for the others, and no cost is one budget.
+numbers, several fronts have budgets of their own, and no cost is one budget.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ def meets(costs: Values, budgets: Values) -> Mask:
     return np.asarray((costs[:, None, :] <= budgets[None]).all(axis=2))
 
 
-def staircase(costs: Values, values: Values, budgets: Values, worst: float) -> Values:
-    """The lowest value under each budget, shape `G`; `worst` where there is none."""
-    inside = np.where(meets(costs, budgets), values[:, None], worst)
-    return np.asarray(inside.min(axis=0, initial=worst))
+def staircase(inside: Mask, values: Values) -> Values:
+    """The lowest value under each budget, shape `G`; the highest of all where none meets it.
+
+    Args:
+        inside: Which rows meet which budgets, `N x G`.
+        values: Of the rows, shape `N`.
+    """
+    return np.asarray(np.where(inside, values[:, None], values.max()).min(axis=0))
 
 
 def expected_improvement(mean: Values, deviation: Values, best: Values) -> Values:

@@ -58,7 +58,7 @@ class Pool:
 def make_pool(domain: Domain, rows: Rows) -> Pool:
     """A pool of the given rows."""
     none = np.zeros((0, len(domain.sizes)), np.int64)
-    nothing = Description(none, np.zeros((0, 0)), np.zeros((0, 0)), np.zeros(0, bool))
+    nothing = Description(none, np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0), bool))
     return Pool(domain, none, nothing).with_rows(rows)
 
 
@@ -214,7 +214,7 @@ def _repeat(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
 def _take(described: Description, index: Rows) -> Description:
     costs = None if described.costs is None else described.costs[index]
     return Description(
-        described.choices[index], described.features[index], costs, described.feasible[index]
+        described.choices[index], described.features[index], costs, described.within[index]
     )
 
 
@@ -234,5 +234,5 @@ def _join(left: Description, right: Description) -> Description:
         np.concatenate([left.choices, right.choices]),
         np.concatenate([left.features, right.features]),
         costs,
-        np.concatenate([left.feasible, right.feasible]),
+        np.concatenate([left.within, right.within]),
     )

@@ -19,6 +19,7 @@ from nas.space.gather import Step, Values, gather, make_steps
 from nas.space.space import SearchSpace
 
 Costs = Callable[[Rows], tuple[Values, Mask]]
+"""Of `N` rows: costs above zero, `N x C`, and which are within each front's limits, `N x F`."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class SpaceDomain:
         space: The search space.
         plan: Its input plan.
         classes: Outputs of the classifier.
-        costs: Of canonical rows (`N x D`, as `ChoiceRows` writes them): costs above zero, `N x C`,
-            and which rows are within the limits, shape `N`.
+        costs: Of canonical rows (`N x D`, as `ChoiceRows` writes them).
         first: Architectures of the first trials.
+        fronts: The costs, by number, that each front is over; `None` for one front over all.
     """
 
     space: SearchSpace
@@ -39,6 +40,7 @@ class SpaceDomain:
     classes: int
     costs: Costs
     first: Sequence[Architecture] = ()
+    fronts: Sequence[Sequence[int]] | None = None
 
     @cached_property
     def rows(self) -> ChoiceRows:
@@ -68,10 +70,10 @@ class SpaceDomain:
     def describe(self, rows: Rows) -> Description:
         """Canonical choices, features and costs of rows, and which are within the limits."""
         canonical = self.rows.canonical(rows)
-        costs, feasible = self.costs(canonical)
+        costs, within = self.costs(canonical)
         plain = gather(self._steps, self.rows.pack(canonical))
         features = np.concatenate([np.log(costs), np.log(plain[:, :2]), plain[:, 2:]], axis=1)
-        return Description(canonical, features, costs, feasible)
+        return Description(canonical, features, costs, within)
 
     def key(self, row: Rows) -> Hashable:
         """The id of the architecture: of the network that it is."""

@@ -1,6 +1,7 @@
 """The sampler on studies whose answers are known."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -283,3 +284,47 @@ def test_nothing_within_the_limits_ends_the_study():
     study = make_study(FrontSampler(make_domain(limits=[0.5]), seed=0))
     with pytest.raises(ExhaustedError):
         run(study, 1)
+
+
+class OneLimitEach(ParameterDomain):
+    """Two costs with a front and a limit each: what breaks both may not be proposed."""
+
+    fronts = ((0,), (1,))
+
+    def describe(self, rows):
+        found = super().describe(rows)
+        return replace(found, within=found.costs <= LIMITS)
+
+
+LIMITS = np.array([4.0, 3.0])
+
+
+def two_costs(parameters):
+    """Each of one half of the choices."""
+    row = np.array([parameters[name] for name in NAMES])
+    return [1.0 + row[::2].sum(), 1.0 + row[1::2].sum()]
+
+
+def best_under(found, cost_number):
+    """The best accuracy at each value of a cost within its limit."""
+    best = {}
+    for row in found:
+        parameters = dict(zip(NAMES, row, strict=True))
+        value = two_costs(parameters)[cost_number]
+        if value <= LIMITS[cost_number]:
+            best[value] = max(best.get(value, 0.0), accuracy(parameters))
+    return best
+
+
+def test_each_of_several_fronts_is_found_within_its_own_limit():
+    every = [tuple(row) for row in np.indices([3] * len(NAMES)).reshape(len(NAMES), -1).T]
+    sampler = FrontSampler(OneLimitEach(SPACE, costs=two_costs), seed=1, log_error=True)
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
+    found = run(study, 60, lambda p: (accuracy(p), *two_costs(p)))
+    costs = [two_costs(dict(zip(NAMES, row, strict=True))) for row in found]
+    assert all((np.array(cost) <= LIMITS).any() for cost in costs)
+    assert any(cost[0] > LIMITS[0] for cost in costs) and any(c[1] > LIMITS[1] for c in costs)
+    for number in range(2):
+        ours, truth = best_under(found, number), best_under(every, number)
+        assert set(ours) == set(truth)
+        assert max(ours.values()) > max(truth.values()) - 0.005

@@ -34,9 +34,9 @@ def test_without_costs_there_is_one_budget_that_all_meet():
 
 def test_a_staircase_is_the_lowest_value_under_each_budget():
     costs = np.array([[1.0], [2.0], [3.0]])
-    steps = staircase(costs, np.array([5.0, 2.0, 3.0]), np.array([[0.5], [1.5], [9.0]]), 7.0)
-    assert steps.tolist() == [7.0, 5.0, 2.0]
-    assert staircase(np.zeros((0, 1)), np.zeros(0), np.array([[1.0]]), 7.0).tolist() == [7.0]
+    inside = meets(costs, np.array([[0.5], [1.5], [9.0]]))
+    steps = staircase(inside, np.array([5.0, 2.0, 3.0]))
+    assert steps.tolist() == [5.0, 5.0, 2.0]
 
 
 def test_expected_improvement_is_the_mean_of_what_is_gained():
@@ -49,7 +49,8 @@ def test_gains_are_the_expected_growth_of_the_hypervolume():
     rng = np.random.default_rng(1)
     costs, values = rng.uniform(0, 10, size=(8, 1)), rng.uniform(0, 1, size=8)
     grid, worst = np.linspace(0, 10, 2001)[:, None], 1.0
-    best = staircase(costs, values, grid, worst)
+    inside = np.concatenate([meets(costs, grid), np.ones((1, len(grid)), bool)])
+    best = staircase(inside, np.append(values, worst))
     asked, mean, deviation = np.array([[2.0], [7.0]]), np.array([0.4, 0.2]), np.array([0.2, 0.1])
     found = 10 * gains(mean, deviation, meets(asked, grid), best)
 

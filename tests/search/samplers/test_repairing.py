@@ -32,9 +32,12 @@ def make_sampler(space, predictor):
     fastest = latency_range(predictor).fastest
 
     def make(taken, name="nsga2", trials=30, seed=0, initial=(), budget_ms=BUDGET_MS):
+        def strain(architecture):
+            return predictor.architecture(architecture).upper_ms / budget_ms
+
         def fix(genome, rng):
             start = sampling.from_genome(space, "small", genome)
-            found = repair(predictor, budget_ms, start, fastest, taken, rng)
+            found = repair(space, strain, start, fastest, taken, rng)
             return None if found is None else sampling.to_genome(space, found)
 
         propose = make_proposer(name, trials, seed)
@@ -92,12 +95,12 @@ def test_a_study_is_continued_by_a_new_process_as_if_it_had_not_stopped(
     whole = set()
     undisturbed = scored(space, predictor, in_memory(make_sampler(whole, name)), whole, 20)
     first, journal = set(), tmp_path / "study.journal"
-    study = open_study(journal, make_sampler(first, name), "tiny")
+    study = open_study(journal, make_sampler(first, name), ["latency_ms tiny"])
     ids = scored(space, predictor, study, first, stopped_after)
     study.ask(distributions(space, "small"))  # the trial that was under way when it was killed
     del study
     second = set(ids)
-    study = open_study(journal, make_sampler(second, name), "tiny")
+    study = open_study(journal, make_sampler(second, name), ["latency_ms tiny"])
     ids += scored(space, predictor, study, second, 20)
     assert ids == undisturbed
     assert [t.state.name for t in study.trials].count("FAIL") == 1

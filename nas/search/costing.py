@@ -1,0 +1,200 @@
+"""What architectures cost: one at a time for trials, rows of them for the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.export.size import HEADER_BYTES, block_file_bytes, file_bytes
+from nas.latency.batch import BatchPredictor
+from nas.latency.predict import Prediction, Predictor, sum_of_energies
+from nas.search.goals import Costs, Front, Goal, Goals
+from nas.search.samplers.domain import Mask
+from nas.space.architecture import Architecture, Network
+from nas.space.blocks import Block, BlockKey
+from nas.space.choices import ChoiceRows, Rows
+from nas.space.codes import CodeBook, Codes
+from nas.space.gather import Values, gather, make_steps
+from nas.space.memory import block_peak_bytes, peak_activation_bytes
+from nas.space.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Costing:
+    """Costs of the architectures of a space in one plan.
+
+    Attributes:
+        predictors: Of the latency, by device as it was typed; all of one space, plan and classes.
+        goals: What is minimised and limited.
+        metadata_bytes: Of the texts that go into an exported file.
+    """
+
+    predictors: Mapping[str, Predictor]
+    goals: Goals
+    metadata_bytes: int
+
+    @property
+    def first(self) -> Predictor:
+        """Of the first device."""
+        return next(iter(self.predictors.values()))
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.first.space
+
+    @property
+    def plan(self) -> str:
+        """Its input plan."""
+        return self.first.plan
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the classifier."""
+        return self.first.classes
+
+    def costs(self, architecture: Architecture) -> dict[str, Any]:
+        """Everything that is known of an architecture without training it."""
+        found = self.looked_up(architecture)
+        return {field: found[field] for field in FIELDS}
+
+    def looked_up(self, architecture: Architecture) -> Costs:
+        """The same, each cost worked out when it is read."""
+        return _Costs(self, self.space.network(architecture, self.classes))
+
+    def strain(self, architecture: Architecture) -> float:
+        """How near the limits are: above 1 where one is broken."""
+        return self.goals.strain(self.looked_up(architecture))
+
+    def batch(self) -> BatchCosting:
+        """The same for rows of choices."""
+        return BatchCosting(self)
+
+
+class _Costs(dict[str, Any]):
+    """Costs of a network, each worked out when it is read for the first time."""
+
+    def __init__(self, costing: Costing, network: Network) -> None:
+        self._costing, self._network = costing, network
+
+    def __missing__(self, field: str) -> Any:
+        self[field] = FIELDS[field](self._costing, self._network)
+        return self[field]
+
+
+def _latencies(costing: Costing, network: Network) -> dict[str, Any]:
+    return {d: prediction_json(p.network(network)) for d, p in costing.predictors.items()}
+
+
+def _energies(costing: Costing, network: Network) -> dict[str, float]:
+    """Of the devices that know them."""
+    blocks = [block for _, block in network.blocks]
+    found = {
+        device: sum_of_energies(predictor.table.rows, blocks, predictor.table.device.precision)
+        for device, predictor in costing.predictors.items()
+    }
+    return {device: value for device, value in found.items() if value is not None}
+
+
+FIELDS: dict[str, Callable[[Costing, Network], Any]] = {
+    "latency_ms": _latencies,
+    "energy_mj": _energies,
+    "params": lambda _, network: network.cost.params,
+    "macs": lambda _, network: network.cost.macs,
+    "size_bytes": lambda costing, network: file_bytes(network, costing.metadata_bytes),
+    "peak_memory_bytes": lambda _, network: peak_activation_bytes(network),
+}
+"""How each cost of a model is worked out."""
+
+
+def prediction_json(prediction: Prediction) -> dict[str, float | str]:
+    """For trials and `front.json`."""
+    return {
+        "predicted": prediction.predicted_ms,
+        "lower": prediction.lower_ms,
+        "upper": prediction.upper_ms,
+        "provenance": prediction.provenance,
+    }
+
+
+class BatchCosting:
+    """Objectives and limits of rows of choices, as a sampler's domain wants them."""
+
+    def __init__(self, costing: Costing) -> None:
+        self._costing = costing
+        self._rows = ChoiceRows(costing.space, costing.plan)
+        self._gathered = {goal: self._gatherer(goal) for goal in costing.goals.every}
+
+    def __call__(self, canonical: Rows) -> tuple[Values, Mask]:
+        """Objectives after the error, `N x C`, and which rows each front may have, `N x F`."""
+        codes = self._rows.pack(canonical)
+        goals = self._costing.goals
+        found = {goal: gathered(codes) for goal, gathered in self._gathered.items()}
+        values = [found[goal][0] for goal in goals.minimised]
+        within = [_within(front, found, len(codes)) for front in goals.fronts]
+        return np.stack(values, axis=1), np.stack(within, axis=1)
+
+    def _gatherer(self, goal: Goal) -> Callable[[Codes], tuple[Values, Values]]:
+        """A function from codes to values and to what is held against the limit."""
+        costing = self._costing
+        if goal.kind == "latency":
+            assert goal.device is not None
+            predictor = BatchPredictor(costing.predictors[goal.device])
+
+            def latency(codes: Codes) -> tuple[Values, Values]:
+                found = predictor.predict(codes)
+                return found.predicted_ms, found.upper_ms
+
+            return latency
+        measure, combine = self._measure(goal)
+        book = CodeBook(costing.space, costing.plan)
+        steps = make_steps(book, costing.classes, measure, combine)
+        constant = HEADER_BYTES + costing.metadata_bytes if goal.kind == "size" else 0
+
+        def other(codes: Codes) -> tuple[Values, Values]:
+            found = gather(steps, codes, combine)[:, 0] + constant
+            return found, found
+
+        return other
+
+    def _measure(
+        self, goal: Goal
+    ) -> tuple[Callable[[Sequence[Block], int], list[float]], np.ufunc]:
+        """What blocks add to a cost, and how they are put together."""
+        if goal.kind == "memory":
+
+            def peak(blocks: Sequence[Block], _: int) -> list[float]:
+                return [float(max((block_peak_bytes(block) for block in blocks), default=0))]
+
+            return peak, np.maximum
+        block_cost = self._block_cost(goal)
+
+        def total(blocks: Sequence[Block], _: int) -> list[float]:
+            return [float(sum(map(block_cost, blocks)))]
+
+        return total, np.add
+
+    def _block_cost(self, goal: Goal) -> Callable[[Block], float]:
+        if goal.kind == "size":
+            return block_file_bytes
+        if goal.kind == "macs":
+            return lambda block: block.cost.macs
+        assert goal.kind == "energy" and goal.device is not None
+        table = self._costing.predictors[goal.device].table
+
+        def energy(block: Block) -> float:
+            row = table.rows.get(BlockKey(block, table.device.precision))
+            return np.nan if row is None or row.energy_mj is None else row.energy_mj
+
+        return energy
+
+
+def _within(front: Front, found: Mapping[Goal, tuple[Values, Values]], rows: int) -> Mask:
+    inside = np.ones(rows, bool)
+    for goal in front.goals:
+        if goal.limit is not None:
+            inside &= found[goal][1] <= goal.limit
+    return inside
