@@ -39,7 +39,9 @@ def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
     from rich.table import Table
 
     budgets = facts["settings"]["device"]
-    within = ", ".join(f"{device}, budget {budget}" for device, budget in budgets.items())
+    within = ", ".join(f"{device} (budget {budget})" for device, budget in budgets.items())
+    if len(budgets) == 1:
+        [within] = (f"{device}, budget {budget}" for device, budget in budgets.items())
     table = Table(
         title=f"{facts['space']} on {within}",
         title_justify="left",
@@ -101,19 +103,22 @@ def _mark(model: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]) -
 def _row(model: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     low, high = model["accuracy"]["interval"]
     latencies = [model["latency_ms"][device] for device in facts["devices"]]
+    budgets = [device["budget_ms"] for device in facts["devices"].values()]
     return [
         _mark(model, front, facts),
         model["id"],
         f"{100 * model['accuracy']['value']:.1f} ({100 * low:.1f}-{100 * high:.1f})",
         f"{100 * model['validation_accuracy']['value']:.1f}",
-        *([_both_cell(found) for found in latencies] if len(latencies) > 1
+        *(map(_both_cell, latencies, budgets) if len(latencies) > 1
           else _latency_cells(latencies[0], model)),
         format_bytes(model["size_bytes"]),
     ]  # fmt: skip
 
 
-def _both_cell(latency: dict[str, Any]) -> str:
+def _both_cell(latency: dict[str, Any], budget_ms: float) -> str:
     """Predicted latency and bound; a measured one takes the place of the bound."""
+    if latency["upper"] > budget_ms:
+        return "over"
     measured = latency.get("measured")
     second = f"{_milliseconds(latency['upper'])}" if measured is None else _measured_cell(measured)
     return f"{_milliseconds(latency['predicted'])} ({second})"

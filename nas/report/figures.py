@@ -49,7 +49,8 @@ def front_figure(data: ReportData, number: int = 0) -> go.Figure:
     _add_baselines(figure, data, number)
     front = data.fronts[axis.front]
     recommended = data.recommended_on(front)
-    others = [model for model in data.finalists if model is not recommended]
+    inside = [model for model in data.finalists if _holds(model, data, number)]
+    others = [model for model in inside if model is not recommended]
     groups = (
         ([m for m in others if axis.front not in m.fronts], "Finalist, dominated",
          {"symbol": "circle-open", "size": 9, "color": BLUE, "line": {"width": 2}}),
@@ -249,14 +250,15 @@ def _add_trials(figure: go.Figure, data: ReportData, axis: int) -> None:
 
 
 def _add_baselines(figure: go.Figure, data: ReportData, axis: int) -> None:
-    if not data.baselines:
+    baselines = [model for model in data.baselines if _holds(model, data, axis)]
+    if not baselines:
         return
     marker = {"symbol": "square", "size": 8, "color": GREEN}
-    trace = _models_trace(data.baselines, "Width-scaled baseline", marker, data, axis)
+    trace = _models_trace(baselines, "Width-scaled baseline", marker, data, axis)
     trace.update(
         mode="lines+markers+text",
         line={"color": GREEN, "dash": "dot", "width": 1.5},
-        text=[f"×{model.width:g}" for model in data.baselines],
+        text=[f"×{model.width:g}" for model in baselines],
         textposition="bottom right",
         textfont={"color": GREEN, "size": 11},
     )
@@ -286,6 +288,13 @@ def _measured_on(
         return []
     found = [(model, model.measured[axis.device]) for model in models]
     return [(model, measured) for model, measured in found if measured is not None]
+
+
+def _holds(model: FinishedModel, data: ReportData, number: int) -> bool:
+    """Within the limit of an axis: models for another device need not be."""
+    axis = data.axes[number]
+    bound = model.costs[number] + _above(model, axis)
+    return axis.limit is None or bound <= axis.limit * (1 + 1e-9)
 
 
 def _add_measured(figure: go.Figure, data: ReportData, axis: int) -> None:
@@ -390,7 +399,7 @@ def _latency_text(latency: Latency) -> str:
 def _add_limit(figure: go.Figure, data: ReportData, number: int) -> None:
     """A vertical line, or a note at the right edge where the limit is far away."""
     axis = data.axes[number]
-    models = (*data.finalists, *data.baselines)
+    models = [m for m in (*data.finalists, *data.baselines) if _holds(m, data, number)]
     shown = [model.costs[number] for model in models]
     shown += [trial.costs[number] for trial in data.trials]
     shown += [measured.latency_ms for _, measured in _measured_on(models, axis)]

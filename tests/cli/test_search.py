@@ -162,7 +162,7 @@ def test_the_summary_says_what_was_searched_and_how_much_to_trust_it(finished, c
     front = json.loads((finished / "front.json").read_text())
     assert "tiny on jetson-nano, budget 2.7ms" in text
     assert "estimated" in text
-    assert "Searched 8 architectures on " in text and "images of digits (10 classes). " in text
+    assert "Searched 8 architectures on " in text and "images of digits (10 classes)." in text
     assert "Proposals beyond a limit" not in text, "this sampler makes none"
     assert f"Recommended: {front['recommended']}, the fastest within 0.5 points" in text
     assert (
