@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from nas.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from nas.search.executors.execution import Execution
     from nas.search.run_folder import RunFolder
     from nas.search.settings import SearchSettings
 
@@ -79,6 +81,10 @@ def add_parser(commands: Any) -> None:
     add("--supernet-steps", type=positive, help="training steps of the supernet")
     add("--finetune-steps", type=positive, help="training steps of each finalist")
     add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
+    add("--workers", type=whole(1, 4096), help="score architectures by so many processes of Ray")
+    add("--ray-address", metavar="ADDRESS", help="use an existing Ray cluster: HOST:6379, or auto")
+    add("--gpus-per-trial", type=share, metavar="N", help="of each worker: 1, 0.25 (none)")
+    add("--trial-limit", metavar="DURATION", help="longest evaluation by a worker: 10m (no limit)")
     add("--config", metavar="FILE", help="settings as YAML; options override them")
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
@@ -102,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
     settings = read_settings(options.config, {name: getattr(options, name) for name in SETTINGS})
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
+    execution = _execution(options)
     verifier = verify.ask_device(options, list(settings.devices))
     if state == "absent" and options.resume:
         print(f"Nothing to resume in {folder.path}: this run begins there.", file=sys.stderr)
@@ -109,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
         _say_finished(folder, settings)
         shutil.rmtree(folder.work, ignore_errors=True)  # left by a kill in the last moment
     else:
-        _search(folder, settings, options.resume)
+        _search(folder, settings, options.resume, execution)
     _write_report(folder)
     if verifier is not None:
         verify.measure(folder, verifier)
@@ -156,13 +163,48 @@ def _say_finished(folder: RunFolder, settings: SearchSettings) -> None:
         )
 
 
-def _search(folder: RunFolder, settings: SearchSettings, resume: bool) -> None:
+def _execution(options: argparse.Namespace) -> Execution:
+    """Where trials are scored.
+
+    Raises:
+        OptionError: Something about workers without workers.
+        UnitError: A limit without a unit.
+    """
+    from nas.search.executors.execution import Execution
+    from nas.units import parse_duration_s
+
+    limit = options.trial_limit
+    execution = Execution(
+        workers=options.workers,
+        ray_address=options.ray_address,
+        gpus_per_trial=options.gpus_per_trial or 0.0,
+        threads=options.threads,
+        trial_limit_s=None if limit is None else parse_duration_s(limit, "--trial-limit"),
+    )
+    execution.check()
+    return execution
+
+
+def share(text: str) -> float:
+    """A number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"a number above zero is needed, got {text!r}")
+    return value
+
+
+def _search(
+    folder: RunFolder, settings: SearchSettings, resume: bool, execution: Execution
+) -> None:
     from nas.cli.progress import TerminalWatcher
     from nas.search.run import run_search
 
     try:
         with TerminalWatcher() as watcher:
-            run_search(settings, folder.path, resume=resume, watcher=watcher)
+            run_search(settings, folder.path, resume=resume, watcher=watcher, execution=execution)
     except KeyboardInterrupt:
         if folder.run_file.exists():
             print(

@@ -29,6 +29,8 @@ from nas.latency.table import LatencyTable, load_table
 from nas.models import Supernet
 from nas.search.candidates import Start, check_limits
 from nas.search.costing import Costing
+from nas.search.executors.choose import check_executor, make_executor
+from nas.search.executors.execution import Execution
 from nas.search.finalists import Workshop, choose_finalists, make_models
 from nas.search.front import (
     WITHIN,
@@ -74,6 +76,7 @@ def run_search(
     *,
     resume: bool = False,
     watcher: Watcher | None = None,
+    execution: Execution | None = None,
 ) -> RunFolder:
     """Search, and leave a finished run folder. A finished one is returned as it is.
 
@@ -82,6 +85,7 @@ def run_search(
         folder: Where; `runs/<device>-<budget>-<hash of the settings>` if not given.
         resume: Continue an unfinished run of the same settings.
         watcher: Hears about the progress.
+        execution: Where trials are scored; here, one at a time, if not given.
 
     Raises:
         RunFolderError: The folder holds something else, another run, or an unfinished one and
@@ -94,11 +98,13 @@ def run_search(
     if check_state(run, settings, resume) == "finished":
         return run
     quiet_optuna()
+    execution = execution or Execution()
+    check_executor(execution)
     with run.locked():
         # Another process may have begun or finished it meanwhile.
         if check_state(run, settings, resume) == "finished":
             return run
-        _work(run, _gather(run, settings, watcher), watcher)
+        _work(run, _gather(run, settings, watcher), watcher, execution)
     return run
 
 
@@ -207,7 +213,7 @@ def choose_plan(space: SearchSpace, source_size: int) -> str:
     return wanted if wanted in space.plans else space.plans[0]
 
 
-def _work(run: RunFolder, inputs: Inputs, watcher: Watcher) -> None:
+def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution) -> None:
     """All that takes time."""
     settings = inputs.settings
     torch.set_num_threads(inputs.threads)
@@ -225,11 +231,26 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher) -> None:
     evaluator = SupernetEvaluator(
         supernet, dataset, work.recalibration_images, work.validation_images
     )
-    hunt = Hunt(settings, inputs.costing, inputs.start, evaluator)
-    records = run_trials(hunt, run.journal, watcher)
+    hunt = Hunt(settings, inputs.costing, inputs.start)
+    records = _search(run, hunt, evaluator, execution, watcher)
     run.log("search", trials=len(records), refused=sum(record.refused for record in records))
     _finish(run, inputs, hunt, _workshop(run, inputs, supernet, dataset, work), records, watcher)
     run.log("finished")
+
+
+def _search(
+    run: RunFolder,
+    hunt: Hunt,
+    evaluator: SupernetEvaluator,
+    execution: Execution,
+    watcher: Watcher,
+) -> list[TrialRecord]:
+    """Score architectures here, or by workers."""
+    executor = make_executor(evaluator, execution)
+    try:
+        return run_trials(hunt, run.journal, watcher, executor)
+    finally:
+        executor.close()
 
 
 def _supernet_job(inputs: Inputs, supernet: Supernet, dataset: Dataset, work: Work) -> SupernetJob:

@@ -21,7 +21,7 @@ from optuna.trial import Trial, TrialState
 
 from nas.errors import RunFolderError
 from nas.files import disk_errors
-from nas.search.samplers.domain import INTERRUPTED
+from nas.search.samplers.domain import ATTEMPTS, INTERRUPTED
 from nas.units import format_bytes
 
 STUDY_NAME = "search"
@@ -187,6 +187,13 @@ def trial_records(study: Study) -> list[TrialRecord]:
     return found
 
 
+def tried_ids(study: Study) -> set[str]:
+    """Ids of the architectures that were scored, or could not be; not of trials cut off."""
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    attributes = [trial.user_attrs for trial in ended]
+    return {found["id"] for found in attributes if "id" in found and INTERRUPTED not in found}
+
+
 COSTS = ("latency_ms", "energy_mj", "params", "macs", "size_bytes", "peak_memory_bytes")
 _ATTRIBUTES = ("id", "architecture", "images", *COSTS, "refused", "origin")
 
@@ -217,6 +224,16 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
         *_choice_lines(choices),
     ]
     save_note(trial, "\n".join(lines))
+
+
+def fail_trial(trial: Trial, architecture: str, reason: str, attempts: int) -> None:
+    """Store why a trial failed, and how often it was tried, before it is told."""
+    from optuna_dashboard import save_note
+
+    trial.set_user_attr("id", architecture)
+    trial.set_user_attr("reason", reason)
+    trial.set_user_attr(ATTEMPTS, attempts)
+    save_note(trial, f"Not scored: {reason}")
 
 
 def _choice_lines(choices: Mapping[str, Any]) -> list[str]:

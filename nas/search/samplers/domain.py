@@ -23,6 +23,8 @@ Mask = npt.NDArray[np.bool_]
 Parameters = dict[str, Any]
 INTERRUPTED = "interrupted"
 """User attribute of failed trials that were only cut off: those do not count as attempts."""
+ATTEMPTS = "attempts"
+"""User attribute of failed trials: how often they were tried, once unless it is there."""
 REMEMBERED = 100_000
 """Rows whose costs and features are kept, so that slow functions of them are not called twice."""
 STEPS = 33
@@ -30,7 +32,15 @@ STEPS = 33
 
 
 class ExhaustedError(Exception):
-    """Nothing new within the limits was found."""
+    """Nothing new within the limits was found.
+
+    Attributes:
+        trial_number: Of the trial that was asked for, which is left running.
+    """
+
+    def __init__(self, text: str, trial_number: int) -> None:
+        super().__init__(text)
+        self.trial_number = trial_number
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.samplers.acquisition import Acquisition
+from nas.search.samplers.domain import ATTEMPTS as TRIED
 from nas.search.samplers.domain import INTERRUPTED, Description, Domain, ExhaustedError
 from nas.search.samplers.gaussian_process import (
     FITTED,
@@ -123,7 +124,9 @@ class FrontSampler(BaseSampler):
         with _LOCK:
             proposed = self._next(self._history(study, trial))
             if proposed is None:
-                raise ExhaustedError("everything within the limits was proposed before")
+                raise ExhaustedError(
+                    "everything within the limits was proposed before", trial.number
+                )
             self._asked[trial.number] = proposed
         return self._domain.parameters(proposed)
 
@@ -170,7 +173,8 @@ class FrontSampler(BaseSampler):
             elif row is not None and trial.state == TrialState.RUNNING:
                 pending.append(row)
             elif row is not None and trial.state == TrialState.FAIL:
-                failed[self._key(row)] += INTERRUPTED not in trial.user_attrs
+                tried = 0 if INTERRUPTED in trial.user_attrs else trial.user_attrs.get(TRIED, 1)
+                failed[self._key(row)] += int(tried)
         ended = [found for found in self._finished.values() if found is not None]
         known = [found for found in ended if found[1]]
         targets = np.array([values for _, values, _ in known], float)

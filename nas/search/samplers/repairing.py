@@ -81,7 +81,9 @@ class RepairingSampler(BaseSampler):
             idea = self._initial[finished]
         repaired = self._repair({**drawn, **(idea or {})}, rng)
         if repaired is None:
-            raise ExhaustedError("no further architecture within the budget was found")
+            raise ExhaustedError(
+                "no further architecture within the limits was found", trial.number
+            )
         return repaired
 
     def sample_independent(

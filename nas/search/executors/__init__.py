@@ -1,0 +1,1 @@
+"""Where architectures are scored: in this process, or by Ray's workers."""

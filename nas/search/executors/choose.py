@@ -1,0 +1,51 @@
+"""Which executor a run gets."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from nas.accuracy.portable import pack_evaluator, unpack_evaluator
+from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.search.executors.execution import Execution
+from nas.search.executors.executor import Executor, InProcess
+
+if TYPE_CHECKING:
+    from nas.search.executors.ray_workers import WorkerOptions
+
+
+def make_executor(evaluator: SupernetEvaluator, execution: Execution) -> Executor:
+    """Workers where they were asked for; Ray is loaded only then."""
+    if not execution.uses_ray:
+        return InProcess(evaluator)
+    from nas.search.executors.ray_workers import RayWorkers
+
+    return RayWorkers(unpack_evaluator, pack_evaluator(evaluator), _options(execution))
+
+
+def check_executor(execution: Execution) -> None:
+    """Refuse workers that there cannot be, before anything takes time.
+
+    Raises:
+        OptionError: A cluster does not answer, or has no room for a worker.
+    """
+    execution.check()
+    if execution.ray_address is not None or (execution.uses_ray and execution.gpus_per_trial):
+        from nas.search.executors.ray_workers import check_cluster
+
+        check_cluster(_options(execution))
+
+
+def _options(execution: Execution) -> WorkerOptions:
+    """Threads of workers on this machine share its cores; on a cluster each has one."""
+    from nas.search.executors.ray_workers import WorkerOptions
+
+    here = execution.workers if execution.ray_address is None else None
+    shared = max(1, (os.cpu_count() or 1) // here) if here else 1
+    return WorkerOptions(
+        workers=execution.workers,
+        address=execution.ray_address,
+        gpus_per_trial=execution.gpus_per_trial,
+        threads=execution.threads or shared,
+        trial_limit_s=execution.trial_limit_s,
+    )

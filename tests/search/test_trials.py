@@ -1,0 +1,160 @@
+"""The loop that keeps an executor busy: nothing twice, what fails is tried again and told."""
+
+import math
+import random
+from collections import Counter
+
+import pytest
+from optuna.trial import TrialState
+
+from nas.accuracy.score import Score
+from nas.errors import NasError
+from nas.latency.predict import Predictor
+from nas.latency.table import load_table
+from nas.search.candidates import check_limits
+from nas.search.costing import Costing
+from nas.search.executors.executor import Outcome
+from nas.search.goals import make_goals
+from nas.search.samplers.repairing import quiet_optuna
+from nas.search.study import open_study, read_trials
+from nas.search.trials import ATTEMPTS, FAILURES, Hunt, run_trials
+
+
+class Several:
+    """Slots that end in any order; `answers` says how, by attempt."""
+
+    def __init__(self, slots, answer, seed=0):
+        self.slots, self.answer = slots, answer
+        self.random = random.Random(seed)
+        self.running = {}
+        self.most = 0
+        self.begun = Counter()
+
+    def free(self):
+        return self.slots - len(self.running)
+
+    def submit(self, job, architecture):
+        assert self.free() > 0 and job not in self.running
+        self.running[job] = architecture
+        self.begun[architecture.id] += 1
+        self.most = max(self.most, len(self.running))
+
+    def wait(self):
+        job = self.random.choice(list(self.running))
+        architecture = self.running.pop(job)
+        found = self.answer(architecture, self.begun[architecture.id])
+        return [Outcome(job, None, found) if isinstance(found, str) else Outcome(job, found)]
+
+    def close(self):
+        pass
+
+
+def score(architecture, attempt):
+    return Score(int(architecture.id, 16) % 300, 300)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    quiet_optuna()
+
+
+@pytest.fixture
+def hunt(space, make_settings):
+    def make(**changes):
+        settings = make_settings(**changes)
+        predictors = {d: Predictor(load_table(d), space, "small", 10) for d in settings.devices}
+        costing = Costing(predictors, make_goals(settings), 9000)
+        return Hunt(settings, costing, check_limits(costing, settings.seed))
+
+    return make
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "study.journal"
+
+
+@pytest.mark.parametrize("sampler", ["front", "nsga2", "tpe", "random"])
+@pytest.mark.parametrize("slots", [1, 4, 50])
+def test_slots_are_filled_and_nothing_is_scored_twice(hunt, journal, listener, sampler, slots):
+    executor = Several(slots, score)
+    records = run_trials(hunt(trials=30, sampler=sampler), journal, listener, executor)
+    assert len(records) == len({record.id for record in records}) == 30
+    assert set(executor.begun.values()) == {1}
+    assert executor.most == min(slots, 30)
+    assert all(r.accuracy == int(r.id, 16) % 300 / 300 for r in records)
+
+
+def test_everything_within_the_limits_is_scored_and_then_it_ends(hunt, journal, listener):
+    settings = hunt(trials=144, budget="0.2ms")
+    records = run_trials(settings, journal, listener, Several(7, score))
+    assert 10 < len(records) < 144
+    assert listener.said == [
+        f"The search ends after {len(records)} architectures: no further one within the limits was "
+        "found"
+    ]
+    study = open_study(journal, None, ["latency_ms"])
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+
+@pytest.mark.parametrize("bad", ["its worker was lost", Score(0, 0)])
+def test_what_fails_once_or_twice_is_scored_in_the_end(hunt, journal, listener, bad):
+    executor = Several(3, lambda a, attempt: bad if attempt < ATTEMPTS else score(a, attempt))
+    records = run_trials(hunt(trials=10), journal, listener, executor)
+    assert len(records) == 10
+    assert set(executor.begun.values()) == {ATTEMPTS}
+    reason = bad if isinstance(bad, str) else "its accuracy is not a number"
+    assert listener.said[0].endswith(f" is tried again: {reason}")
+
+
+@pytest.mark.parametrize("sampler", ["front", "random"])
+def test_what_always_fails_is_left_with_its_reason_and_the_search_goes_on(
+    hunt, journal, listener, sampler
+):
+    def some(architecture, attempt):
+        return "no memory" if int(architecture.id, 16) % 3 == 0 else score(architecture, attempt)
+
+    executor = Several(3, some)
+    records = run_trials(hunt(trials=25, sampler=sampler), journal, listener, executor)
+    assert len(records) == 25
+    assert all(int(record.id, 16) % 3 for record in records)
+    failed = open_study(journal, None, ["x"]).get_trials(states=(TrialState.FAIL,))
+    assert failed
+    for trial in failed:
+        assert trial.user_attrs["reason"] == "no memory"
+        assert trial.user_attrs["attempts"] == ATTEMPTS
+    assert max(executor.begun.values()) == ATTEMPTS, "and it is not proposed again"
+
+
+def test_when_nothing_can_be_scored_the_search_gives_up(hunt, journal, listener):
+    with pytest.raises(NasError) as caught:
+        run_trials(hunt(trials=40), journal, listener, Several(4, lambda *_: "disk on fire"))
+    assert str(caught.value) == (
+        f"{FAILURES} architectures in a row could not be scored; the last one: disk on fire; try: "
+        "find the reason, then the same command with --resume"
+    )
+    assert read_trials(journal) == []
+
+
+def test_a_stopped_search_goes_on_where_it_was(hunt, journal, listener):
+    class StopError(Exception):
+        pass
+
+    def stop(architecture, attempt):
+        if len(executor.begun) == 12:
+            raise StopError
+        return score(architecture, attempt)
+
+    executor = Several(1, stop)
+    with pytest.raises(StopError):
+        run_trials(hunt(trials=20), journal, listener, executor)
+    run_trials(hunt(trials=20), journal, listener, Several(1, score))
+    other = journal.with_name("other.journal")
+    run_trials(hunt(trials=20), other, listener, Several(1, score))
+    assert [r.id for r in read_trials(journal)] == [r.id for r in read_trials(other)]
+
+
+def test_scores_that_are_no_numbers_never_reach_the_study(hunt, journal, listener):
+    executor = Several(2, lambda a, n: Score(0, 0) if int(a.id, 16) % 2 else score(a, n))
+    records = run_trials(hunt(trials=8), journal, listener, executor)
+    assert all(math.isfinite(record.accuracy) for record in records)
