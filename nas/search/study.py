@@ -190,8 +190,11 @@ def trial_records(study: Study) -> list[TrialRecord]:
 def tried_ids(study: Study) -> set[str]:
     """Ids of the architectures that were scored, or could not be; not of trials cut off."""
     ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-    attributes = [trial.user_attrs for trial in ended]
-    return {found["id"] for found in attributes if "id" in found and INTERRUPTED not in found}
+    return {
+        trial.user_attrs["id"]
+        for trial in ended
+        if trial.state == TrialState.COMPLETE or ATTEMPTS in trial.user_attrs
+    }
 
 
 COSTS = ("latency_ms", "energy_mj", "params", "macs", "size_bytes", "peak_memory_bytes")
