@@ -45,6 +45,7 @@ from nas.search.inputs import input_digests
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import SearchSettings
+from nas.search.store import Journal
 from nas.search.study import TrialRecord
 from nas.search.supernets import (
     SupernetJob,
@@ -248,7 +249,7 @@ def _search(
     """Score architectures here, or by workers."""
     executor = make_executor(evaluator, execution)
     try:
-        return run_trials(hunt, run.journal, watcher, executor)
+        return run_trials(hunt, Journal(run.journal), watcher, executor)
     finally:
         executor.close()
 

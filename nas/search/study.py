@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
@@ -84,19 +84,27 @@ def open_study(journal: Path, sampler: BaseSampler | None, costs: Sequence[str])
         journal.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(journal)
         with reading(journal):
-            study = optuna.create_study(
-                storage=open_storage(journal),
-                study_name=STUDY_NAME,
-                sampler=sampler,
-                directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(costs)],
-                load_if_exists=True,
-            )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(["validation accuracy", *costs])
+            study = make_study(open_storage(journal), STUDY_NAME, sampler, costs)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
             study.tell(trial.number, state=TrialState.FAIL)
+    return study
+
+
+def make_study(
+    storage: BaseStorage, name: str, sampler: BaseSampler | None, costs: Sequence[str]
+) -> Study:
+    """The study of this name in a storage, made if there is none."""
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        sampler=sampler,
+        directions=[StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * len(costs)],
+        load_if_exists=True,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(["validation accuracy", *costs])
     return study
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,10 @@ from nas.search.samplers.front import FrontSampler
 from nas.search.samplers.repairing import RepairingSampler, make_proposer
 from nas.search.samplers.space_domain import SpaceDomain, distributions
 from nas.search.settings import SearchSettings
+from nas.search.store import Store
 from nas.search.study import (
     TrialRecord,
-    changing,
     fail_trial,
-    open_study,
     trial_records,
     tried_ids,
     write_trial,
@@ -39,6 +40,8 @@ ATTEMPTS = 3
 """How often an evaluation is tried."""
 FAILURES = 10
 """Architectures in a row that could not be scored, after which the search gives up."""
+POLL_S = 1.0
+"""Between looks at trials that other processes evaluate."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,7 @@ class Hunt:
     start: Start
 
 
-def run_trials(
-    hunt: Hunt, journal: Path, watcher: Watcher, executor: Executor
-) -> list[TrialRecord]:
+def run_trials(hunt: Hunt, store: Store, watcher: Watcher, executor: Executor) -> list[TrialRecord]:
     """Score architectures until `settings.trials` distinct ones are in the study.
 
     Returns:
@@ -70,10 +71,8 @@ def run_trials(
     taken: set[str] = set()
     refused: list[int] = [0]
     sampler = _sampler(hunt, taken, refused)
-    study = open_study(journal, sampler, [goal.name for goal in hunt.costing.goals.minimised])
-    scored = len(trial_records(study))
-    taken.update(tried_ids(study))
-    return _Loop(hunt, study, journal, watcher, executor, scored, taken, refused).run()
+    study = store.study(sampler, [goal.name for goal in hunt.costing.goals.minimised])
+    return _Loop(hunt, study, store, watcher, executor, taken, refused).run()
 
 
 @dataclass
@@ -91,57 +90,76 @@ class _Loop:
     """Keeps the executor busy: asks, submits, and tells what has ended.
 
     Attributes:
-        scored: How many architectures are.
-        taken: Ids of those that are scored, being scored, or were tried in vain.
+        taken: Ids of architectures that are scored, being scored, or were tried in vain.
         refused: Proposals for the next trial that broke a limit; counted by the sampler.
+        running: Trials that are evaluated here, by number.
+        again: Those of them that wait to be tried again.
+        failures: Architectures in a row that could not be scored.
     """
 
     hunt: Hunt
     study: Study
-    journal: Path
+    store: Store
     watcher: Watcher
     executor: Executor
-    scored: int
     taken: set[str]
     refused: list[int]
     running: dict[int, _Asked] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     failures: int = 0
+    exhausted: bool = False
 
     def run(self) -> list[TrialRecord]:
-        wanted, exhausted = self.hunt.settings.trials, False
+        wanted = self.hunt.settings.trials
         while True:
-            self.watcher.progress("search", self.scored, wanted)
+            scored, under_way = self._look()
+            self.watcher.progress("search", scored, wanted)
+            if not self.running and (scored >= wanted or (self.exhausted and not under_way)):
+                break
             while self.again and self.executor.free():
                 job = self.again.pop(0)
                 self.executor.submit(job, self.running[job].architecture)
-            while (
-                not exhausted and self.scored + len(self.running) < wanted and self.executor.free()
-            ):
-                exhausted = not self._ask()
-            if not self.running and (exhausted or self.scored >= wanted):
-                break
-            for outcome in self.executor.wait():
-                self._settle(outcome)
-        if exhausted:
+            begun = scored + under_way
+            while begun < wanted and self.executor.free() and self._ask():
+                begun += 1
+            if self.running or not self.executor.free():
+                for outcome in self.executor.wait():
+                    self._settle(outcome)
+            else:
+                time.sleep(POLL_S)  # the last ones are evaluated by other processes
+        if self.exhausted:
             self.watcher.say(
-                f"The search ends after {self.scored} architectures: no further one within the "
-                "limits was found"
+                f"The search ends after {scored} architectures: no further one within the limits "
+                "was found"
             )
-            self.watcher.progress("search", self.scored, self.scored)
-        return trial_records(self.study)
+            self.watcher.progress("search", scored, scored)
+        return self.store.do(lambda: trial_records(self.study))
+
+    def _look(self) -> tuple[int, int]:
+        """How many trials are scored and how many are under way, here and elsewhere."""
+        self.store.drop_lost(self.study)
+        trials = self.store.do(lambda: self.study.get_trials(deepcopy=False))
+        states = Counter(trial.state for trial in trials)
+        return states[TrialState.COMPLETE], states[TrialState.RUNNING]
 
     def _ask(self) -> bool:
         """Begin a trial; whether there was one to begin."""
-        costing = self.hunt.costing
-        self.refused[0] = 0
-        try:
-            with changing(self.journal):
-                trial = self.study.ask(distributions(costing.space, costing.plan))
-        except ExhaustedError as end:
-            with changing(self.journal):
-                self.study.tell(end.trial_number, state=TrialState.FAIL)
+        if self.exhausted:
             return False
+        costing = self.hunt.costing
+        with self.store.alone():
+            self.taken.update(self.store.do(self._tried))
+            self.refused[0] = 0
+            try:
+                trial = self.store.do(
+                    lambda: self.study.ask(distributions(costing.space, costing.plan))
+                )
+            except ExhaustedError as end:
+                number = end.trial_number
+                self.store.do(lambda: self.study.tell(number, state=TrialState.FAIL))
+                self.exhausted = True
+                return False
+            self.store.begin(trial)
         architecture = sampling.from_genome(costing.space, costing.plan, trial.params)
         attributes = {
             "id": architecture.id,
@@ -155,18 +173,25 @@ class _Loop:
         self.executor.submit(trial.number, architecture)
         return True
 
+    def _tried(self) -> set[str]:
+        """Ids of what is not to be proposed again, with what other processes evaluate."""
+        found = tried_ids(self.study)
+        if self.store.shared:
+            costing = self.hunt.costing
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if len(trial.params) == len(costing.space.dimensions(costing.plan)):
+                    found.add(sampling.from_genome(costing.space, costing.plan, trial.params).id)
+        return found
+
     def _settle(self, outcome: Outcome) -> None:
         """Tell the study, or try again what failed."""
         asked = self.running[outcome.job]
         if outcome.score is not None and math.isfinite(outcome.score.value):
-            del self.running[outcome.job]
-            self.failures, self.scored = 0, self.scored + 1
-            values = [outcome.score.value, *self.hunt.costing.goals.values(asked.attributes)]
-            with changing(self.journal):
-                write_trial(
-                    self.study, asked.trial, {**asked.attributes, "images": outcome.score.images}
-                )
-                self.study.tell(asked.trial, values)
+            score = outcome.score
+            self.failures = 0
+            values = [score.value, *self.hunt.costing.goals.values(asked.attributes)]
+            attributes = {**asked.attributes, "images": score.images}
+            self._tell(asked, lambda: write_trial(self.study, asked.trial, attributes), values)
             return
         reason = outcome.reason or "its accuracy is not a number"
         if asked.attempts < ATTEMPTS:
@@ -178,10 +203,11 @@ class _Loop:
 
     def _give_up(self, asked: _Asked, reason: str) -> None:
         """The trial fails with its reason in the study, and the search goes on."""
-        del self.running[asked.trial.number]
-        with changing(self.journal):
-            fail_trial(asked.trial, asked.architecture.id, reason, asked.attempts)
-            self.study.tell(asked.trial, state=TrialState.FAIL)
+        self._tell(
+            asked,
+            lambda: fail_trial(asked.trial, asked.architecture.id, reason, asked.attempts),
+            None,
+        )
         self.watcher.say(f"{asked.architecture.id} could not be scored: {reason}")
         self.failures += 1
         if self.failures >= FAILURES:
@@ -189,6 +215,22 @@ class _Loop:
                 f"{FAILURES} architectures in a row could not be scored; the last one: {reason}",
                 do="find the reason, then the same command with --resume",
             )
+
+    def _tell(
+        self, asked: _Asked, write: Callable[[], None], values: Sequence[float] | None
+    ) -> None:
+        """Write what belongs to a trial and end it; without values it fails."""
+
+        def change() -> None:
+            if asked.trial.study._storage.get_trial(asked.trial._trial_id).state.is_finished():
+                return  # told just before the connection was lost, or given up for lost
+            write()
+            state = TrialState.FAIL if values is None else None
+            self.study.tell(asked.trial, values, state=state)
+
+        self.store.do(change)
+        self.store.end(asked.trial)
+        del self.running[asked.trial.number]
 
 
 def baselines(hunt: Hunt) -> list[tuple[float, Architecture]]:

@@ -16,6 +16,7 @@ from nas.search.costing import Costing
 from nas.search.executors.executor import Outcome
 from nas.search.goals import make_goals
 from nas.search.samplers.repairing import quiet_optuna
+from nas.search.store import Journal
 from nas.search.study import open_study, read_trials
 from nas.search.trials import ATTEMPTS, FAILURES, Hunt, run_trials
 
@@ -78,7 +79,7 @@ def journal(tmp_path):
 @pytest.mark.parametrize("slots", [1, 4, 50])
 def test_slots_are_filled_and_nothing_is_scored_twice(hunt, journal, listener, sampler, slots):
     executor = Several(slots, score)
-    records = run_trials(hunt(trials=30, sampler=sampler), journal, listener, executor)
+    records = run_trials(hunt(trials=30, sampler=sampler), Journal(journal), listener, executor)
     assert len(records) == len({record.id for record in records}) == 30
     assert set(executor.begun.values()) == {1}
     assert executor.most == min(slots, 30)
@@ -87,7 +88,7 @@ def test_slots_are_filled_and_nothing_is_scored_twice(hunt, journal, listener, s
 
 def test_everything_within_the_limits_is_scored_and_then_it_ends(hunt, journal, listener):
     settings = hunt(trials=144, budget="0.2ms")
-    records = run_trials(settings, journal, listener, Several(7, score))
+    records = run_trials(settings, Journal(journal), listener, Several(7, score))
     assert 10 < len(records) < 144
     assert listener.said == [
         f"The search ends after {len(records)} architectures: no further one within the limits was "
@@ -100,7 +101,7 @@ def test_everything_within_the_limits_is_scored_and_then_it_ends(hunt, journal, 
 @pytest.mark.parametrize("bad", ["its worker was lost", Score(0, 0)])
 def test_what_fails_once_or_twice_is_scored_in_the_end(hunt, journal, listener, bad):
     executor = Several(3, lambda a, attempt: bad if attempt < ATTEMPTS else score(a, attempt))
-    records = run_trials(hunt(trials=10), journal, listener, executor)
+    records = run_trials(hunt(trials=10), Journal(journal), listener, executor)
     assert len(records) == 10
     assert set(executor.begun.values()) == {ATTEMPTS}
     reason = bad if isinstance(bad, str) else "its accuracy is not a number"
@@ -115,7 +116,7 @@ def test_what_always_fails_is_left_with_its_reason_and_the_search_goes_on(
         return "no memory" if int(architecture.id, 16) % 3 == 0 else score(architecture, attempt)
 
     executor = Several(3, some)
-    records = run_trials(hunt(trials=25, sampler=sampler), journal, listener, executor)
+    records = run_trials(hunt(trials=25, sampler=sampler), Journal(journal), listener, executor)
     assert len(records) == 25
     assert all(int(record.id, 16) % 3 for record in records)
     failed = open_study(journal, None, ["x"]).get_trials(states=(TrialState.FAIL,))
@@ -128,7 +129,9 @@ def test_what_always_fails_is_left_with_its_reason_and_the_search_goes_on(
 
 def test_when_nothing_can_be_scored_the_search_gives_up(hunt, journal, listener):
     with pytest.raises(NasError) as caught:
-        run_trials(hunt(trials=40), journal, listener, Several(4, lambda *_: "disk on fire"))
+        run_trials(
+            hunt(trials=40), Journal(journal), listener, Several(4, lambda *_: "disk on fire")
+        )
     assert str(caught.value) == (
         f"{FAILURES} architectures in a row could not be scored; the last one: disk on fire; try: "
         "find the reason, then the same command with --resume"
@@ -147,14 +150,14 @@ def test_a_stopped_search_goes_on_where_it_was(hunt, journal, listener):
 
     executor = Several(1, stop)
     with pytest.raises(StopError):
-        run_trials(hunt(trials=20), journal, listener, executor)
-    run_trials(hunt(trials=20), journal, listener, Several(1, score))
+        run_trials(hunt(trials=20), Journal(journal), listener, executor)
+    run_trials(hunt(trials=20), Journal(journal), listener, Several(1, score))
     other = journal.with_name("other.journal")
-    run_trials(hunt(trials=20), other, listener, Several(1, score))
+    run_trials(hunt(trials=20), Journal(other), listener, Several(1, score))
     assert [r.id for r in read_trials(journal)] == [r.id for r in read_trials(other)]
 
 
 def test_scores_that_are_no_numbers_never_reach_the_study(hunt, journal, listener):
     executor = Several(2, lambda a, n: Score(0, 0) if int(a.id, 16) % 2 else score(a, n))
-    records = run_trials(hunt(trials=8), journal, listener, executor)
+    records = run_trials(hunt(trials=8), Journal(journal), listener, executor)
     assert all(math.isfinite(record.accuracy) for record in records)

@@ -1,0 +1,211 @@
+"""A study in PostgreSQL: several searches add to it, and a lost connection is waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import OperationalError as Unreachable
+from sqlalchemy.pool import NullPool
+
+from nas.errors import NasError, OptionError
+from nas.files import atomic_path
+from nas.search.study import STUDY_NAME, make_study, open_storage
+from nas.search.watch import Watcher
+
+T = TypeVar("T")
+BEAT_S, GRACE_S = 10, 60
+"""Between signs of life of a running trial; without one for so long it is taken for lost."""
+PATIENCE_S = 900.0
+"""How long a database that went away is waited for."""
+PAUSE_S = 2.0
+SCHEMES = ("postgresql",)
+
+
+def check_url(url: str) -> str:
+    """A database's address, as SQLAlchemy wants it.
+
+    Raises:
+        OptionError: It is none, of another kind, or holds a password.
+    """
+    try:
+        found = make_url(url)
+    except ArgumentError as cause:
+        raise _refused(url) from cause
+    if found.drivername not in SCHEMES:
+        raise _refused(url)
+    if found.password is not None:
+        raise OptionError(
+            "a password does not belong on a command line, where others see it",
+            got=found.render_as_string(hide_password=True),
+            do="the address without it, and PGPASSWORD in the environment (or ~/.pgpass)",
+        )
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as cause:
+        raise OptionError(
+            "PostgreSQL needs a driver that is not installed", do="pip install 'nas[postgresql]'"
+        ) from cause
+    return str(found.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
+
+
+def _refused(url: str) -> OptionError:
+    return OptionError(
+        "--storage is the address of a PostgreSQL database",
+        got=url,
+        allowed="postgresql://USER@HOST/DATABASE",
+        do="leave --storage out for a file in the run's folder",
+    )
+
+
+class Database:
+    """A study that several processes share.
+
+    Args:
+        url: `postgresql://USER@HOST/DATABASE`.
+        name: Of the study; searches of the same settings and data have the same.
+        watcher: Hears of lost connections.
+
+    Raises:
+        OptionError: The address is none, or nobody answers there.
+    """
+
+    shared = True
+
+    def __init__(self, url: str, name: str, watcher: Watcher) -> None:
+        self._url, self._name, self._watcher = url, name, watcher
+        full = check_url(url)
+        self._engine = create_engine(full, poolclass=NullPool)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self.storage = RDBStorage(
+                    full,
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=BEAT_S,
+                    grace_period=GRACE_S,
+                )
+        except (DBAPIError, NoSuchModuleError) as cause:
+            raise OptionError(
+                f"the database does not answer: {_first_line(cause)}",
+                got=url,
+                do="check address and user, and PGPASSWORD in the environment",
+            ) from cause
+        self._beating: set[int] = set()
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
+        """The study, with its lost trials failed."""
+        with self.alone():
+            study = self.do(lambda: make_study(self.storage, self._name, sampler, costs))
+        self.drop_lost(study)
+        return study
+
+    def do(self, action: Callable[[], T]) -> T:
+        """Again and again while the database does not answer.
+
+        Raises:
+            NasError: It did not for a quarter of an hour.
+        """
+        began, said = time.monotonic(), False
+        while True:
+            try:
+                return action()
+            except (DBAPIError, StorageInternalError) as cause:
+                if not _is_lost(cause):
+                    raise
+                if time.monotonic() - began > PATIENCE_S:
+                    raise NasError(
+                        f"the database has not answered for {PATIENCE_S / 60:g} minutes: "
+                        f"{_first_line(cause)}",
+                        do="the same command with --resume once it does",
+                    ) from cause
+            if not said:
+                self._watcher.say("The database does not answer; the search waits for it.")
+                said = True
+            time.sleep(PAUSE_S)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """A lock of the database that ends with its connection."""
+        connection = self.do(self._lock)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(DBAPIError):  # lost: the lock went with it
+                connection.close()
+
+    def _lock(self) -> Connection:
+        connection = self._engine.connect()
+        try:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @property
+    def _key(self) -> int:
+        return zlib.crc32(self._name.encode())
+
+    def begin(self, trial: Trial) -> None:
+        """Give signs of life for it."""
+        self._beating.add(trial._trial_id)
+
+    def end(self, trial: Trial) -> None:
+        """No longer."""
+        self._beating.discard(trial._trial_id)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S / 2):
+            for trial_id in list(self._beating):
+                with contextlib.suppress(DBAPIError, StorageInternalError):
+                    self.storage.record_heartbeat(trial_id)
+
+    def drop_lost(self, study: Study) -> None:
+        """Those without a sign of life, and those that never got parameters."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.do(lambda: optuna.storages.fail_stale_trials(study))
+
+    def copy_to(self, journal: Path) -> None:
+        """The finished trials as the file of a run: the report needs no database then."""
+        source = optuna.load_study(study_name=self._name, storage=self.storage)
+        trials = self.do(lambda: source.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)))
+        with atomic_path(journal) as temporary:
+            costs = (source.metric_names or ["accuracy"])[1:]
+            make_study(open_storage(temporary), STUDY_NAME, None, costs).add_trials(trials)
+
+    def close(self) -> None:
+        """No more signs of life."""
+        self._ended.set()
+
+
+def _is_lost(cause: Exception) -> bool:
+    """Whether the connection is gone, not something wrong with what was asked."""
+    while isinstance(cause, StorageInternalError) and isinstance(cause.__cause__, Exception):
+        cause = cause.__cause__
+    if isinstance(cause, UpdateFinishedTrialError):
+        return False
+    return isinstance(cause, Unreachable) or bool(getattr(cause, "connection_invalidated", False))
+
+
+def _first_line(cause: BaseException) -> str:
+    original: Any = getattr(cause, "orig", None) or cause
+    return str(original).strip().splitlines()[0] if str(original).strip() else repr(original)

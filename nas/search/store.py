@@ -1,0 +1,83 @@
+"""Where the trials of a search are kept: a file of the run, or a database for several processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import Trial
+
+from nas.search.study import changing, open_study
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """Keeps a study."""
+
+    shared: bool
+    """Whether other processes may add trials to it."""
+
+    def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
+        """The study, made if there is none; costs are the names of the minimised objectives."""
+        ...
+
+    def do(self, action: Callable[[], T]) -> T:
+        """Change or read the study; an action may be begun again after it failed half-way."""
+        ...
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """No other process asks for a trial meanwhile."""
+        ...
+
+    def begin(self, trial: Trial) -> None:
+        """A trial is being evaluated here."""
+        ...
+
+    def end(self, trial: Trial) -> None:
+        """It no longer is."""
+        ...
+
+    def drop_lost(self, study: Study) -> None:
+        """Let trials fail whose process is gone."""
+        ...
+
+
+class Journal:
+    """The file of a run, which one process works with.
+
+    Args:
+        path: Of the file.
+    """
+
+    shared = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
+        """Trials that were cut off are marked as failed."""
+        return open_study(self.path, sampler, costs)
+
+    def do(self, action: Callable[[], T]) -> T:
+        """Ctrl-C waits for its end."""
+        with changing(self.path):
+            return action()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Always."""
+        yield
+
+    def begin(self, trial: Trial) -> None:
+        """Nobody asks."""
+
+    def end(self, trial: Trial) -> None:
+        """Nobody asks."""
+
+    def drop_lost(self, study: Study) -> None:
+        """There are none."""
