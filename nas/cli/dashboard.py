@@ -41,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
     run_folder = RunFolder(Path(options.folder))
     check_run(run_folder)
     journal = run_folder.journal
-    if not journal.is_file():
+    shared = run_folder.read_run().get("storage")
+    url = None if shared is None else str(shared["url"])
+    if not journal.is_file() and url is None:
         raise RunFolderError(
             f"{options.folder} has no trials to show yet",
             allowed="a run folder whose search has begun",
@@ -55,13 +57,19 @@ def run(options: argparse.Namespace) -> int:
         )
     from optuna_dashboard import run_server
 
-    from nas.search.study import open_storage, read_trials
+    storage: Any
+    if journal.is_file():
+        from nas.search.study import open_storage, read_trials
 
-    read_trials(journal)  # a damaged journal is better found here than on the page
-    storage = open_storage(journal)
-    print(
-        f"http://{options.host}:{options.port}/dashboard/studies/0  (Ctrl-C stops it)", flush=True
-    )
+        read_trials(journal)  # a damaged journal is better found here than on the page
+        storage = open_storage(journal)
+    elif url is not None:
+        from nas.search.database import check_database, check_url
+
+        check_database(url)
+        storage = check_url(url)
+    studies = "/studies/0" if journal.is_file() else ""
+    print(f"http://{options.host}:{options.port}/dashboard{studies}  (Ctrl-C stops it)", flush=True)
     try:
         run_server(storage, host=options.host, port=options.port)
     except socket.gaierror as cause:

@@ -85,6 +85,12 @@ def add_parser(commands: Any) -> None:
     add("--ray-address", metavar="ADDRESS", help="use an existing Ray cluster: HOST:6379, or auto")
     add("--gpus-per-trial", type=share, metavar="N", help="of each worker: 1, 0.25 (none)")
     add("--trial-limit", metavar="DURATION", help="longest evaluation by a worker: 10m (no limit)")
+    add(
+        "--storage",
+        metavar="URL",
+        help="keep the trials in a database that several searches may join: "
+        "postgresql://USER@HOST/DATABASE (a file of the run)",
+    )
     add("--config", metavar="FILE", help="settings as YAML; options override them")
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
@@ -179,6 +185,7 @@ def _execution(options: argparse.Namespace) -> Execution:
         ray_address=options.ray_address,
         gpus_per_trial=options.gpus_per_trial or 0.0,
         threads=options.threads,
+        storage=options.storage,
         trial_limit_s=None if limit is None else parse_duration_s(limit, "--trial-limit"),
     )
     execution.check()

@@ -19,12 +19,13 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import OperationalError as Unreachable
 from sqlalchemy.pool import NullPool
 
 from nas.errors import NasError, OptionError
 from nas.files import atomic_path
+from nas.search.samplers.domain import INTERRUPTED
 from nas.search.study import STUDY_NAME, make_study, open_storage
 from nas.search.watch import Watcher
 
@@ -64,6 +65,27 @@ def check_url(url: str) -> str:
     return str(found.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
 
+def check_database(url: str) -> None:
+    """Refuse a database that does not answer.
+
+    Raises:
+        OptionError: It does not, or this is no address of one.
+    """
+    engine = create_engine(check_url(url), poolclass=NullPool)
+    try:
+        engine.connect().close()
+    except DBAPIError as cause:
+        raise _no_answer(url, cause) from cause
+
+
+def _no_answer(url: str, cause: BaseException) -> OptionError:
+    return OptionError(
+        f"the database does not answer: {_first_line(cause)}",
+        got=url,
+        do="check address and user, and PGPASSWORD in the environment",
+    )
+
+
 def _refused(url: str) -> OptionError:
     return OptionError(
         "--storage is the address of a PostgreSQL database",
@@ -100,15 +122,13 @@ class Database:
                     heartbeat_interval=BEAT_S,
                     grace_period=GRACE_S,
                 )
-        except (DBAPIError, NoSuchModuleError) as cause:
-            raise OptionError(
-                f"the database does not answer: {_first_line(cause)}",
-                got=url,
-                do="check address and user, and PGPASSWORD in the environment",
-            ) from cause
+        except DBAPIError as cause:
+            raise _no_answer(url, cause) from cause
         self._beating: set[int] = set()
+        self._look_again = 0.0
         self._ended = threading.Event()
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+        self._beats.start()
 
     def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
         """The study, with its lost trials failed."""
@@ -126,7 +146,9 @@ class Database:
         began, said = time.monotonic(), False
         while True:
             try:
-                return action()
+                with warnings.catch_warnings():  # signs of life are given here, see _beat
+                    warnings.filterwarnings("ignore", message="Heartbeat of storage")
+                    return action()
             except (DBAPIError, StorageInternalError) as cause:
                 if not _is_lost(cause):
                     raise
@@ -166,6 +188,7 @@ class Database:
 
     def begin(self, trial: Trial) -> None:
         """Give signs of life for it."""
+        self.do(lambda: self.storage.record_heartbeat(trial._trial_id))
         self._beating.add(trial._trial_id)
 
     def end(self, trial: Trial) -> None:
@@ -177,12 +200,30 @@ class Database:
             for trial_id in list(self._beating):
                 with contextlib.suppress(DBAPIError, StorageInternalError):
                     self.storage.record_heartbeat(trial_id)
+        self.storage.remove_session()
 
     def drop_lost(self, study: Study) -> None:
-        """Those without a sign of life, and those that never got parameters."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            self.do(lambda: optuna.storages.fail_stale_trials(study))
+        """Those without a sign of life for long, or without any; now and then."""
+        if time.monotonic() < self._look_again:
+            return
+        self._look_again = time.monotonic() + BEAT_S
+        with self.alone():  # so that none has been asked for and not given its first sign
+            for trial_id in self.do(lambda: self._lost(study)):
+                self.do(lambda trial_id=trial_id: self._fail(trial_id))  # type: ignore[misc]
+
+    def _lost(self, study: Study) -> list[int]:
+        without = text(
+            "SELECT trials.trial_id FROM trials LEFT JOIN trial_heartbeats USING (trial_id) WHERE "
+            "trials.study_id = :study AND trials.state = 'RUNNING' AND heartbeat IS NULL"
+        )
+        with self._engine.connect() as connection:
+            never = [row[0] for row in connection.execute(without, {"study": study._study_id})]
+        return [*never, *self.storage._get_stale_trial_ids(study._study_id)]
+
+    def _fail(self, trial_id: int) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):  # somebody else did
+            self.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+            self.storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
     def copy_to(self, journal: Path) -> None:
         """The finished trials as the file of a run: the report needs no database then."""
@@ -193,8 +234,12 @@ class Database:
             make_study(open_storage(temporary), STUDY_NAME, None, costs).add_trials(trials)
 
     def close(self) -> None:
-        """No more signs of life."""
+        """No more signs of life, and no connections."""
         self._ended.set()
+        self._beats.join()
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+        self._engine.dispose()
 
 
 def _is_lost(cause: Exception) -> bool:

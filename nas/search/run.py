@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +32,7 @@ from nas.search.candidates import Start, check_limits
 from nas.search.costing import Costing
 from nas.search.executors.choose import check_executor, make_executor
 from nas.search.executors.execution import Execution
+from nas.search.executors.executor import Executor
 from nas.search.finalists import Workshop, choose_finalists, make_models
 from nas.search.front import (
     WITHIN,
@@ -221,7 +223,7 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     dataset = inputs.dataset
     supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())
-    work = _fix_work(run, inputs, dataset, supernet, watcher)
+    work = _fix_work(run, inputs, dataset, supernet, watcher, execution)
     run.log("start", **asdict(work))
     job = _supernet_job(inputs, supernet, dataset, work)
     if settings.supernet is not None:
@@ -249,9 +251,60 @@ def _search(
     """Score architectures here, or by workers."""
     executor = make_executor(evaluator, execution)
     try:
-        return run_trials(hunt, Journal(run.journal), watcher, executor)
+        found = run.read_run()["storage"]
+        if found is None:
+            return run_trials(hunt, Journal(run.journal), watcher, executor)
+        return _search_shared(run, hunt, found, executor, watcher)
     finally:
         executor.close()
+
+
+def _search_shared(
+    run: RunFolder,
+    hunt: Hunt,
+    storage: Mapping[str, str],
+    executor: Executor,
+    watcher: Watcher,
+) -> list[TrialRecord]:
+    """In a database; the run keeps a copy of the trials."""
+    from nas.search.database import Database
+
+    database = Database(storage["url"], storage["study"], watcher)
+    try:
+        records = run_trials(hunt, database, watcher, executor)
+        database.copy_to(run.journal)
+    finally:
+        database.close()
+    return records
+
+
+def _storage(inputs: Inputs, dataset: Dataset, execution: Execution) -> dict[str, str] | None:
+    """The database and the name of the study there, which says what its trials depend on."""
+    if execution.storage is None:
+        return None
+    depends = [inputs.settings.digest, dataset.fingerprint, *_digests(inputs).values()]
+    name = hashlib.sha256(" ".join(depends).encode()).hexdigest()[:12]
+    return {"url": execution.storage, "study": f"nas-{name}"}
+
+
+def _check_storage(run: RunFolder, begun: Mapping[str, str] | None, execution: Execution) -> None:
+    """A run goes on with the trials that it has.
+
+    Raises:
+        RunFolderError: They are in another place.
+    """
+    url = None if begun is None else begun["url"]
+    if execution.storage not in (None, url):
+        raise RunFolderError(
+            f"{run.path} was begun with its trials in another place",
+            got=str(execution.storage),
+            allowed=url or "the run's own file",
+            do="the same --storage, or --out OTHER_FOLDER",
+        )
+
+
+def _digests(inputs: Inputs) -> dict[str, str]:
+    return input_digests(inputs.space, inputs.tables)
 
 
 def _supernet_job(inputs: Inputs, supernet: Supernet, dataset: Dataset, work: Work) -> SupernetJob:
@@ -262,12 +315,18 @@ def _supernet_job(inputs: Inputs, supernet: Supernet, dataset: Dataset, work: Wo
 
 
 def _fix_work(
-    run: RunFolder, inputs: Inputs, dataset: Dataset, supernet: Supernet, watcher: Watcher
+    run: RunFolder,
+    inputs: Inputs,
+    dataset: Dataset,
+    supernet: Supernet,
+    watcher: Watcher,
+    execution: Execution,
 ) -> Work:
     """The work written into `run.yaml`, or now fixed and written there."""
     if run.run_file.exists():
         content = run.read_run()
         _check_unchanged(run, content, inputs)
+        _check_storage(run, content["storage"], execution)
         if content["data"]["fingerprint"] != dataset.fingerprint:
             raise RunFolderError(
                 f"the data changed since {run.path} was begun",
@@ -297,7 +356,8 @@ def _fix_work(
             f"That is more than --time-limit {settings.time_limit}: fewer --trials and --finalists "
             "take less."
         )
-    run.write_run(_run_content(inputs, dataset, work))
+    storage = _storage(inputs, dataset, execution)
+    run.write_run({**_run_content(inputs, dataset, work), "storage": storage})
     _write_sources(run, inputs, dataset)
     return work
 

@@ -112,6 +112,7 @@ class _Loop:
     def run(self) -> list[TrialRecord]:
         wanted = self.hunt.settings.trials
         while True:
+            self.store.drop_lost(self.study)
             scored, under_way = self._look()
             self.watcher.progress("search", scored, wanted)
             if not self.running and (scored >= wanted or (self.exhausted and not under_way)):
@@ -119,9 +120,9 @@ class _Loop:
             while self.again and self.executor.free():
                 job = self.again.pop(0)
                 self.executor.submit(job, self.running[job].architecture)
-            begun = scored + under_way
-            while begun < wanted and self.executor.free() and self._ask():
-                begun += 1
+            if scored + under_way < wanted:
+                while self.executor.free() and self._ask():
+                    pass
             if self.running or not self.executor.free():
                 for outcome in self.executor.wait():
                     self._settle(outcome)
@@ -137,17 +138,18 @@ class _Loop:
 
     def _look(self) -> tuple[int, int]:
         """How many trials are scored and how many are under way, here and elsewhere."""
-        self.store.drop_lost(self.study)
         trials = self.store.do(lambda: self.study.get_trials(deepcopy=False))
         states = Counter(trial.state for trial in trials)
         return states[TrialState.COMPLETE], states[TrialState.RUNNING]
 
     def _ask(self) -> bool:
-        """Begin a trial; whether there was one to begin."""
+        """Begin a trial; whether there was one to begin, and it was needed."""
         if self.exhausted:
             return False
         costing = self.hunt.costing
         with self.store.alone():
+            if sum(self._look()) >= self.hunt.settings.trials:
+                return False
             self.taken.update(self.store.do(self._tried))
             self.refused[0] = 0
             try:

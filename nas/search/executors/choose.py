@@ -24,12 +24,16 @@ def make_executor(evaluator: SupernetEvaluator, execution: Execution) -> Executo
 
 
 def check_executor(execution: Execution) -> None:
-    """Refuse workers that there cannot be, before anything takes time.
+    """Refuse workers and databases that there cannot be, before anything takes time.
 
     Raises:
-        OptionError: A cluster does not answer, or has no room for a worker.
+        OptionError: A cluster or database does not answer, or a cluster has no room for a worker.
     """
     execution.check()
+    if execution.storage is not None:
+        from nas.search.database import check_database
+
+        check_database(execution.storage)
     if execution.ray_address is not None or (execution.uses_ray and execution.gpus_per_trial):
         from nas.search.executors.ray_workers import check_cluster
 

@@ -17,6 +17,7 @@ class Execution:
         gpus_per_trial: Of each worker.
         threads: Of each worker; the machine's cores shared among them if not given.
         trial_limit_s: Longest time of an evaluation, for workers.
+        storage: Address of a database for the trials; a file of the run if not given.
     """
 
     workers: int | None = None
@@ -24,6 +25,7 @@ class Execution:
     gpus_per_trial: float = 0.0
     threads: int | None = None
     trial_limit_s: float | None = None
+    storage: str | None = None
 
     @property
     def uses_ray(self) -> bool:

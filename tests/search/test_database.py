@@ -1,0 +1,200 @@
+"""Searches that share a study in a real PostgreSQL."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+from optuna.trial import TrialState
+
+from nas.accuracy.score import Score
+from nas.errors import NasError, OptionError
+from nas.latency.predict import Predictor
+from nas.latency.table import load_table
+from nas.search import database as module
+from nas.search.candidates import check_limits
+from nas.search.costing import Costing
+from nas.search.database import Database, check_database, check_url
+from nas.search.executors.execution import Execution
+from nas.search.executors.executor import InProcess
+from nas.search.goals import make_goals
+from nas.search.run import run_search
+from nas.search.samplers.repairing import quiet_optuna
+from nas.search.study import read_trials, trial_records
+from nas.search.trials import Hunt, run_trials
+
+from .postgres import Postgres, find_binaries
+
+pytestmark = pytest.mark.skipif(
+    find_binaries() is None, reason="no PostgreSQL here: install postgresql to test shared studies"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    quiet_optuna()
+    found = Postgres(tmp_path_factory.mktemp("server"))
+    yield found
+    found.stop("immediate")
+
+
+@pytest.fixture
+def connect(server, request, listener):
+    made = []
+
+    def make(watcher=listener):
+        made.append(Database(server.url, request.node.name, watcher))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def hunt(space, make_settings):
+    settings = make_settings(trials=30)
+    predictors = {d: Predictor(load_table(d), space, "small", 10) for d in settings.devices}
+    costing = Costing(predictors, make_goals(settings), 9000)
+    return Hunt(settings, costing, check_limits(costing, settings.seed))
+
+
+class Slow:
+    """Scores after a while; `at` is called before the nth evaluation."""
+
+    def __init__(self, at=lambda count: None, seconds=0.02):
+        self.at, self.seconds, self.count = at, seconds, 0
+        self.ids = []
+
+    def evaluate(self, architecture):
+        self.at(self.count)
+        self.count += 1
+        time.sleep(self.seconds)
+        self.ids.append(architecture.id)
+        return Score(int(architecture.id, 16) % 300, 300)
+
+
+def search(hunt, database, evaluator, failed):
+    try:
+        run_trials(hunt, database, database._watcher, InProcess(evaluator))
+    except BaseException as cause:
+        failed.append(cause)
+    finally:
+        database.storage.remove_session()
+
+
+@pytest.mark.parametrize("sampler", ["front", "nsga2"])
+def test_several_searches_share_the_work_and_score_nothing_twice(hunt, connect, sampler):
+    hunt = Hunt(hunt.settings.model_copy(update={"sampler": sampler}), hunt.costing, hunt.start)
+    evaluators, failed = [Slow() for _ in range(3)], []
+    threads = [
+        threading.Thread(target=search, args=(hunt, connect(), evaluator, failed))
+        for evaluator in evaluators
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not failed
+    ids = [name for evaluator in evaluators for name in evaluator.ids]
+    assert len(ids) == len(set(ids)) == 30
+    assert min(len(evaluator.ids) for evaluator in evaluators) >= 5
+    study = connect().study(None, ["x"])
+    assert {record.id for record in trial_records(study)} == set(ids)
+
+
+def test_a_database_that_goes_away_is_waited_for(hunt, connect, server, listener, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_S", 0.2)
+
+    def stop(count):
+        if count in (8, 17):
+            server.stop("immediate" if count == 8 else "fast")
+            threading.Timer(2.0, server.start).start()
+
+    evaluator = Slow(stop)
+    records = run_trials(hunt, connect(), listener, InProcess(evaluator))
+    assert len(records) == 30
+    assert [record.id for record in records] == evaluator.ids, "none lost, none twice"
+    assert listener.said.count("The database does not answer; the search waits for it.") >= 2
+    study = connect().study(None, ["x"])
+    assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 30
+
+
+def test_a_database_that_stays_away_ends_the_search(hunt, connect, server, listener, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE_S", 0.1)
+    monkeypatch.setattr(module, "PATIENCE_S", 1.0)
+    try:
+        with pytest.raises(NasError, match=r"the database has not answered for .* --resume once"):
+            run_trials(
+                hunt, connect(), listener, InProcess(Slow(lambda n: n == 3 and server.stop()))
+            )
+    finally:
+        server.start()
+
+
+def test_what_a_killed_search_was_doing_is_done_again(hunt, connect, listener, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    def kill(count):
+        if count == 5:
+            raise KilledError
+
+    first = Slow(kill)
+    with pytest.raises(KilledError):
+        run_trials(hunt, connect(), listener, InProcess(first))
+    assert connect().study(None, ["x"]).get_trials(states=(TrialState.RUNNING,))
+    with psycopg.connect(connect()._url) as connection:  # as if a long time had passed
+        connection.execute(
+            "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '10 minutes'"
+        )
+    other = connect()
+    second = Slow()
+    records = run_trials(hunt, other, listener, InProcess(second))
+    assert len(records) == len({record.id for record in records}) == 30
+    assert [r.id for r in records] == first.ids + second.ids
+    study = other.study(None, ["x"])
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+
+
+def test_a_run_keeps_a_copy_of_its_shared_trials(make_settings, server, tmp_path, listener):
+    settings = make_settings(trials=10, finalists=1)
+    execution = Execution(storage=server.url)
+    one = run_search(settings, tmp_path / "one", watcher=listener, execution=execution)
+    two = run_search(settings, tmp_path / "two", watcher=listener, execution=execution)
+    assert read_trials(one.journal) == read_trials(two.journal)
+    assert len(read_trials(one.journal)) == 10
+    assert one.read_front() == two.read_front()
+    told = one.read_run()["storage"]
+    assert told["url"] == server.url and told == two.read_run()["storage"]
+    other = run_search(
+        make_settings(trials=10, finalists=1, seed=1), tmp_path / "other", execution=execution
+    )
+    assert other.read_run()["storage"]["study"] != told["study"], "other settings, another study"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nowhere", "--storage is the address of a PostgreSQL database; got 'nowhere'; allowed: "),
+        (
+            "sqlite:///x.db",
+            "--storage is the address of a PostgreSQL database; got 'sqlite:///x.db'",
+        ),
+        (
+            "postgresql://me:secret@host/db",
+            "a password does not belong on a command line, where others see it; got "
+            "'postgresql://me:***@host/db'; try: the address without it, and PGPASSWORD in ",
+        ),
+    ],
+)
+def test_addresses_that_are_none_are_refused(url, message):
+    with pytest.raises(OptionError) as caught:
+        check_url(url)
+    assert str(caught.value).startswith(message)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_one_line():
+    with pytest.raises(OptionError, match=r"^the database does not answer: connection failed: .*"):
+        check_database("postgresql://me@127.0.0.1:1/db")
