@@ -70,6 +70,6 @@ class Problem:
         def costs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             codes = [self.code_of(row) for row in rows]
             found = np.array([self.costs(code) for code in codes]).reshape(len(rows), -1)
-            return found, np.array([self.within(code) for code in codes], bool)
+            return found, np.array([self.within(code) for code in codes], bool)[:, None]
 
         return SpaceDomain(self.space, self.plan, 10, costs)

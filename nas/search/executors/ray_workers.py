@@ -275,5 +275,5 @@ def _cause(error: Exception) -> str:
     if isinstance(cause, Exception):
         return describe(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    traceback = any(line.startswith("File ") for line in lines)
+    traceback = any(line.startswith("File ") or "creation task" in line for line in lines)
     return f"{type(error).__name__}: {lines[-1 if traceback else 0] if lines else ''}"[:MOST]

@@ -42,6 +42,7 @@ from nas.search.samplers.pool import (
 )
 from nas.space.choices import Rows
 from nas.space.gather import Values
+from nas.threads import one_linear_algebra_thread
 
 INITIAL = 6
 """Trials before the first fit (NAS-Bench-Macro, seeds 0 to 23: 4 did as well, 8 and 12 worse)."""
@@ -121,7 +122,7 @@ class FrontSampler(BaseSampler):
         Raises:
             ExhaustedError: Everything within the limits was proposed before.
         """
-        with _LOCK:
+        with _LOCK, one_linear_algebra_thread():
             proposed = self._next(self._history(study, trial))
             if proposed is None:
                 raise ExhaustedError(

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
+from threadpoolctl import threadpool_info
 
 from nas.pareto import hypervolume
 from nas.search.samplers.domain import INTERRUPTED, ExhaustedError, ParameterDomain
@@ -328,3 +329,17 @@ def test_each_of_several_fronts_is_found_within_its_own_limit():
         ours, truth = best_under(found, number), best_under(every, number)
         assert set(ours) == set(truth)
         assert max(ours.values()) > max(truth.values()) - 0.005
+
+
+def test_proposals_keep_linear_algebra_on_one_thread():
+    seen = []
+
+    def look(parameters):
+        libraries = [found for found in threadpool_info() if found["user_api"] == "blas"]
+        seen.extend(found["num_threads"] for found in libraries)
+        return [cost(parameters)]
+
+    before = {found["filepath"]: found["num_threads"] for found in threadpool_info()}
+    run(make_study(FrontSampler(make_domain(costs=look), seed=0)), 3)
+    assert seen and set(seen) == {1}
+    assert {found["filepath"]: found["num_threads"] for found in threadpool_info()} == before
