@@ -19,8 +19,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import OperationalError as Unreachable
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nas.errors import NasError, OptionError
@@ -35,6 +34,8 @@ BEAT_S, GRACE_S = 10, 60
 PATIENCE_S = 900.0
 """How long a database that went away is waited for."""
 PAUSE_S = 2.0
+STRIKES = 3
+"""How often the same may fail while the database answers."""
 SCHEMES = ("postgresql",)
 
 
@@ -138,19 +139,21 @@ class Database:
         return study
 
     def do(self, action: Callable[[], T]) -> T:
-        """Again and again while the database does not answer.
+        """Again and again while the database does not answer, and a few times when it does again.
 
         Raises:
             NasError: It did not for a quarter of an hour.
         """
-        began, said = time.monotonic(), False
+        began, said, strikes = time.monotonic(), False, 0
         while True:
             try:
                 with warnings.catch_warnings():  # signs of life are given here, see _beat
                     warnings.filterwarnings("ignore", message="Heartbeat of storage")
                     return action()
-            except (DBAPIError, StorageInternalError) as cause:
-                if not _is_lost(cause):
+            except (SQLAlchemyError, StorageInternalError) as cause:
+                # What an interrupted change raises depends on the moment of the interruption.
+                strikes += self._answers()
+                if strikes > STRIKES:
                     raise
                 if time.monotonic() - began > PATIENCE_S:
                     raise NasError(
@@ -163,6 +166,13 @@ class Database:
                 said = True
             time.sleep(PAUSE_S)
 
+    def _answers(self) -> bool:
+        try:
+            self._engine.connect().close()
+        except SQLAlchemyError:
+            return False
+        return True
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """A lock of the database that ends with its connection."""
@@ -170,7 +180,7 @@ class Database:
         try:
             yield
         finally:
-            with contextlib.suppress(DBAPIError):  # lost: the lock went with it
+            with contextlib.suppress(SQLAlchemyError):  # lost: the lock went with it
                 connection.close()
 
     def _lock(self) -> Connection:
@@ -198,7 +208,7 @@ class Database:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S / 2):
             for trial_id in list(self._beating):
-                with contextlib.suppress(DBAPIError, StorageInternalError):
+                with contextlib.suppress(SQLAlchemyError, StorageInternalError):
                     self.storage.record_heartbeat(trial_id)
         self.storage.remove_session()
 
@@ -240,15 +250,6 @@ class Database:
         self.storage.remove_session()
         self.storage.engine.dispose()
         self._engine.dispose()
-
-
-def _is_lost(cause: Exception) -> bool:
-    """Whether the connection is gone, not something wrong with what was asked."""
-    while isinstance(cause, StorageInternalError) and isinstance(cause.__cause__, Exception):
-        cause = cause.__cause__
-    if isinstance(cause, UpdateFinishedTrialError):
-        return False
-    return isinstance(cause, Unreachable) or bool(getattr(cause, "connection_invalidated", False))
 
 
 def _first_line(cause: BaseException) -> str:
