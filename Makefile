@@ -1,5 +1,5 @@
 # `make` lists the targets. Variables: PYTHON (the interpreter that .venv is made with), ARGS (more
-# options for `nas search`) and PYTEST_ARGS (more options for pytest, for example `-n 2`).
+# options for `nas search`) and PYTEST_ARGS (more options for pytest, for example `-n 0`).
 
 PYTHON ?= python3
 ARGS ?=
@@ -19,7 +19,7 @@ search: .venv/.installed ## set up, then search for models for a Jetson Nano wit
 	$(BIN)/nas search --device jetson-nano --budget 20ms $(ARGS)
 
 test: .venv/.installed-dev ## set up, then run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: .venv/.installed-dev ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)

@@ -60,11 +60,11 @@ def print_json(value: Any) -> int:
     return 0
 
 
-def add_board_options(parser: argparse.ArgumentParser, where: Any = None) -> None:
+def add_board_options(parser: Any, where: Any = None) -> None:
     """Ways to the device that is measured; this machine where none is given.
 
     Args:
-        parser: Of the command.
+        parser: Of the command, or a group of its options.
         where: Its group of options that exclude each other, if it has one.
     """
     where = where or parser.add_mutually_exclusive_group()
