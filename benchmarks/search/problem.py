@@ -60,6 +60,10 @@ class Problem:
         """Whether it meets all limits."""
         return all(self.latency[d][code] <= limit for d, limit in (self.limits or {}).items())
 
+    def excess(self, code: str) -> list[float]:
+        """How far each limited latency is over its limit, as a share of it."""
+        return [self.latency[d][code] / limit - 1 for d, limit in (self.limits or {}).items()]
+
     def values(self, code: str) -> list[float]:
         """Error and latencies, all minimised."""
         return [1 - self.accuracy[code], *self.costs(code)]

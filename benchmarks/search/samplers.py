@@ -18,7 +18,7 @@ from nas.search.samplers.front import FrontSampler
 
 REPEATS = 50
 """Proposals for each evaluation after which a sampler is taken to have nothing new."""
-Steps = Iterator[tuple[np.ndarray, Callable[[list[float]], None]]]
+Steps = Iterator[tuple[np.ndarray, Callable[[list[float], list[float]], None]]]
 
 
 def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str], list[float]]:
@@ -33,7 +33,8 @@ def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str],
         for row, tell in SAMPLERS[name](problem, seed):
             spent += time.perf_counter() - start
             code = problem.code_of(row)
-            if code not in order:
+            inside = max(problem.excess(code), default=0.0) <= 0
+            if inside and code not in order:
                 order[code] = None
                 seconds.append(spent)
                 spent = 0.0
@@ -41,7 +42,9 @@ def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str],
             if len(order) == budget or left == 0:
                 break
             start = time.perf_counter()
-            tell(problem.values(code))
+            # What is over a limit is known to be, and is not evaluated.
+            values = problem.values(code) if inside else [1.0, *problem.values(code)[1:]]
+            tell(values, problem.excess(code))
     return list(order), seconds
 
 
@@ -58,11 +61,19 @@ def _study(problem: Problem, sampler: optuna.samplers.BaseSampler, named: bool) 
         trial = study.ask(domain.distributions if named else indices)
         row = domain.row(trial.params) if named else np.array(list(trial.params.values()))
 
-        def tell(values: list[float], trial: optuna.Trial = trial) -> None:
+        def tell(values: list[float], excess: list[float], trial: optuna.Trial = trial) -> None:
+            trial.set_user_attr("excess", excess)
             study.tell(trial, [1 - values[0], *values[1:]])
 
         assert row is not None
         yield row, tell
+
+
+def _constraints(problem: Problem) -> dict[str, Callable[[optuna.trial.FrozenTrial], list[float]]]:
+    """Optuna's samplers are told what is over a limit, and by how much."""
+    if problem.limits is None:
+        return {}
+    return {"constraints_func": lambda trial: trial.user_attrs["excess"]}
 
 
 def front(problem: Problem, seed: int) -> Steps:
@@ -77,27 +88,34 @@ def random(problem: Problem, seed: int) -> Steps:
 
 def optuna_nsga2(problem: Problem, seed: int) -> Steps:
     """Optuna's NSGA-II with a population of 20."""
-    sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
+    sampler = optuna.samplers.NSGAIISampler(population_size=20, seed=seed, **_constraints(problem))
     return _study(problem, sampler, named=False)
 
 
 def optuna_tpe(problem: Problem, seed: int) -> Steps:
     """Optuna's TPE, multivariate and grouped."""
-    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+    sampler = optuna.samplers.TPESampler(
+        multivariate=True, group=True, seed=seed, **_constraints(problem)
+    )
     return _study(problem, sampler, named=False)
 
 
 def optuna_gp(problem: Problem, seed: int) -> Steps:
     """Optuna's Gaussian process."""
-    return _study(problem, optuna.samplers.GPSampler(seed=seed), named=False)
+    sampler = optuna.samplers.GPSampler(seed=seed, **_constraints(problem))
+    return _study(problem, sampler, named=False)
 
 
 def optuna_gp_log_error(problem: Problem, seed: int) -> Steps:
     """The same, told the logarithm of the error."""
     for row, tell in optuna_gp(problem, seed):
 
-        def told(values: list[float], tell: Callable[[list[float]], None] = tell) -> None:
-            tell([1 + np.log(max(values[0], 1e-4)), *values[1:]])
+        def told(
+            values: list[float],
+            excess: list[float],
+            tell: Callable[[list[float], list[float]], None] = tell,
+        ) -> None:
+            tell([1 + np.log(max(values[0], 1e-4)), *values[1:]], excess)
 
         yield row, told
 
@@ -113,8 +131,9 @@ def pymoo_nsga2(problem: Problem, seed: int) -> Steps:
 
     sizes = np.array(problem.rows.sizes)
     shape = Base(
-        n_var=len(sizes), n_obj=1 + len(problem.latency), xl=np.zeros(len(sizes)), xu=sizes - 1,
-        vtype=int,
+        n_var=len(sizes), n_obj=1 + len(problem.latency),
+        n_ieq_constr=0 if problem.limits is None else len(problem.limits),
+        xl=np.zeros(len(sizes)), xu=sizes - 1, vtype=int,
     )  # fmt: skip
     algorithm = NSGA2(
         pop_size=20,
@@ -126,10 +145,16 @@ def pymoo_nsga2(problem: Problem, seed: int) -> Steps:
     algorithm.setup(shape, seed=seed, termination=("n_gen", 10**9), verbose=False)
     while True:
         asked = algorithm.ask()
-        found: list[list[float]] = []
+        found: list[tuple[list[float], list[float]]] = []
+
+        def tell(values: list[float], excess: list[float], found: list = found) -> None:
+            found.append((values, excess))
+
         for row in asked.get("X"):
-            yield row.astype(np.int64), found.append
-        asked.set("F", np.array(found))
+            yield row.astype(np.int64), tell
+        asked.set("F", np.array([values for values, _ in found]))
+        if problem.limits is not None:
+            asked.set("G", np.array([excess for _, excess in found]))
         algorithm.tell(infills=asked)
 
 
@@ -151,8 +176,9 @@ def regularised_evolution(problem: Problem, seed: int) -> Steps:
             place = int(rng.choice(free))
             row[place] = (row[place] + rng.integers(1, sizes[place])) % sizes[place]
 
-        def tell(values: list[float], row: np.ndarray = row) -> None:
-            population.append((row, values))
+        def tell(values: list[float], excess: list[float], row: np.ndarray = row) -> None:
+            if max(excess, default=0.0) <= 0:
+                population.append((row, values))
 
         yield row, tell
 

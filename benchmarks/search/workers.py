@@ -5,9 +5,9 @@
 1. The whole loop of a search (our sampler, a journal file) with an evaluation that sleeps two
    seconds, on 16 workers: 320 trials. Efficiency is the time that 304 of them would take if no
    worker ever waited, over the time from the first result to the last.
-2. The same 24 architectures scored with a supernet's weights (untrained: only the time counts) by
+2. The same 64 architectures scored with a supernet's weights (untrained: only the time counts) by
    one process with one thread, one with all cores, one worker and two workers of one thread each;
-   in turn, three rounds, medians.
+   in turn, two rounds, medians.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from nas.search.trials import Hunt, run_trials
 from nas.space import sample as sampling
 
 SLEEP_S, SLEEPERS, SLEEPS = 2.0, 16, 320
-ARCHITECTURES, ROUNDS = 24, 3
+ARCHITECTURES, ROUNDS = 64, 2
 
 
 class Sleeper:

@@ -1,7 +1,7 @@
 """Latencies of every architecture of NAS-Bench-Macro, from a table that was measured for its space.
 
     nas profile --device DEVICE --space nas-bench-macro --quality full
-    python benchmarks/search/tabulate.py --device DEVICE --out latencies.json
+    python benchmarks/search/latencies.py --device DEVICE --out latencies.json
 
 Writes `{code: ms}`, codes as `nas_bench_macro.py` reads them.
 """

@@ -1,0 +1,77 @@
+"""The search's own share of a run's wall time: everything in the loop that is no evaluation.
+
+    python benchmarks/search/share.py --data DATA --supernet FILE --out results.json
+
+A real run of `nas search` (64 trials of the default space, in this process, journal and all), with
+a supernet that is trained already: training one would make the share smaller.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+from nas.search.executors.executor import InProcess, Outcome
+from nas.search.run import run_search
+from nas.search.settings import read_settings
+from nas.search.watch import Silent
+
+
+class Timed(InProcess):
+    """Remembers how long evaluations took."""
+
+    seconds = 0.0
+
+    def wait(self) -> list[Outcome]:
+        start = time.perf_counter()
+        found = super().wait()
+        Timed.seconds += time.perf_counter() - start
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data")
+    parser.add_argument("--supernet")
+    parser.add_argument("--device", default="jetson-nano")
+    parser.add_argument("--budget", default="6ms")
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    settings = read_settings(
+        None,
+        {
+            "device": options.device, "budget": options.budget, "data": options.data,
+            "supernet": options.supernet, "trials": options.trials, "finalists": 2,
+            "finetune_steps": 20,
+        },
+    )  # fmt: skip
+    import nas.search.executors.choose as choose
+
+    choose.InProcess = Timed  # type: ignore[misc]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_search(settings, Path(folder) / "run", watcher=Silent())
+        wall = time.perf_counter() - start
+        log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    at = {line["event"]: line["time"] for line in log}
+    stage = at["search"] - at["supernet"]
+    own = stage - Timed.seconds
+    result = {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "settings": settings.model_dump(mode="json", by_alias=True),
+        "wall_s": round(wall, 2), "search_stage_s": round(stage, 2),
+        "evaluations_s": round(Timed.seconds, 2), "own_s": round(own, 2),
+        "share_of_the_run": round(own / wall, 4), "share_of_the_stage": round(own / stage, 4),
+    }  # fmt: skip
+    print(json.dumps(result, indent=1))
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
