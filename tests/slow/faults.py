@@ -190,8 +190,9 @@ def break_database(
             hits += 1
     process.wait(LIMIT_S)
     after = told_to(server)
-    lost = {name: value for name, value in before.items() if after.get(name) != value}
-    return hits, lost
+    lost = [name for name, value in before.items() if after.get(name) != value]
+    assert not lost, f"lost or changed in the database: {', '.join(lost)}"
+    return hits, {}
 
 
 FAULTS = {"worker": break_worker, "driver": break_driver, "database": break_database}
@@ -225,8 +226,10 @@ def runs(names: list[str], times: int, seed: int) -> Iterator[dict[str, Any]]:
                         found = verdict(run, before)
                     except subprocess.TimeoutExpired:
                         hits, before, found = 0, {}, "did not end in time"
+                    except AssertionError as cause:
+                        hits, before, found = 0, {}, str(cause)
                     yield {
-                        "fault": name, "number": number, "hits": hits, "finished": len(before),
+                        "fault": name, "number": number, "hits": hits, "compared": len(before),
                         "verdict": found, "seconds": round(time.monotonic() - began, 1),
                     }  # fmt: skip
         finally:
