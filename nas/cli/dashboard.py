@@ -7,10 +7,13 @@ import ipaddress
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import command_parser
 from nas.errors import OptionError, RunFolderError
+
+if TYPE_CHECKING:
+    from nas.search.run_folder import RunFolder
 
 
 def add_parser(commands: Any) -> None:
@@ -40,50 +43,59 @@ def run(options: argparse.Namespace) -> int:
 
     run_folder = RunFolder(Path(options.folder))
     check_run(run_folder)
-    journal = run_folder.journal
-    shared = run_folder.read_run().get("storage")
-    url = None if shared is None else str(shared["url"])
-    if not journal.is_file() and url is None:
-        raise RunFolderError(
-            f"{options.folder} has no trials to show yet",
-            allowed="a run folder whose search has begun",
-            do="nas search, and nas dashboard once the supernet is trained",
-        )
+    storage, page = _find_storage(run_folder)
     if not _is_loopback(options.host):
         print(
             f"nas: {options.host} is reachable from other machines, and the dashboard has no "
             "password",
             file=sys.stderr,
         )
-    from optuna_dashboard import run_server
+    print(f"http://{options.host}:{options.port}/dashboard{page}  (Ctrl-C stops it)", flush=True)
+    _serve(storage, options.host, options.port)
+    return 0
 
-    storage: Any
-    if journal.is_file():
+
+def _find_storage(run: RunFolder) -> tuple[Any, str]:
+    """Where a run's trials are, and the page of its study: its file, or the database it shares.
+
+    Raises:
+        RunFolderError: There are none yet, or the file is damaged.
+        OptionError: The database does not answer.
+    """
+    if run.journal.is_file():
         from nas.search.study import open_storage, read_trials
 
-        read_trials(journal)  # a damaged journal is better found here than on the page
-        storage = open_storage(journal)
-    elif url is not None:
-        from nas.search.database import check_database, check_url
+        read_trials(run.journal)  # a damaged journal is better found here than on the page
+        return open_storage(run.journal), "/studies/0"
+    shared = run.read_run().get("storage")
+    if shared is None:
+        raise RunFolderError(
+            f"{run.path} has no trials to show yet",
+            allowed="a run folder whose search has begun",
+            do="nas search, and nas dashboard once the supernet is trained",
+        )
+    from nas.search.database import check_database, check_url
 
-        check_database(url)
-        storage = check_url(url)
-    studies = "/studies/0" if journal.is_file() else ""
-    print(f"http://{options.host}:{options.port}/dashboard{studies}  (Ctrl-C stops it)", flush=True)
+    check_database(shared["url"])
+    return check_url(shared["url"]), ""
+
+
+def _serve(storage: Any, host: str, port: int) -> None:
+    from optuna_dashboard import run_server
+
     try:
-        run_server(storage, host=options.host, port=options.port)
+        run_server(storage, host=host, port=port)
     except socket.gaierror as cause:
         raise OptionError(
             "--host is an address of this machine",
-            got=options.host,
+            got=host,
             allowed="127.0.0.1, or 0.0.0.0 for all",
         ) from cause
     except OSError as cause:
         raise OptionError(
-            f"port {options.port} on {options.host} cannot be used: {cause.strerror}",
-            do=f"--port {options.port % 65535 + 1}",
+            f"port {port} on {host} cannot be used: {cause.strerror}",
+            do=f"--port {port % 65535 + 1}",
         ) from cause
-    return 0
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ from nas.search.samplers.domain import Mask
 from nas.space.architecture import Architecture, Network
 from nas.space.blocks import Block, BlockKey
 from nas.space.choices import ChoiceRows, Rows
-from nas.space.codes import CodeBook, Codes
+from nas.space.codes import Codes
 from nas.space.gather import Values, gather, make_steps
 from nas.space.memory import block_peak_bytes, peak_activation_bytes
 from nas.space.space import SearchSpace
@@ -150,8 +150,7 @@ class BatchCosting:
 
             return latency
         measure, combine = self._measure(goal)
-        book = CodeBook(costing.space, costing.plan)
-        steps = make_steps(book, costing.classes, measure, combine)
+        steps = make_steps(self._rows.book, costing.classes, measure, combine)
         constant = HEADER_BYTES + costing.metadata_bytes if goal.kind == "size" else 0
 
         def other(codes: Codes) -> tuple[Values, Values]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import threading
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +36,7 @@ BEAT_S, GRACE_S = 10, 60
 PATIENCE_S = 900.0
 """How long a database that went away is waited for."""
 PAUSE_S = 2.0
+"""Between two attempts to reach it."""
 STRIKES = 3
 """How often the same may fail while the database answers."""
 SCHEMES = ("postgresql",)
@@ -57,12 +60,10 @@ def check_url(url: str) -> str:
             got=found.render_as_string(hide_password=True),
             do="the address without it, and PGPASSWORD in the environment (or ~/.pgpass)",
         )
-    try:
-        import psycopg  # noqa: F401
-    except ImportError as cause:
+    if importlib.util.find_spec("psycopg") is None:
         raise OptionError(
             "PostgreSQL needs a driver that is not installed", do="pip install 'nas[postgresql]'"
-        ) from cause
+        )
     return str(found.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
 
@@ -219,7 +220,7 @@ class Database:
         self._look_again = time.monotonic() + BEAT_S
         with self.alone():  # so that none has been asked for and not given its first sign
             for trial_id in self.do(lambda: self._lost(study)):
-                self.do(lambda trial_id=trial_id: self._fail(trial_id))  # type: ignore[misc]
+                self.do(partial(self._fail, trial_id))
 
     def _lost(self, study: Study) -> list[int]:
         without = text(
@@ -237,7 +238,7 @@ class Database:
 
     def copy_to(self, journal: Path) -> None:
         """The finished trials as the file of a run: the report needs no database then."""
-        source = optuna.load_study(study_name=self._name, storage=self.storage)
+        source = self.do(lambda: optuna.load_study(study_name=self._name, storage=self.storage))
         trials = self.do(lambda: source.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)))
         with atomic_path(journal) as temporary:
             costs = (source.metric_names or ["accuracy"])[1:]

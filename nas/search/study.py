@@ -21,7 +21,7 @@ from optuna.trial import Trial, TrialState
 
 from nas.errors import RunFolderError
 from nas.files import disk_errors
-from nas.search.samplers.domain import ATTEMPTS, INTERRUPTED
+from nas.search.samplers.domain import INTERRUPTED, TRIED
 from nas.units import format_bytes
 
 STUDY_NAME = "search"
@@ -201,7 +201,7 @@ def tried_ids(study: Study) -> set[str]:
     return {
         trial.user_attrs["id"]
         for trial in ended
-        if trial.state == TrialState.COMPLETE or ATTEMPTS in trial.user_attrs
+        if trial.state == TrialState.COMPLETE or TRIED in trial.user_attrs
     }
 
 
@@ -243,7 +243,7 @@ def fail_trial(trial: Trial, architecture: str, reason: str, attempts: int) -> N
 
     trial.set_user_attr("id", architecture)
     trial.set_user_attr("reason", reason)
-    trial.set_user_attr(ATTEMPTS, attempts)
+    trial.set_user_attr(TRIED, attempts)
     save_note(trial, f"Not scored: {reason}")
 
 

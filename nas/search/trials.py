@@ -19,7 +19,7 @@ from nas.search.candidates import Start, repair
 from nas.search.costing import Costing
 from nas.search.executors.executor import Executor, Outcome
 from nas.search.samplers.domain import ExhaustedError
-from nas.search.samplers.front import FrontSampler
+from nas.search.samplers.front import ATTEMPTS, FrontSampler
 from nas.search.samplers.repairing import RepairingSampler, make_proposer
 from nas.search.samplers.space_domain import SpaceDomain, distributions
 from nas.search.settings import SearchSettings
@@ -36,8 +36,6 @@ from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 from nas.space.sample import Genome
 
-ATTEMPTS = 3
-"""How often an evaluation is tried."""
 FAILURES = 10
 """Architectures in a row that could not be scored, after which the search gives up."""
 POLL_S = 1.0

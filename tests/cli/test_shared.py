@@ -6,13 +6,11 @@ import signal
 import pytest
 
 from nas.search.study import read_trials
-from tests.search.postgres import Postgres, find_binaries
+from tests.search.postgres import Postgres, needs_postgres
 
 from .test_interrupt import LIMIT_S, start, wait_until
 
-pytestmark = pytest.mark.skipif(
-    find_binaries() is None, reason="no PostgreSQL here: install postgresql to test shared studies"
-)
+pytestmark = needs_postgres
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import socket
 import subprocess
 from pathlib import Path
 
+import pytest
+
 USER = "nas"
 
 
@@ -17,6 +19,11 @@ def find_binaries() -> Path | None:
     folders = [Path(found).parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+needs_postgres = pytest.mark.skipif(
+    find_binaries() is None, reason="no PostgreSQL here: install postgresql to test shared studies"
+)
 
 
 class Postgres:

@@ -23,11 +23,9 @@ from nas.search.samplers.repairing import quiet_optuna
 from nas.search.study import read_trials, trial_records
 from nas.search.trials import Hunt, run_trials
 
-from .postgres import Postgres, find_binaries
+from .postgres import Postgres, needs_postgres
 
-pytestmark = pytest.mark.skipif(
-    find_binaries() is None, reason="no PostgreSQL here: install postgresql to test shared studies"
-)
+pytestmark = needs_postgres
 
 
 @pytest.fixture(scope="module")

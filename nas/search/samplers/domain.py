@@ -23,7 +23,7 @@ Mask = npt.NDArray[np.bool_]
 Parameters = dict[str, Any]
 INTERRUPTED = "interrupted"
 """User attribute of failed trials that were only cut off: those do not count as attempts."""
-ATTEMPTS = "attempts"
+TRIED = "attempts"
 """User attribute of failed trials: how often they were tried, once unless it is there."""
 REMEMBERED = 100_000
 """Rows whose costs and features are kept, so that slow functions of them are not called twice."""

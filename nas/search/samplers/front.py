@@ -16,8 +16,13 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.samplers.acquisition import Acquisition
-from nas.search.samplers.domain import ATTEMPTS as TRIED
-from nas.search.samplers.domain import INTERRUPTED, Description, Domain, ExhaustedError
+from nas.search.samplers.domain import (
+    INTERRUPTED,
+    TRIED,
+    Description,
+    Domain,
+    ExhaustedError,
+)
 from nas.search.samplers.gaussian_process import (
     FITTED,
     INDUCING,
