@@ -22,11 +22,11 @@ import json
 import os
 import platform
 import sys
-from functools import cached_property
+from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold, cross_val_predict
@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from record_supernet import PLAN, digits, draw
-from samplers import SAMPLERS, run
+from samplers import SAMPLERS, Run, run_all
 
 from nas import BatchPredictor, Predictor, load_space, load_table
 from nas.pareto import hypervolume, non_dominated
@@ -164,9 +164,9 @@ def fractions(problem: Recorded, order: list[str], reference: np.ndarray, whole:
     return [hypervolume(points[: n + 1], reference) / whole for n in range(len(points))]
 
 
-def summary(problem: Recorded, runs: list[dict], reference: np.ndarray, whole: float) -> dict:
+def summary(problem: Recorded, runs: list[Run], reference: np.ndarray, whole: float) -> dict:
     """Median, lowest and highest over the seeds."""
-    curves = [np.array(fractions(problem, r["order"], reference, whole)) for r in runs]
+    curves = [np.array(fractions(problem, r.order, reference, whole)) for r in runs]
     found = {
         f"fraction after {n}": [c[n - 1] for c in curves] for n in AFTER
         if all(len(c) >= n for c in curves)
@@ -192,26 +192,23 @@ def main() -> None:
     parser.add_argument("--seeds", default="0:20")
     parser.add_argument("--budget", type=int, default=100, help="distinct networks")
     parser.add_argument("--rounds", type=int, default=300, help="of the long evolution")
+    parser.add_argument("--processes", type=int, default=1, help="that share the seeds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     recorded = json.loads(options.recorded.read_text())["accuracies"]
-    problem = Recorded(recorded, options.device, options.percentile)
+    make = partial(Recorded, recorded, options.device, options.percentile)
+    problem = make()
     print(json.dumps(problem.quality))
-    begin, end = map(int, options.seeds.split(":"))
-    runs: dict[str, list[dict]] = {}
-    for asked in options.sampler.split(","):
-        name, _, own = asked.partition(":")
-        for seed in range(begin, end):
-            order, seconds = run(name, problem, seed, int(own or options.budget))
-            runs.setdefault(name, []).append(
-                {"seed": seed, "order": order, "seconds": [round(s, 4) for s in seconds]}
-            )
-            print(f"\r{name}: seed {seed}", end="", flush=True)
-        print(flush=True)
+    runs: dict[str, list[Run]] = {}
+    for name, found in run_all(
+        make, options.sampler, options.seeds, options.budget, options.processes
+    ):
+        runs[name] = found
+        print(f"{name}: {np.mean([sum(r.seconds) for r in found]):.1f} s a run", flush=True)
     best = evolved_front(problem, options.rounds, np.random.default_rng(5))
-    every = list({*best, *(code for rs in runs.values() for r in rs for code in r["order"])})
+    every = list({*best, *(code for rs in runs.values() for r in rs for code in r.order)})
     points = points_of(problem, every)
-    first = [rs[0]["order"][:10] for rs in runs.values()]
+    first = [rs[0].order[:10] for rs in runs.values()]
     worst = points_of(problem, [code for order in first for code in order]).max(axis=0)
     reference = np.maximum(worst, points[non_dominated(points)].max(axis=0)) * 1.0001
     whole = hypervolume(points, reference)
@@ -224,7 +221,7 @@ def main() -> None:
         "evolved_front": hypervolume(points_of(problem, best), reference) / whole,
         "columns": "median, lowest, highest over the seeds",
         "summary": {n: summary(problem, rs, reference, whole) for n, rs in runs.items()},
-        "runs": runs,
+        "runs": {n: [asdict(r) for r in rs] for n, rs in runs.items()},
     }  # fmt: skip
     for name, found in result["summary"].items():
         print(name, json.dumps(found))
@@ -232,6 +229,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     with threadpool_limits(1):
         main()

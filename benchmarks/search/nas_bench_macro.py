@@ -13,6 +13,10 @@ told again, and counts nothing. `--accuracies` has `{code: {"mean_acc": percent}
 Written for each sampler and seed: the codes in the order of their evaluation, and the seconds that
 each proposal took. Hypervolumes are over latency and error, below the largest latency and above the
 lowest accuracy of the space, or above 88 % for the harder one.
+
+With `--latencies` for each of several devices, the front is over all their latencies. With
+`--percentile` only networks count that meet a budget on each device, which so many per cent of all
+do; a proposal over one is not evaluated, only counted.
 """
 
 import argparse
@@ -21,15 +25,16 @@ import json
 import os
 import platform
 import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from problem import Problem
-from samplers import SAMPLERS, run
+from samplers import SAMPLERS, Run, run_all
 
 from nas import load_space
 from nas.pareto import hypervolume
@@ -46,36 +51,41 @@ def code_of_genome(space: SearchSpace, genome: dict) -> str:
     return "".join(str(VARIANTS.index(genome[name])) for name in names)
 
 
-def read_problem(accuracies: Path, latencies: Path) -> Problem:
-    """The benchmark as a problem, keyed by codes."""
+def read_problem(
+    accuracies: Path, latencies: list[Path], percentile: float | None = None
+) -> Problem:
+    """The benchmark as a problem, keyed by codes; devices are called as their files."""
     listed = json.loads(accuracies.read_text())
     accuracy = {
         code: value["mean_acc"] / 100 if isinstance(value, dict) else value
         for code, value in listed.items()
     }
-    latency = json.loads(latencies.read_text())
+    latency = {path.stem: json.loads(path.read_text()) for path in latencies}
     space = load_space("nas-bench-macro")
-    return Problem(
-        space, "small", lambda genome: code_of_genome(space, genome), accuracy, {"latency": latency}
+    problem = Problem(
+        space, "small", lambda genome: code_of_genome(space, genome), accuracy, latency
     )
+    if percentile is not None:
+        costs = np.array([problem.costs(code) for code in problem.codes()])
+        limits = np.percentile(costs, percentile, axis=0).tolist()
+        problem.limits = dict(zip(latency, limits, strict=True))
+    return problem
 
 
 class Volumes:
-    """Hypervolume fractions of the first evaluations."""
+    """Hypervolume fractions of the first evaluations; networks over a limit do not count."""
 
     def __init__(self, problem: Problem) -> None:
-        codes = problem.codes()
+        codes = [code for code in problem.codes() if problem.within(code)]
         points = self.points(problem, codes)
-        self.references = {
-            "all": points.max(axis=0),
-            "over 88 %": np.array([points[:, 0].max(), 1 - HARD]),
-        }
+        worst = points.max(axis=0)
+        self.references = {"all": worst, "over 88 %": np.append(worst[:-1], 1 - HARD)}
         self.whole = {k: hypervolume(points, r) for k, r in self.references.items()}
 
     @staticmethod
     def points(problem: Problem, codes: list[str]) -> np.ndarray:
-        """Latency and error, `N x 2`."""
-        return np.array([[problem.costs(code)[0], 1 - problem.accuracy[code]] for code in codes])
+        """Latencies and error, `N x (devices + 1)`."""
+        return np.array([[*problem.costs(code), 1 - problem.accuracy[code]] for code in codes])
 
     def fractions(self, problem: Problem, order: list[str], key: str) -> np.ndarray:
         """After each evaluation."""
@@ -92,16 +102,17 @@ def first(fractions: np.ndarray, level: float) -> float:
     return float(reached[0] + 1) if len(reached) else float("inf")
 
 
-def summary(problem: Problem, volumes: Volumes, runs: list[dict]) -> dict:
+def summary(problem: Problem, volumes: Volumes, runs: list[Run]) -> dict:
     """Median and range over the seeds."""
-    whole = [volumes.fractions(problem, r["order"], "all") for r in runs]
-    hard = [volumes.fractions(problem, r["order"], "over 88 %") for r in runs]
+    whole = [volumes.fractions(problem, r.order, "all") for r in runs]
+    hard = [volumes.fractions(problem, r.order, "over 88 %") for r in runs]
     rows = {f"fraction after {n}": [f[n - 1] for f in whole if len(f) >= n] for n in AFTER}
     rows |= {
         "evaluations to 99 %": [first(f, 0.99) for f in whole],
         "evaluations to 99.9 %": [first(f, 0.999) for f in whole],
         "evaluations to 99 % over 88 %": [first(f, 0.99) for f in hard],
-        "ms a proposal, mean": [1000 * float(np.mean(r["seconds"])) for r in runs],
+        "proposals over a limit": [r.over for r in runs],
+        "ms a proposal, mean": [1000 * float(np.mean(r.seconds)) for r in runs],
     }
     found = {
         name: [round(float(f(values)), 5) for f in (np.median, np.min, np.max)]
@@ -114,7 +125,10 @@ def summary(problem: Problem, volumes: Volumes, runs: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--accuracies", type=Path, required=True)
-    parser.add_argument("--latencies", type=Path, required=True)
+    parser.add_argument(
+        "--latencies", type=Path, action="append", required=True, help="again for another device"
+    )
+    parser.add_argument("--percentile", type=float, help="of each device's latencies: budgets")
     parser.add_argument(
         "--sampler",
         default=",".join(SAMPLERS),
@@ -122,33 +136,30 @@ def main() -> None:
     )
     parser.add_argument("--seeds", default="1000:1020", help="A:B, B not included")
     parser.add_argument("--budget", type=int, default=400, help="distinct networks")
+    parser.add_argument("--processes", type=int, default=1, help="that share the seeds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    problem = read_problem(options.accuracies, options.latencies)
+    make = partial(read_problem, options.accuracies, options.latencies, options.percentile)
+    problem = make()
     volumes = Volumes(problem)
-    begin, end = map(int, options.seeds.split(":"))
     result = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "budget": options.budget,
+        "limits_ms": problem.limits,
         "columns": "median, lowest, highest over the seeds",
         "summary": {},
         "runs": {},
     }
-    for asked in options.sampler.split(","):
-        name, _, own = asked.partition(":")
-        budget, runs = int(own or options.budget), []
-        for seed in range(begin, end):
-            order, seconds = run(name, problem, seed, budget)
-            runs.append({"seed": seed, "order": order, "seconds": [round(s, 5) for s in seconds]})
-            print(f"\r{name}: seed {seed}", end="", flush=True)
-        result["runs"][name] = runs
+    for name, runs in run_all(
+        make, options.sampler, options.seeds, options.budget, options.processes
+    ):
+        result["runs"][name] = [asdict(r) for r in runs]
         result["summary"][name] = summary(problem, volumes, runs)
-        print(f"\r{name}: {json.dumps(result['summary'][name], indent=1)}", flush=True)
+        print(f"{name}: {json.dumps(result['summary'][name], indent=1)}", flush=True)
         options.out.write_text(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # Optuna's Gaussian process uses it
     with threadpool_limits(1):
         main()

@@ -3,15 +3,20 @@
 Every one is at the setting that did best on seeds 0 to 9, which no published figure uses.
 """
 
+import multiprocessing
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
+import torch
 from optuna.distributions import CategoricalDistribution
 from problem import Problem
+from threadpoolctl import threadpool_limits
 
 from nas.pareto import non_dominated
 from nas.search.samplers.front import FrontSampler
@@ -21,12 +26,68 @@ REPEATS = 50
 Steps = Iterator[tuple[np.ndarray, Callable[[list[float], list[float]], None]]]
 
 
-def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str], list[float]]:
-    """Codes in the order of their evaluation, and the seconds before each."""
+_problem: list[Problem] = []
+
+
+def run_all(
+    make: Callable[[], Problem], asked: str, seeds: str, budget: int, processes: int
+) -> Iterator[tuple[str, list["Run"]]]:
+    """Each sampler with all its runs, shared among processes of one thread each.
+
+    Args:
+        make: Builds the problem in each of them.
+        asked: Comma-separated samplers; NAME:N ends one after N networks.
+        seeds: A:B, B not included.
+        budget: Networks of those without an N of their own.
+        processes: How many.
+    """
+    names = [name.partition(":") for name in asked.split(",")]
+    budgets = {name: int(own or budget) for name, _, own in names}
+    begin, end = map(int, seeds.split(":"))
+    with ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(make,)
+    ) as pool:
+        jobs = {
+            name: [pool.submit(_job, name, seed, budgets[name]) for seed in range(begin, end)]
+            for name in budgets
+        }
+        for name, futures in jobs.items():
+            yield name, [future.result() for future in futures]
+
+
+def _begin(make: Callable[[], Problem]) -> None:
+    torch.set_num_threads(1)  # Optuna's Gaussian process uses it
+    threadpool_limits(1)
+    _problem.append(make())
+
+
+def _job(name: str, seed: int, budget: int) -> "Run":
+    return run(name, _problem[0], seed, budget)
+
+
+@dataclass
+class Run:
+    """What a sampler did.
+
+    Attributes:
+        seed: It was started with.
+        order: Codes in the order of their evaluation.
+        seconds: Spent on proposals before each.
+        over: Proposals over a limit, which were not evaluated.
+    """
+
+    seed: int
+    order: list[str]
+    seconds: list[float]
+    over: int
+
+
+def run(name: str, problem: Problem, seed: int, budget: int) -> Run:
+    """Until so many networks are evaluated, or nothing new is proposed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     order: dict[str, None] = {}
     seconds: list[float] = []
-    spent, left = 0.0, REPEATS * budget
+    spent, left, over = 0.0, REPEATS * budget, 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter()
@@ -36,8 +97,9 @@ def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str],
             inside = max(problem.excess(code), default=0.0) <= 0
             if inside and code not in order:
                 order[code] = None
-                seconds.append(spent)
+                seconds.append(round(spent, 5))
                 spent = 0.0
+            over += not inside
             left -= 1
             if len(order) == budget or left == 0:
                 break
@@ -45,7 +107,7 @@ def run(name: str, problem: Problem, seed: int, budget: int) -> tuple[list[str],
             # What is over a limit is known to be, and is not evaluated.
             values = problem.values(code) if inside else [1.0, *problem.values(code)[1:]]
             tell(values, problem.excess(code))
-    return list(order), seconds
+    return Run(seed, list(order), seconds, over)
 
 
 def _study(problem: Problem, sampler: optuna.samplers.BaseSampler, named: bool) -> Steps:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -26,8 +26,7 @@ from sqlalchemy.pool import NullPool
 
 from nas.errors import NasError, OptionError
 from nas.files import atomic_path
-from nas.search.samplers.domain import INTERRUPTED
-from nas.search.study import STUDY_NAME, make_study, open_storage
+from nas.search.study import STUDY_NAME, interrupt_trial, make_study, open_storage
 from nas.search.watch import Watcher
 
 T = TypeVar("T")
@@ -175,11 +174,19 @@ class Database:
         return True
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[Callable[[], bool]]:
         """A lock of the database that ends with its connection."""
         connection = self.do(self._lock)
+
+        def held() -> bool:
+            try:
+                connection.execute(text("SELECT 1"))
+            except SQLAlchemyError:
+                return False
+            return True
+
         try:
-            yield
+            yield held
         finally:
             with contextlib.suppress(SQLAlchemyError):  # lost: the lock went with it
                 connection.close()
@@ -206,6 +213,11 @@ class Database:
         """No longer."""
         self._beating.discard(trial._trial_id)
 
+    def take_back(self, trial: Trial) -> None:
+        """As one that was lost."""
+        self.end(trial)
+        self.do(lambda: interrupt_trial(trial._trial_id, self.storage))
+
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S / 2):
             for trial_id in list(self._beating):
@@ -220,21 +232,19 @@ class Database:
         self._look_again = time.monotonic() + BEAT_S
         with self.alone():  # so that none has been asked for and not given its first sign
             for trial_id in self.do(lambda: self._lost(study)):
-                self.do(partial(self._fail, trial_id))
+                self.do(partial(interrupt_trial, trial_id, self.storage))
 
     def _lost(self, study: Study) -> list[int]:
         without = text(
             "SELECT trials.trial_id FROM trials LEFT JOIN trial_heartbeats USING (trial_id) WHERE "
             "trials.study_id = :study AND trials.state = 'RUNNING' AND heartbeat IS NULL"
         )
+        up = text("SELECT extract(epoch FROM now() - pg_postmaster_start_time())")
         with self._engine.connect() as connection:
             never = [row[0] for row in connection.execute(without, {"study": study._study_id})]
+            if connection.execute(up).scalar_one() < GRACE_S:
+                return never  # nobody could give a sign while the database was away
         return [*never, *self.storage._get_stale_trial_ids(study._study_id)]
-
-    def _fail(self, trial_id: int) -> None:
-        with contextlib.suppress(UpdateFinishedTrialError):  # somebody else did
-            self.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
-            self.storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
     def copy_to(self, journal: Path) -> None:
         """The finished trials as the file of a run: the report needs no database then."""

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial
 
-from nas.search.study import changing, open_study
+from nas.search.study import changing, interrupt_trial, open_study
 
 T = TypeVar("T")
 
@@ -30,8 +30,8 @@ class Store(Protocol):
         """Change or read the study; an action may be begun again after it failed half-way."""
         ...
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        """No other process asks for a trial meanwhile."""
+    def alone(self) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+        """No other process asks for a trial meanwhile; gives what says whether that held so far."""
         ...
 
     def begin(self, trial: Trial) -> None:
@@ -40,6 +40,10 @@ class Store(Protocol):
 
     def end(self, trial: Trial) -> None:
         """It no longer is."""
+        ...
+
+    def take_back(self, trial: Trial) -> None:
+        """Let a trial that was begun here fail, as if it had not been asked for."""
         ...
 
     def drop_lost(self, study: Study) -> None:
@@ -69,15 +73,19 @@ class Journal:
             return action()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[Callable[[], bool]]:
         """Always."""
-        yield
+        yield lambda: True
 
     def begin(self, trial: Trial) -> None:
         """Nobody asks."""
 
     def end(self, trial: Trial) -> None:
         """Nobody asks."""
+
+    def take_back(self, trial: Trial) -> None:
+        """As one that was cut off."""
+        self.do(lambda: interrupt_trial(trial._trial_id, trial.storage))
 
     def drop_lost(self, study: Study) -> None:
         """There are none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -86,9 +86,15 @@ def open_study(journal: Path, sampler: BaseSampler | None, costs: Sequence[str])
         with reading(journal):
             study = make_study(open_storage(journal), STUDY_NAME, sampler, costs)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-            study.tell(trial.number, state=TrialState.FAIL)
+            interrupt_trial(trial._trial_id, study._storage)
     return study
+
+
+def interrupt_trial(trial_id: int, storage: BaseStorage) -> None:
+    """Let a trial fail that was cut off, unless it ended meanwhile: its architecture is free."""
+    with contextlib.suppress(UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
 
 def make_study(

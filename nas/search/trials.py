@@ -145,7 +145,7 @@ class _Loop:
         if self.exhausted:
             return False
         costing = self.hunt.costing
-        with self.store.alone():
+        with self.store.alone() as alone:
             if sum(self._look()) >= self.hunt.settings.trials:
                 return False
             self.taken.update(self.store.do(self._tried))
@@ -160,6 +160,9 @@ class _Loop:
                 self.exhausted = True
                 return False
             self.store.begin(trial)
+            if not alone():  # the lock went with its connection: another may have asked for it
+                self.store.take_back(trial)
+                return True
         architecture = sampling.from_genome(costing.space, costing.plan, trial.params)
         attributes = {
             "id": architecture.id,

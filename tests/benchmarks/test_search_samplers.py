@@ -12,6 +12,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "search"
 LATENCIES = FOLDER / "results" / "nas-bench-macro-latencies-epyc-zen5.json"
+OTHERS = FOLDER / "results" / "nas-bench-macro-latencies-epyc-zen5-openvino.json"
 NAMES = "front,random,regularised-evolution,optuna-nsga2,optuna-tpe"
 
 
@@ -46,7 +47,7 @@ def test_a_run_can_be_computed_again_from_what_it_wrote(accuracies, tmp_path):
 def test_fractions_are_of_the_hypervolume_of_all(accuracies, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     script = importlib.import_module("nas_bench_macro")
-    problem = script.read_problem(accuracies, LATENCIES)
+    problem = script.read_problem(accuracies, [LATENCIES])
     codes = problem.codes()
     assert len(codes) == 3969
     volumes = script.Volumes(problem)
@@ -58,3 +59,17 @@ def test_fractions_are_of_the_hypervolume_of_all(accuracies, monkeypatch):
     for key in ("all", "over 88 %"):
         assert volumes.fractions(problem, front, key)[-1] == pytest.approx(1.0)
     assert script.first(volumes.fractions(problem, front, "all"), 2.0) == math.inf
+
+
+def test_budgets_on_two_devices_leave_what_meets_both(accuracies, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    script = importlib.import_module("nas_bench_macro")
+    samplers = importlib.import_module("samplers")
+    problem = script.read_problem(accuracies, [LATENCIES, OTHERS], 30)
+    inside = [code for code in problem.codes() if problem.within(code)]
+    assert 0.25 * 3969 < len(inside) <= 0.3 * 3969 + 1
+    ours = samplers.run("front", problem, 0, 20)
+    assert ours.over == 0 and len(ours.order) == 20 and set(ours.order) <= set(inside)
+    theirs = samplers.run("random", problem, 0, 20)
+    assert theirs.over > 0 and set(theirs.order) <= set(inside)
+    assert 0 < script.Volumes(problem).fractions(problem, ours.order, "all")[-1] <= 1

@@ -19,6 +19,7 @@ from nas.search.executors.execution import Execution
 from nas.search.executors.executor import InProcess
 from nas.search.goals import make_goals
 from nas.search.run import run_search
+from nas.search.samplers.domain import INTERRUPTED
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.study import read_trials, trial_records
 from nas.search.trials import Hunt, run_trials
@@ -118,6 +119,29 @@ def test_a_database_that_goes_away_is_waited_for(hunt, connect, server, listener
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 30
 
 
+def test_a_trial_that_was_asked_for_without_the_lock_is_given_back(hunt, connect, listener):
+    database = connect()
+    begin, begun = database.begin, []
+
+    def interrupted_begin(trial):
+        begun.append(trial.number)
+        if len(begun) in (3, 9):  # as when the server restarts between asking and here
+            with psycopg.connect(database._url) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                )
+        begin(trial)
+
+    database.begin = interrupted_begin
+    evaluator = Slow()
+    records = run_trials(hunt, database, listener, InProcess(evaluator))
+    assert len(records) == 30 and len(begun) == 32
+    assert [record.id for record in records] == evaluator.ids, "given back, not evaluated"
+    failed = database.study(None, ["x"]).get_trials(states=(TrialState.FAIL,))
+    assert [trial.number for trial in failed] == [begun[2], begun[8]]
+    assert all(INTERRUPTED in trial.user_attrs for trial in failed)
+
+
 def test_a_database_that_stays_away_ends_the_search(hunt, connect, server, listener, monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.1)
     monkeypatch.setattr(module, "PATIENCE_S", 1.0)
@@ -131,6 +155,8 @@ def test_a_database_that_stays_away_ends_the_search(hunt, connect, server, liste
 
 
 def test_what_a_killed_search_was_doing_is_done_again(hunt, connect, listener, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_S", 1)  # the server may have been started just now
+
     class KilledError(BaseException):
         pass
 

@@ -7,11 +7,11 @@ of a tiny space:
 
 - worker: kill -9 one of two workers, once or twice;
 - driver: kill -9 the search and all that it started, once or twice, then --resume;
-- database: stop PostgreSQL for one to six seconds, once or twice.
+- database: stop PostgreSQL for one to six seconds, once or twice, under two searches that share it.
 
 Each search has to end by itself with as many trials as were asked for, none twice, and with every
-trial that was finished before the fault as it was then. Prints a line for each; exits 1 where one
-fails.
+trial that was finished before the fault as it was then; of two, both, with the same trials.
+Prints a line for each; exits 1 where one fails.
 """
 
 from __future__ import annotations
@@ -179,7 +179,9 @@ def break_database(
     run: Path, chance: random.Random, server: Postgres
 ) -> tuple[int, dict[str, float]]:
     known, hits, before = scored_on(server), 0, {}
-    process = start(run, "--storage", server.url, "--seed", chance.randint(0, 10**6))
+    shared = ["--storage", server.url, "--seed", chance.randint(0, 10**6)]
+    other = run.with_name(f"{run.name}-other")
+    process, second = start(run, *shared), start(other, *shared)
     for moment in moments(chance):
         wait_for(process, lambda: scored_on(server) - known, max(1, moment), chance)
         if process.poll() is None:
@@ -189,9 +191,12 @@ def break_database(
             server.start()
             hits += 1
     process.wait(LIMIT_S)
+    second.wait(LIMIT_S)
     after = told_to(server)
     lost = [name for name, value in before.items() if after.get(name) != value]
     assert not lost, f"lost or changed in the database: {', '.join(lost)}"
+    found = verdict(other, finished(run))
+    assert found == "ok", f"the other search: {found}"
     return hits, {}
 
 
