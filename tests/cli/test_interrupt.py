@@ -89,12 +89,12 @@ def trials_in(run):
 
 
 def test_ctrl_c_before_anything_was_written_leaves_nothing(nas, quick, tmp_path, monkeypatch):
-    from nas.search import run
+    from nas.search import resolved
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "time_speeds", stop)
+    monkeypatch.setattr(resolved, "time_speeds", stop)
     answer = nas(*quick, "--out", tmp_path / "run")
     assert (answer.code, answer.out, answer.err) == (130, "", "nas: stopped\n")
     assert not (tmp_path / "run").exists()

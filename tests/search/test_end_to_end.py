@@ -257,7 +257,7 @@ def test_a_time_limit_takes_the_supernet_that_was_trained_about_as_long(
     def fixed(settings, *rest):
         return replace(default_work(settings, *rest[:1]), supernet_steps=7, finetune_steps=2)
 
-    monkeypatch.setattr("nas.search.run.limited_work", fixed)
+    monkeypatch.setattr("nas.search.resolved.limited_work", fixed)
     trained = make_settings(trials=4, supernet_steps=6)
     run_search(trained, tmp_path / "first")
     limited = make_settings(trials=4, supernet_steps=None, time_limit="1h")

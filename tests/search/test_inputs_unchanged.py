@@ -6,7 +6,7 @@ import pytest
 
 from nas.errors import RunFolderError
 from nas.search.inputs import input_digests
-from nas.search.run import _check_unchanged
+from nas.search.resolved import check_unchanged
 from nas.search.run_folder import RunFolder
 from nas.space import load_space
 
@@ -16,10 +16,10 @@ def test_an_edited_space_or_table_is_refused(tmp_path):
     tables = {"board": SimpleNamespace(folder=tmp_path)}
     inputs = SimpleNamespace(space=load_space("mobilenetv2"), tables=tables)
     content = {"inputs": input_digests(inputs.space, tables)}
-    _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
+    check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
     (tmp_path / "device.yaml").write_text("name: boards")
     with pytest.raises(RunFolderError, match="the latency table changed since .*run was begun"):
-        _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
+        check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
     inputs.space = load_space("mobilenetv1")
     with pytest.raises(RunFolderError, match="the search space changed .*; try: restore the"):
-        _check_unchanged(RunFolder(tmp_path / "run"), content, inputs)
+        check_unchanged(RunFolder(tmp_path / "run"), content, inputs)

@@ -1,0 +1,216 @@
+"""What is fixed when a run begins, and kept in its `run.yaml`: later on it is gone by that."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from nas.accuracy.device import training_device
+from nas.accuracy.supernet_training import SupernetSettings
+from nas.data import manifest
+from nas.errors import RunFolderError
+from nas.files import write_json
+from nas.models import Supernet
+from nas.search.executors.execution import Execution
+from nas.search.inputs import input_digests
+from nas.search.preparation import Inputs
+from nas.search.run_folder import RunFolder
+from nas.search.supernets import (
+    SupernetJob,
+    longest_finished,
+    steps_left,
+)
+from nas.search.watch import Watcher
+from nas.search.work import Work, default_work, estimate, limited_work, time_speeds
+
+LATE = 1.25
+ENOUGH = 0.8
+"""Share of the steps that fit into a time limit from which a cached supernet is used."""
+PACKAGES = ("nas", "torch", "onnx", "onnxruntime", "optuna", "numpy")
+
+
+def fix_work(
+    run: RunFolder,
+    inputs: Inputs,
+    supernet: Supernet,
+    watcher: Watcher,
+    execution: Execution,
+) -> Work:
+    """The work written into `run.yaml`, or now fixed and written there.
+
+    Raises:
+        RunFolderError: The run was begun with other inputs or another storage.
+    """
+    dataset = inputs.dataset
+    if run.run_file.exists():
+        content = run.read_run()
+        check_unchanged(run, content, inputs)
+        _check_storage(run, content["storage"], execution)
+        if content["data"]["fingerprint"] != dataset.fingerprint:
+            raise RunFolderError(
+                f"the data changed since {run.path} was begun",
+                got=dataset.fingerprint[:12],
+                allowed=content["data"]["fingerprint"][:12],
+                do="restore the data, or --out OTHER_FOLDER",
+            )
+        _write_sources(run, inputs)
+        return Work(**content["work"])
+    settings = inputs.settings
+    speeds = time_speeds(supernet, dataset, settings.seed)
+    models = settings.finalists + len(inputs.space.file.width)
+    limit_s = settings.time_limit_s
+    if limit_s is None:
+        work = default_work(settings, dataset)
+    else:
+        work = limited_work(settings, dataset, speeds, limit_s, models)
+        if settings.supernet_steps is None:
+            job = supernet_job(inputs, supernet, work)
+            work = _with_cached_supernet(job, work, watcher)
+    job = supernet_job(inputs, supernet, work)
+    left = steps_left(job, settings.supernet)
+    expected = estimate(work, speeds, dataset, settings.trials, models, left)
+    watcher.say(f"This takes {expected}")
+    if limit_s is not None and expected.total > LATE * limit_s:
+        watcher.say(
+            f"That is more than --time-limit {settings.time_limit}: fewer --trials and --finalists "
+            "take less."
+        )
+    storage = _storage(inputs, execution)
+    run.write_run({**_run_content(inputs, work), "storage": storage})
+    _write_sources(run, inputs)
+    return work
+
+
+def _with_cached_supernet(job: SupernetJob, work: Work, watcher: Watcher) -> Work:
+    """`work` with the steps of a finished supernet, where one was trained about as long.
+
+    The steps that fit into a time limit differ a little with every timing: without this, no two
+    runs with a limit would share a supernet.
+    """
+    found = longest_finished(job)
+    if found is None:
+        return work
+    steps, path = found
+    if steps < ENOUGH * work.supernet_steps:
+        watcher.say(
+            f"The cached supernet of {steps} steps is passed over: this limit allows "
+            f"{work.supernet_steps}. --supernet {shlex.quote(str(path))} uses it."
+        )
+        return work
+    return replace(work, supernet_steps=steps)
+
+
+def _write_sources(run: RunFolder, inputs: Inputs) -> None:
+    """The space, and which image is in which split, unless a stopped run wrote them."""
+    path = run.path / "data.json"
+    if not path.exists():
+        write_json(path, manifest(inputs.dataset))
+    if not run.space.exists():
+        run.write_space(inputs.space.content)
+
+
+def check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
+    """Refuse to continue a run whose space or table was edited.
+
+    Raises:
+        RunFolderError: One of them is not what the run was begun with.
+    """
+    for what, digest in input_digests(inputs.space, inputs.tables).items():
+        begun = content.get("inputs", {}).get(what)
+        if begun != digest:
+            raise RunFolderError(
+                f"the {what} changed since {run.path} was begun",
+                got=digest,
+                allowed=str(begun),
+                do=f"restore the {what}, or --out OTHER_FOLDER",
+            )
+
+
+def _storage(inputs: Inputs, execution: Execution) -> dict[str, str] | None:
+    """The database and the name of the study there, which says what its trials depend on."""
+    if execution.storage is None:
+        return None
+    depends = [inputs.settings.digest, inputs.dataset.fingerprint, *_digests(inputs).values()]
+    name = hashlib.sha256(" ".join(depends).encode()).hexdigest()[:12]
+    return {"url": execution.storage, "study": f"nas-{name}"}
+
+
+def _check_storage(run: RunFolder, begun: Mapping[str, str] | None, execution: Execution) -> None:
+    """A run goes on with the trials that it has.
+
+    Raises:
+        RunFolderError: They are in another place.
+    """
+    url = None if begun is None else begun["url"]
+    if execution.storage not in (None, url):
+        raise RunFolderError(
+            f"{run.path} was begun with its trials in another place",
+            got=str(execution.storage),
+            allowed=url or "the run's own file",
+            do="the same --storage, or --out OTHER_FOLDER",
+        )
+
+
+def _digests(inputs: Inputs) -> dict[str, str]:
+    return input_digests(inputs.space, inputs.tables)
+
+
+def _run_content(inputs: Inputs, work: Work) -> dict[str, Any]:
+    settings, dataset = inputs.settings, inputs.dataset
+    return {
+        "schema": 1,
+        "settings": settings.model_dump(mode="json", by_alias=True),
+        "space": inputs.space.name,
+        "plan": inputs.plan,
+        "devices": {device: _device_content(inputs, device) for device in inputs.tables},
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "classes": len(dataset.classes),
+            **{split.name: len(split.labels) for split in dataset.splits()},
+        },
+        "inputs": input_digests(inputs.space, inputs.tables),
+        "work": asdict(work),
+        "threads": inputs.threads,
+        "training_device": training_device().type,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _device_content(inputs: Inputs, device: str) -> dict[str, Any]:
+    table, found = inputs.tables[device], inputs.start.ranges[device]
+    return {
+        "name": table.name,
+        "budget_ms": inputs.settings.budgets_ms[device],
+        "latency_range_ms": [found.fastest_ms, found.slowest_ms],
+        "provenance": table.provenance,
+        "precision": table.device.precision,
+        "hardware": table.device.hardware,
+        "architecture": table.device.provenance.machine.get("architecture"),
+        "folder": str(table.folder),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def supernet_job(inputs: Inputs, supernet: Supernet, work: Work) -> SupernetJob:
+    """The training that a run begins with."""
+    training = SupernetSettings(
+        steps=work.supernet_steps, batch_size=work.batch_size, seed=inputs.settings.seed
+    )
+    return SupernetJob(supernet, inputs.dataset, training, inputs.threads)
