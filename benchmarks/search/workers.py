@@ -33,10 +33,11 @@ from nas.search.costing import Costing
 from nas.search.executors.executor import Executor, InProcess
 from nas.search.executors.ray_workers import RayWorkers, WorkerOptions
 from nas.search.goals import make_goals
+from nas.search.proposals import Hunt
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import read_settings
 from nas.search.store import Journal
-from nas.search.trials import Hunt, run_trials
+from nas.search.trials import run_trials
 from nas.space import sample as sampling
 
 SLEEP_S, SLEEPERS, SLEEPS = 2.0, 16, 320
@@ -49,7 +50,7 @@ class Sleeper:
     def __init__(self, state: None) -> None:
         pass
 
-    def evaluate(self, architecture):
+    def evaluate(self, architecture, fidelity):
         time.sleep(SLEEP_S)
         return Score(int(architecture.id, 16) % 1000, 1000)
 
@@ -126,7 +127,7 @@ def real_evaluations(data: Path | None, images: int) -> dict:
 
     def there(workers: int) -> None:
         options = WorkerOptions(workers=workers, threads=1)
-        executor = RayWorkers(unpack_evaluator, pack_evaluator(evaluator), options)
+        executor = RayWorkers(unpack_evaluator, pack_evaluator(evaluator, here=True), options)
         while executor.free() < workers:
             executor.wait()
         seconds_for(executor, chosen[:workers])  # warm

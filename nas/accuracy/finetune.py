@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import nn
 
-from nas.accuracy.device import mixed_precision, resize, training_batch
-from nas.accuracy.supernet_evaluator import recalibrate
+from nas.accuracy.device import deterministic, mixed_precision, resize, training_batch
+from nas.accuracy.scoring import recalibrate
 from nas.accuracy.supernet_training import cosine_rate, sgd
 from nas.data import Dataset, batch_indices
+from nas.models import Supernet
 from nas.models.build import Model
+from nas.space import sample as sampling
+from nas.space.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,45 @@ class FinetuneSettings:
     weight_decay: float = 1e-4
     teacher_share: float = 0.5
     recalibration_images: int = 2048
+
+
+@dataclass(frozen=True)
+class Finetuner:
+    """Trains architectures by themselves, beginning with the supernet's weights.
+
+    Attributes:
+        supernet: Trained weights.
+        dataset: Its data.
+        settings: How; the steps may be others for each.
+        seed: Of the run.
+    """
+
+    supernet: Supernet
+    dataset: Dataset
+    settings: FinetuneSettings
+    seed: int
+
+    @cached_property
+    def teacher(self) -> Model:
+        """The supernet's largest network, ready to be asked."""
+        supernet = self.supernet
+        teacher = supernet.subnet(sampling.largest(supernet.space, supernet.plan))
+        recalibrate(teacher, self.dataset, self.settings.recalibration_images)
+        return teacher
+
+    def train(
+        self,
+        architecture: Architecture,
+        steps: int,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> Model:
+        """A network of its own, in evaluation mode; the same whatever was trained before."""
+        seed = (self.seed + int(architecture.id, 16)) % 2**31
+        with deterministic():
+            teacher, model = self.teacher, self.supernet.subnet(architecture)
+            settings = replace(self.settings, steps=steps)
+            finetune(model, teacher, self.dataset, settings, seed, on_step)
+        return model
 
 
 def finetune(

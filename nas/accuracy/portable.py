@@ -1,9 +1,10 @@
-"""A supernet evaluator as plain arrays, that workers in other processes make it of again."""
+"""A supernet evaluator as plain values, that workers in other processes make it of again."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,35 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import training_device
+from nas.accuracy.finetune import Finetuner, FinetuneSettings
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.data import Dataset, ImageSplit
 from nas.models import Supernet
 from nas.space.schema import SpaceFile
 from nas.space.space import SearchSpace
 
+Images = dict[int, np.ndarray | Path]
+
 
 @dataclass(frozen=True)
 class EvaluatorState:
     """Everything that scores depend on. Arrays may be read-only and shared between processes.
+
+    Images are arrays, or the files that hold them, which are mapped on the same machine.
 
     Attributes:
         space: Content of the search space.
         plan: Its input plan.
         classes: Names in label order.
         weights: Of the supernet, by name.
-        train: Images that batch norm is recalibrated on, by resolution.
+        train: Images that batch norm is recalibrated on, or that are trained on, by resolution.
+        train_labels: Of these.
+        recalibration_images: How many of them are for batch norm.
+        finetuning: How architectures are trained by themselves; `None` where they are not.
+        seed: Of that.
+        flip: Whether images may be mirrored in training.
         validation: Images that are scored, by resolution.
-        labels: Of these.
+        validation_labels: Of these.
         mean: Of the normalisation.
         std: Of the normalisation.
     """
@@ -38,32 +49,52 @@ class EvaluatorState:
     plan: str
     classes: tuple[str, ...]
     weights: dict[str, np.ndarray]
-    train: dict[int, np.ndarray]
-    validation: dict[int, np.ndarray]
-    labels: np.ndarray
+    train: Images
+    train_labels: np.ndarray
+    recalibration_images: int
+    finetuning: dict[str, Any] | None
+    seed: int
+    flip: bool
+    validation: Images
+    validation_labels: np.ndarray
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
-def pack_evaluator(evaluator: SupernetEvaluator) -> EvaluatorState:
-    """An evaluator without what scores do not need, such as the other training images."""
+def pack_evaluator(evaluator: SupernetEvaluator, *, here: bool) -> EvaluatorState:
+    """An evaluator without what scores do not need, such as training images if none is trained.
+
+    Args:
+        evaluator: To be made again.
+        here: On this machine, where files of images need not travel.
+    """
     supernet, dataset = evaluator.supernet, evaluator.dataset
-    validation = evaluator.validation_images
+    validation, finetuner = evaluator.validation_images, evaluator.finetuner
+    train = len(dataset.train.labels) if finetuner else evaluator.recalibration_images
     return EvaluatorState(
         space=supernet.space.content,
         plan=supernet.plan,
         classes=dataset.classes,
         weights={name: w.detach().cpu().numpy() for name, w in supernet.weights.items()},
-        train=_first(dataset.train, evaluator.recalibration_images),
-        validation=_first(dataset.validation, validation),
-        labels=np.array(dataset.validation.labels[:validation]),
+        train=_images(dataset.train, train, here),
+        train_labels=np.array(dataset.train.labels[:train]),
+        recalibration_images=evaluator.recalibration_images,
+        finetuning=asdict(finetuner.settings) if finetuner else None,
+        seed=finetuner.seed if finetuner else 0,
+        flip=dataset.flip,
+        validation=_images(dataset.validation, validation, here),
+        validation_labels=np.array(dataset.validation.labels[:validation]),
         mean=dataset.mean,
         std=dataset.std,
     )
 
 
-def _first(split: ImageSplit, number: int) -> dict[int, np.ndarray]:
-    return {resolution: np.array(split.at(resolution)[:number]) for resolution in split.images}
+def _images(split: ImageSplit, number: int, here: bool) -> Images:
+    return {
+        resolution: held if here and isinstance(held, Path) else np.array(held_at[:number])
+        for resolution, held in split.images.items()
+        for held_at in [split.at(resolution)]
+    }
 
 
 def unpack_evaluator(state: EvaluatorState) -> SupernetEvaluator:
@@ -77,21 +108,20 @@ def unpack_evaluator(state: EvaluatorState) -> SupernetEvaluator:
         tensors = {name: torch.from_numpy(weight) for name, weight in state.weights.items()}
     for name, tensor in tensors.items():
         supernet.weights[name] = nn.Parameter(tensor.to(device), requires_grad=False)
-    train = _split("train", state.train, np.zeros(_length(state.train), np.int64))
-    validation = _split("validation", state.validation, state.labels)
+    train = _split("train", state.train, state.train_labels)
+    validation = _split("validation", state.validation, state.validation_labels)
     nothing = ImageSplit("test", (), np.zeros(0, np.int64), {})
     size = max(state.validation, default=0)
     dataset = Dataset(
-        "of a worker", state.classes, train, validation, nothing, "", size, False,
+        "of a worker", state.classes, train, validation, nothing, "", size, state.flip,
         state.mean, state.std,
     )  # fmt: skip
-    return SupernetEvaluator(supernet, dataset, len(train), len(validation))
+    finetuner = None
+    if state.finetuning is not None:
+        finetuner = Finetuner(supernet, dataset, FinetuneSettings(**state.finetuning), state.seed)
+    scored = len(state.validation_labels)
+    return SupernetEvaluator(supernet, dataset, state.recalibration_images, scored, finetuner)
 
 
-def _length(images: dict[int, np.ndarray]) -> int:
-    return len(next(iter(images.values()), ()))
-
-
-def _split(name: str, images: dict[int, np.ndarray], labels: np.ndarray) -> ImageSplit:
-    items = tuple(map(str, range(_length(images))))
-    return ImageSplit(name, items, labels, images)
+def _split(name: str, images: Images, labels: np.ndarray) -> ImageSplit:
+    return ImageSplit(name, tuple(map(str, range(len(labels)))), labels, images)

@@ -45,9 +45,26 @@ class Score:
         }
 
 
+@dataclass(frozen=True)
+class Fidelity:
+    """How well an architecture is scored: the better, the dearer.
+
+    Attributes:
+        name: `supernet`, `short training` or `full training`.
+        steps: For how many optimiser steps it is trained by itself before, beginning with the
+            supernet's weights; none: scored with those.
+    """
+
+    name: str
+    steps: int
+
+
+SUPERNET = Fidelity("supernet", 0)
+
+
 class Evaluator(Protocol):
     """Scores architectures on the validation images."""
 
-    def evaluate(self, architecture: Architecture) -> Score:
-        """The score that the search maximises; the same architecture always gets the same."""
+    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> Score:
+        """The score that the search maximises; the same at this fidelity whenever it is asked."""
         ...

@@ -114,7 +114,7 @@ def _from_supernet(
     options: argparse.Namespace, space: SearchSpace, architecture: Architecture
 ) -> tuple[Model, dict[str, str]]:
     """The supernet's slice, its batch norm recalibrated on the training images."""
-    from nas.accuracy.supernet_evaluator import recalibrate
+    from nas.accuracy.scoring import recalibrate
     from nas.accuracy.supernet_training import SupernetSettings
     from nas.data import decode, scan
     from nas.models import Supernet

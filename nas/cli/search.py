@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SETTINGS = (
     "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
     "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
-    "supernet", "supernet_steps", "finetune_steps", "threads",
+    "supernet", "supernet_steps", "finetune_steps", "promote",
+    "short_steps", "threads",
 )  # fmt: skip
 
 
@@ -81,6 +82,14 @@ def add_parser(commands: Any) -> None:
     )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     add("--supernet-steps", type=positive, help="training steps of the supernet")
+    add(
+        "--promote",
+        type=whole(0, 10_000),
+        metavar="N",
+        help="architectures to train briefly, for finalists to be chosen from (2 x finalists); 0: "
+        "choose by the supernet's scores",
+    )
+    add("--short-steps", type=positive, help="training steps of each of these")
     add("--finetune-steps", type=positive, help="training steps of each finalist")
     add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
     add = parser.add_argument_group("where trials are scored and kept").add_argument

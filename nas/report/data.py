@@ -31,7 +31,7 @@ from nas.report.values import (
     TableFacts,
     TrialPoint,
 )
-from nas.search.finalists import reference_point, trial_costs
+from nas.search.choosing import reference_point, trial_costs
 from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
 from nas.search.run_folder import RunFolder, check_finished

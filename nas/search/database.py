@@ -97,11 +97,11 @@ def _refused(url: str) -> OptionError:
 
 
 class Database:
-    """A study that several processes share.
+    """Studies that several processes share.
 
     Args:
         url: `postgresql://USER@HOST/DATABASE`.
-        name: Of the study; searches of the same settings and data have the same.
+        name: Of the search; those of the same settings and data have the same.
         watcher: Hears of lost connections.
 
     Raises:
@@ -125,18 +125,24 @@ class Database:
                 )
         except DBAPIError as cause:
             raise _no_answer(url, cause) from cause
+        self._opened: list[str] = []
         self._beating: set[int] = set()
         self._look_again = 0.0
         self._ended = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
         self._beats.start()
 
-    def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
+    def study(self, name: str, sampler: BaseSampler, costs: Sequence[str]) -> Study:
         """The study, with its lost trials failed."""
         with self.alone():
-            study = self.do(lambda: make_study(self.storage, self._name, sampler, costs))
+            study = self.do(lambda: make_study(self.storage, self._full(name), sampler, costs))
+        self._opened.append(name)
         self.drop_lost(study)
         return study
+
+    def _full(self, name: str) -> str:
+        """Of a study here, where other searches have theirs."""
+        return self._name if name == STUDY_NAME else f"{self._name} {name}"
 
     def do(self, action: Callable[[], T]) -> T:
         """Again and again while the database does not answer, and a few times when it does again.
@@ -248,11 +254,16 @@ class Database:
 
     def copy_to(self, journal: Path) -> None:
         """The finished trials as the file of a run: the report needs no database then."""
-        source = self.do(lambda: optuna.load_study(study_name=self._name, storage=self.storage))
-        trials = self.do(lambda: source.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)))
+        ended = (TrialState.COMPLETE, TrialState.FAIL)
         with atomic_path(journal) as temporary:
-            costs = (source.metric_names or ["accuracy"])[1:]
-            make_study(open_storage(temporary), STUDY_NAME, None, costs).add_trials(trials)
+            storage = open_storage(temporary)
+            for name in self._opened:
+                source = self.do(
+                    partial(optuna.load_study, study_name=self._full(name), storage=self.storage)
+                )
+                trials = self.do(partial(source.get_trials, states=ended))
+                costs = (source.metric_names or ["accuracy"])[1:]
+                make_study(storage, name, None, costs).add_trials(trials)
 
     def close(self) -> None:
         """No more signs of life, and no connections."""

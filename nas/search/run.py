@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from nas.accuracy.device import training_device
-from nas.accuracy.finetune import FinetuneSettings
+from nas.accuracy.finetune import Finetuner, FinetuneSettings
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.export.graph import GraphTarget
 from nas.files import write_json
 from nas.latency.table import LatencyTable
 from nas.models import Supernet
+from nas.search.choosing import choose_finalists, promote
 from nas.search.executors.choose import check_executor, make_executor
 from nas.search.executors.execution import Execution
-from nas.search.executors.executor import Executor
-from nas.search.finalists import Workshop, choose_finalists, make_models
+from nas.search.finalists import Workshop, make_models
 from nas.search.front import (
     add_test_accuracy,
     mark_fronts,
@@ -27,17 +28,18 @@ from nas.search.front import (
     publish_model,
 )
 from nas.search.preparation import Inputs, gather_inputs
+from nas.search.proposals import Hunt, Promoted, baselines
 from nas.search.resolved import fix_work, supernet_job
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import SearchSettings
-from nas.search.store import Journal
+from nas.search.store import Journal, Store
 from nas.search.study import TrialRecord
 from nas.search.supernets import (
     load_given,
     train_or_load,
 )
-from nas.search.trials import Hunt, baselines, run_trials
+from nas.search.trials import Rung, run_trials
 from nas.search.watch import Silent, Watcher
 from nas.search.work import Work
 from nas.space.architecture import Architecture
@@ -96,62 +98,74 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     else:
         train_or_load(job, watcher)
     run.log("supernet")
-    evaluator = SupernetEvaluator(
-        supernet, dataset, work.recalibration_images, work.validation_images
-    )
+    finetuner = Finetuner(supernet, dataset, _finetuning(work), settings.seed)
     hunt = Hunt(settings, inputs.costing, inputs.start)
-    records = _search(run, hunt, evaluator, execution, watcher)
-    run.log("search", trials=len(records), refused=sum(record.refused for record in records))
-    _finish(run, inputs, hunt, _workshop(run, inputs, supernet, work), records, watcher)
+    records = _score(run, hunt, work, finetuner, execution, watcher)
+    workshop = Workshop(finetuner, _target(inputs.tables.values()), run.work, inputs.threads)
+    _finish(run, inputs, hunt, workshop, records, watcher)
     run.log("finished")
 
 
-def _search(
-    run: RunFolder,
-    hunt: Hunt,
-    evaluator: SupernetEvaluator,
-    execution: Execution,
-    watcher: Watcher,
-) -> list[TrialRecord]:
-    """Score architectures here, or by workers."""
-    executor = make_executor(evaluator, execution)
-    try:
-        found = run.read_run()["storage"]
-        if found is None:
-            return run_trials(hunt, Journal(run.journal), watcher, executor)
-        return _search_shared(run, hunt, found, executor, watcher)
-    finally:
-        executor.close()
-
-
-def _search_shared(
-    run: RunFolder,
-    hunt: Hunt,
-    storage: Mapping[str, str],
-    executor: Executor,
-    watcher: Watcher,
-) -> list[TrialRecord]:
-    """In a database; the run keeps a copy of the trials."""
-    from nas.search.database import Database
-
-    database = Database(storage["url"], storage["study"], watcher)
-    try:
-        records = run_trials(hunt, database, watcher, executor)
-        database.copy_to(run.journal)
-    finally:
-        database.close()
-    return records
-
-
-def _workshop(run: RunFolder, inputs: Inputs, supernet: Supernet, work: Work) -> Workshop:
-    finetuning = FinetuneSettings(
+def _finetuning(work: Work) -> FinetuneSettings:
+    return FinetuneSettings(
         steps=work.finetune_steps,
         batch_size=work.batch_size,
         recalibration_images=work.recalibration_images,
     )
-    target = _target(inputs.tables.values())
-    seed, threads = inputs.settings.seed, inputs.threads
-    return Workshop(supernet, inputs.dataset, finetuning, target, run.work, seed, threads)
+
+
+def _score(
+    run: RunFolder,
+    hunt: Hunt,
+    work: Work,
+    finetuner: Finetuner,
+    execution: Execution,
+    watcher: Watcher,
+) -> list[TrialRecord]:
+    """Score architectures, the best of them again at the next fidelity, here or by workers.
+
+    Returns:
+        The trials that finalists are chosen from.
+    """
+    evaluator = SupernetEvaluator(
+        finetuner.supernet,
+        finetuner.dataset,
+        work.recalibration_images,
+        work.validation_images,
+        finetuner if work.promoted else None,
+    )
+    executor = make_executor(evaluator, execution)
+    try:
+        with _store(run, watcher) as store:
+            records = run_trials(hunt, store, watcher, executor)
+            refused = sum(record.refused for record in records)
+            run.log("search", trials=len(records), refused=refused)
+            if not work.promoted or len(records) <= hunt.settings.finalists:
+                return records
+            best = promote(records, work.promoted, hunt.costing.goals)
+            rung = Rung(Promoted(hunt, best), len(best), work.short_training)
+            again = run_trials(hunt, store, watcher, executor, rung)
+            run.log("short training", trials=len(again))
+            return again
+    finally:
+        executor.close()
+
+
+@contextlib.contextmanager
+def _store(run: RunFolder, watcher: Watcher) -> Iterator[Store]:
+    """The run's own file, or a database, of whose trials the run keeps a copy."""
+    storage = run.read_run()["storage"]
+    if storage is None:
+        yield Journal(run.journal)
+        return
+    from nas.search.database import Database
+
+    database = Database(storage["url"], storage["study"], watcher)
+    try:
+        yield database
+        database.copy_to(run.journal)
+    finally:
+        database.close()
 
 
 def _target(tables: Iterable[LatencyTable]) -> GraphTarget:

@@ -58,6 +58,8 @@ class _Shared(Section):
     supernet: str | None = None
     supernet_steps: Steps | None = None
     finetune_steps: Steps | None = None
+    promote: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    short_steps: Steps | None = None
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
 
     @field_validator("objective", mode="before")
@@ -89,6 +91,9 @@ class SearchSettings(_Shared):
         supernet: A trained supernet to use instead of training one.
         supernet_steps: Overrides the number of training steps.
         finetune_steps: Overrides the steps for each finalist.
+        promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
+            those if not given; 0 to choose by the supernet's scores.
+        short_steps: Overrides the steps for each of these.
         threads: For training and scoring; all cores if not given.
     """
 
@@ -167,6 +172,12 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             "each device needs a finalist of its own",
             got=f"{settings.finalists} finalists for {len(settings.devices)} devices",
             do=f"--finalists {len(settings.devices)} or more",
+        )
+    if settings.promote and settings.promote <= settings.finalists:
+        raise OptionError(
+            "more architectures are trained briefly than become finalists",
+            got=f"--promote {settings.promote} for {settings.finalists} finalists",
+            do=f"--promote {2 * settings.finalists}, or 0 to choose by the supernet's scores",
         )
     # One way to write what means the same: the run's folder and --resume go by it.
     limits = {f"max_{kind}": f"{settings.limits[kind]:.12g}{unit}"

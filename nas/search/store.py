@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """Keeps a study."""
+    """Keeps the studies of a search, one for each fidelity."""
 
     shared: bool
     """Whether other processes may add trials to it."""
 
-    def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
-        """The study, made if there is none; costs are the names of the minimised objectives."""
+    def study(self, name: str, sampler: BaseSampler, costs: Sequence[str]) -> Study:
+        """A study, made if there is none; costs are the names of the minimised objectives."""
         ...
 
     def do(self, action: Callable[[], T]) -> T:
@@ -63,9 +63,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def study(self, sampler: BaseSampler, costs: Sequence[str]) -> Study:
+    def study(self, name: str, sampler: BaseSampler, costs: Sequence[str]) -> Study:
         """Trials that were cut off are marked as failed."""
-        return open_study(self.path, sampler, costs)
+        return open_study(self.path, sampler, costs, name)
 
     def do(self, action: Callable[[], T]) -> T:
         """Ctrl-C waits for its end."""

@@ -19,12 +19,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
+from nas.accuracy.score import SUPERNET, Fidelity
 from nas.errors import RunFolderError
 from nas.files import disk_errors
 from nas.search.samplers.domain import INTERRUPTED, TRIED
 from nas.units import format_bytes
 
 STUDY_NAME = "search"
+"""Of the trials that a sampler proposes; those of other fidelities are named after them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,14 @@ class TrialRecord:
         return {name: getattr(self, name) for name in COSTS}
 
 
-def open_study(journal: Path, sampler: BaseSampler | None, costs: Sequence[str]) -> Study:
+def study_name(fidelity: Fidelity) -> str:
+    """Of the trials of this fidelity, in a run."""
+    return STUDY_NAME if fidelity == SUPERNET else fidelity.name
+
+
+def open_study(
+    journal: Path, sampler: BaseSampler | None, costs: Sequence[str], name: str = STUDY_NAME
+) -> Study:
     """The run's study, made if there is none; trials that were cut off are marked as failed.
 
     Only the process that holds the run folder's lock may call this.
@@ -76,6 +85,7 @@ def open_study(journal: Path, sampler: BaseSampler | None, costs: Sequence[str])
         journal: The storage's file.
         sampler: What proposes.
         costs: Names of the objectives after the accuracy, minimised.
+        name: Of the study.
 
     Raises:
         RunFolderError: The storage cannot be read.
@@ -84,7 +94,7 @@ def open_study(journal: Path, sampler: BaseSampler | None, costs: Sequence[str])
         journal.parent.mkdir(parents=True, exist_ok=True)
         mend_journal(journal)
         with reading(journal):
-            study = make_study(open_storage(journal), STUDY_NAME, sampler, costs)
+            study = make_study(open_storage(journal), name, sampler, costs)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             interrupt_trial(trial._trial_id, study._storage)
     return study
@@ -154,8 +164,8 @@ def mend_journal(journal: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def read_trials(journal: Path) -> list[TrialRecord]:
-    """All scored trials of a run, in the order in which they were scored.
+def read_trials(journal: Path, name: str = STUDY_NAME) -> list[TrialRecord]:
+    """All scored trials of a study of a run, in the order in which they were scored.
 
     Raises:
         RunFolderError: There is no study.
@@ -163,9 +173,7 @@ def read_trials(journal: Path) -> list[TrialRecord]:
     if not journal.is_file():
         return []
     with reading(journal):
-        return trial_records(
-            optuna.load_study(storage=open_storage(journal), study_name=STUDY_NAME)
-        )
+        return trial_records(optuna.load_study(storage=open_storage(journal), study_name=name))
 
 
 @contextlib.contextmanager

@@ -9,24 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
+from nas.accuracy.score import SUPERNET, Fidelity
 from nas.errors import NasError
-from nas.search.candidates import Start, repair
-from nas.search.costing import Costing
 from nas.search.executors.executor import Executor, Outcome
+from nas.search.proposals import Hunt, Proposals, Proposed
 from nas.search.samplers.domain import ExhaustedError
-from nas.search.samplers.front import ATTEMPTS, FrontSampler
-from nas.search.samplers.repairing import RepairingSampler, make_proposer
-from nas.search.samplers.space_domain import SpaceDomain, distributions
-from nas.search.settings import SearchSettings
+from nas.search.samplers.front import ATTEMPTS
+from nas.search.samplers.space_domain import distributions
 from nas.search.store import Store
 from nas.search.study import (
     TrialRecord,
     fail_trial,
+    study_name,
     trial_records,
     tried_ids,
     write_trial,
@@ -34,7 +31,6 @@ from nas.search.study import (
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
-from nas.space.sample import Genome
 
 FAILURES = 10
 """Architectures in a row that could not be scored, after which the search gives up."""
@@ -43,22 +39,35 @@ POLL_S = 1.0
 
 
 @dataclass(frozen=True)
-class Hunt:
-    """What the trials of a run need to know.
+class Rung:
+    """Trials that are scored alike.
 
     Attributes:
-        settings: Of the run.
-        costing: Costs, objectives and limits.
-        start: An architecture within the limits, and the fastest ones.
+        proposals: Where their architectures come from.
+        wanted: How many are scored.
+        fidelity: How well.
     """
 
-    settings: SearchSettings
-    costing: Costing
-    start: Start
+    proposals: Proposals
+    wanted: int
+    fidelity: Fidelity = SUPERNET
 
 
-def run_trials(hunt: Hunt, store: Store, watcher: Watcher, executor: Executor) -> list[TrialRecord]:
-    """Score architectures until `settings.trials` distinct ones are in the study.
+def run_trials(
+    hunt: Hunt,
+    store: Store,
+    watcher: Watcher,
+    executor: Executor,
+    rung: Rung | None = None,
+) -> list[TrialRecord]:
+    """Score architectures until as many distinct ones as are wanted are in the study.
+
+    Args:
+        hunt: What is searched.
+        store: Keeps the study.
+        watcher: Hears of the progress.
+        executor: Scores.
+        rung: Which trials; those that the run's sampler proposes, if not given.
 
     Returns:
         All trials, those of earlier runs of the same study included.
@@ -66,11 +75,10 @@ def run_trials(hunt: Hunt, store: Store, watcher: Watcher, executor: Executor) -
     Raises:
         NasError: One evaluation after the other failed.
     """
-    taken: set[str] = set()
-    refused: list[int] = [0]
-    sampler = _sampler(hunt, taken, refused)
-    study = store.study(sampler, [goal.name for goal in hunt.costing.goals.minimised])
-    return _Loop(hunt, study, store, watcher, executor, taken, refused).run()
+    rung = rung or Rung(Proposed(hunt), hunt.settings.trials)
+    costs = [goal.name for goal in hunt.costing.goals.minimised]
+    study = store.study(study_name(rung.fidelity), rung.proposals.sampler, costs)
+    return _Loop(hunt, rung, study, store, watcher, executor).run()
 
 
 @dataclass
@@ -88,36 +96,33 @@ class _Loop:
     """Keeps the executor busy: asks, submits, and tells what has ended.
 
     Attributes:
-        taken: Ids of architectures that are scored, being scored, or were tried in vain.
-        refused: Proposals for the next trial that broke a limit; counted by the sampler.
         running: Trials that are evaluated here, by number.
         again: Those of them that wait to be tried again.
         failures: Architectures in a row that could not be scored.
     """
 
     hunt: Hunt
+    rung: Rung
     study: Study
     store: Store
     watcher: Watcher
     executor: Executor
-    taken: set[str]
-    refused: list[int]
     running: dict[int, _Asked] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     failures: int = 0
     exhausted: bool = False
 
     def run(self) -> list[TrialRecord]:
-        wanted = self.hunt.settings.trials
+        wanted, stage = self.rung.wanted, study_name(self.rung.fidelity)
         while True:
             self.store.drop_lost(self.study)
             scored, under_way = self._look()
-            self.watcher.progress("search", scored, wanted)
+            self.watcher.progress(stage, scored, wanted)
             if not self.running and (scored >= wanted or (self.exhausted and not under_way)):
                 break
             while self.again and self.executor.free():
                 job = self.again.pop(0)
-                self.executor.submit(job, self.running[job].architecture)
+                self.executor.submit(job, self.running[job].architecture, self.rung.fidelity)
             if scored + under_way < wanted:
                 while self.executor.free() and self._ask():
                     pass
@@ -126,12 +131,11 @@ class _Loop:
                     self._settle(outcome)
             else:
                 time.sleep(POLL_S)  # the last ones are evaluated by other processes
-        if self.exhausted:
+        if self.exhausted and scored < wanted:
             self.watcher.say(
-                f"The search ends after {scored} architectures: no further one within the limits "
-                "was found"
+                f"The {stage} ends after {scored} architectures: {self.rung.proposals.none_left}"
             )
-            self.watcher.progress("search", scored, scored)
+            self.watcher.progress(stage, scored, scored)
         return self.store.do(lambda: trial_records(self.study))
 
     def _look(self) -> tuple[int, int]:
@@ -144,12 +148,14 @@ class _Loop:
         """Begin a trial; whether there was one to begin, and it was needed."""
         if self.exhausted:
             return False
-        costing = self.hunt.costing
+        costing, proposals = self.hunt.costing, self.rung.proposals
         with self.store.alone() as alone:
-            if sum(self._look()) >= self.hunt.settings.trials:
+            if sum(self._look()) >= self.rung.wanted:
                 return False
-            self.taken.update(self.store.do(self._tried))
-            self.refused[0] = 0
+            proposals.taken.update(self.store.do(self._tried))
+            if not proposals.another():
+                self.exhausted = self._look()[1] == 0
+                return False
             try:
                 trial = self.store.do(
                     lambda: self.study.ask(distributions(costing.space, costing.plan))
@@ -168,12 +174,12 @@ class _Loop:
             "id": architecture.id,
             "architecture": architecture.to_json(),
             **costing.costs(architecture),
-            "refused": self.refused[0],
-            "origin": _origin(self.hunt, architecture),
+            "refused": proposals.refused,
+            "origin": proposals.origin(architecture),
         }
         self.running[trial.number] = _Asked(trial, architecture, attributes)
-        self.taken.add(architecture.id)
-        self.executor.submit(trial.number, architecture)
+        proposals.taken.add(architecture.id)
+        self.executor.submit(trial.number, architecture, self.rung.fidelity)
         return True
 
     def _tried(self) -> set[str]:
@@ -234,58 +240,3 @@ class _Loop:
         self.store.do(change)
         self.store.end(asked.trial)
         del self.running[asked.trial.number]
-
-
-def baselines(hunt: Hunt) -> list[tuple[float, Architecture]]:
-    """The width-scaled hand-made networks that meet the limits, widest first."""
-    space, plan = hunt.costing.space, hunt.costing.plan
-    scaled = [(w, sampling.baseline(space, plan, w)) for w in sorted(space.file.width)[::-1]]
-    return [(w, a) for w, a in scaled if hunt.costing.strain(a) <= 1]
-
-
-def _origin(hunt: Hunt, architecture: Architecture) -> str:
-    for width, baseline in baselines(hunt):
-        if baseline.id == architecture.id:
-            return f"baseline width {width:g}"
-    if architecture.id in [found.fastest.id for found in hunt.start.ranges.values()]:
-        return "fastest"
-    if architecture.id == hunt.start.inside.id:
-        return "furthest within the limits"
-    return hunt.settings.sampler
-
-
-def _sampler(hunt: Hunt, taken: set[str], refused: list[int]) -> BaseSampler:
-    """Starts with the baselines and the fastest architectures, then proposes."""
-    settings, start = hunt.settings, hunt.start
-    fastest = [found.fastest for found in start.ranges.values()]
-    ends = {a.id: a for a in (start.inside, *fastest) if hunt.costing.strain(a) <= 1}
-    first = [architecture for _, architecture in baselines(hunt)] + list(ends.values())
-    if settings.sampler == "front":
-        return FrontSampler(_domain(hunt.costing, first), seed=settings.seed, log_error=True)
-    return _repairing(hunt, first[: settings.trials], taken, refused)
-
-
-def _domain(costing: Costing, first: list[Architecture]) -> SpaceDomain:
-    """Architectures within the limits, by their objectives after the error."""
-    fronts = costing.goals.columns()
-    return SpaceDomain(costing.space, costing.plan, costing.classes, costing.batch(), first, fronts)
-
-
-def _repairing(
-    hunt: Hunt, first: list[Architecture], taken: set[str], refused: list[int]
-) -> RepairingSampler:
-    costing, settings = hunt.costing, hunt.settings
-    space, plan, strain = costing.space, costing.plan, costing.strain
-    initial = [sampling.to_genome(space, architecture) for architecture in first]
-
-    def fix(genome: Genome, rng: np.random.Generator) -> Genome | None:
-        start = sampling.from_genome(space, plan, genome)
-        if strain(start) > 1:
-            refused[0] += 1
-        found = repair(space, strain, start, hunt.start.inside, taken, rng)
-        if found is None:
-            return None
-        return genome if found.id == start.id else sampling.to_genome(space, found)
-
-    propose = make_proposer(settings.sampler, settings.trials, settings.seed)
-    return RepairingSampler(space, plan, propose, fix, initial, settings.seed)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import training_batch
+from nas.accuracy.score import Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset
@@ -32,6 +33,9 @@ SUPERNET_EPOCHS = 30
 FINETUNE_EPOCHS = 3
 RECALIBRATION_IMAGES = 512
 MIN_VALIDATION_IMAGES = 500
+PROMOTED_PER_FINALIST = 2
+SHORT_SHARE = 0.25
+"""Of the steps of a finalist that a short training has."""
 MAX_STEPS = 10_000_000
 SUPERNET_SHARE, SCORING_SHARE, FINALISTS_SHARE = 0.60, 0.15, 0.20
 
@@ -42,6 +46,9 @@ class Work:
 
     Attributes:
         supernet_steps: Optimiser steps of the supernet.
+        promoted: How many architectures are trained briefly, for finalists to be chosen from; none:
+            those are chosen by the supernet's scores.
+        short_steps: Optimiser steps of each of these.
         finetune_steps: Optimiser steps of each finalist and baseline.
         batch_size: Images for each step.
         recalibration_images: For batch-norm statistics.
@@ -49,10 +56,17 @@ class Work:
     """
 
     supernet_steps: int
+    promoted: int
+    short_steps: int
     finetune_steps: int
     batch_size: int
     recalibration_images: int
     validation_images: int
+
+    @property
+    def short_training(self) -> Fidelity:
+        """How well promoted architectures are scored."""
+        return Fidelity("short training", self.short_steps)
 
 
 @dataclass(frozen=True)
@@ -73,19 +87,31 @@ def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
     else:
         supernet = math.ceil(SUPERNET_EPOCHS * images / BATCH_SIZE)
         finetune = math.ceil(FINETUNE_EPOCHS * images / BATCH_SIZE)
+    finetune = settings.finetune_steps or finetune
     return Work(
         supernet_steps=settings.supernet_steps or supernet,
-        finetune_steps=settings.finetune_steps or finetune,
+        promoted=promoted(settings),
+        short_steps=settings.short_steps or max(1, round(SHORT_SHARE * finetune)),
+        finetune_steps=finetune,
         batch_size=BATCH_SIZE,
         recalibration_images=min(RECALIBRATION_IMAGES, images),
         validation_images=len(dataset.validation.labels),
     )
 
 
+def promoted(settings: SearchSettings) -> int:
+    """How many of the trials are trained briefly; none where all of those would be finalists."""
+    number = settings.promote
+    if number is None:
+        number = PROMOTED_PER_FINALIST * settings.finalists
+    number = min(number, settings.trials)
+    return number if number > settings.finalists else 0
+
+
 def limited_work(
     settings: SearchSettings, dataset: Dataset, speeds: Speeds, limit_s: float, models: int
 ) -> Work:
-    """Work that takes about `limit_s`: 60 % supernet, 15 % scoring, 20 % finalists.
+    """Work that takes about `limit_s`: 60 % supernet, 15 % scoring, 20 % training.
 
     Args:
         settings: Of the run; numbers of steps given there are kept.
@@ -95,18 +121,25 @@ def limited_work(
         models: Finalists and baselines that are fine-tuned.
     """
     default = default_work(settings, dataset)
-    per_trial = SCORING_SHARE * limit_s / settings.trials / speeds.score_image
+    per_trial = SCORING_SHARE * limit_s / (settings.trials + default.promoted) / speeds.score_image
     recalibration = int(min(default.recalibration_images, max(256, per_trial / 4)))
     validation = int(
         min(default.validation_images, max(MIN_VALIDATION_IMAGES, per_trial - 2 * recalibration))
     )
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
-    finetuning = FINALISTS_SHARE * limit_s / models - checked * speeds.file_image
+    training_s = FINALISTS_SHARE * limit_s - models * checked * speeds.file_image
+    finetune = settings.finetune_steps or min(
+        MAX_STEPS,
+        max(
+            5, round(training_s / (models + SHORT_SHARE * default.promoted) / speeds.finetune_step)
+        ),
+    )
     supernet = min(MAX_STEPS, round(SUPERNET_SHARE * limit_s / speeds.supernet_step))
     return Work(
         supernet_steps=settings.supernet_steps or max(10, supernet),
-        finetune_steps=settings.finetune_steps
-        or min(MAX_STEPS, max(5, round(finetuning / speeds.finetune_step))),
+        promoted=default.promoted,
+        short_steps=settings.short_steps or max(1, round(SHORT_SHARE * finetune)),
+        finetune_steps=finetune,
         batch_size=BATCH_SIZE,
         recalibration_images=recalibration,
         validation_images=validation,
@@ -119,19 +152,23 @@ class Estimate:
 
     supernet: float
     scoring: float
+    short_training: float
     finalists: float
 
     @property
     def total(self) -> float:
         """All together."""
-        return self.supernet + self.scoring + self.finalists
+        return self.supernet + self.scoring + self.short_training + self.finalists
 
     def __str__(self) -> str:
-        return (
-            f"about {format_duration_s(self.total)} (supernet {format_duration_s(self.supernet)}, "
-            f"scoring {format_duration_s(self.scoring)}, finalists "
-            f"{format_duration_s(self.finalists)})"
-        )
+        parts = {
+            "supernet": self.supernet,
+            "scoring": self.scoring,
+            "short training": self.short_training,
+            "finalists": self.finalists,
+        }
+        told = ", ".join(f"{name} {format_duration_s(s)}" for name, s in parts.items() if s)
+        return f"about {format_duration_s(self.total)} ({told})"
 
 
 def estimate(
@@ -142,7 +179,13 @@ def estimate(
     per_trial = (work.validation_images + 1.5 * work.recalibration_images) * speeds.score_image
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     per_model = work.finetune_steps * speeds.finetune_step + checked * speeds.file_image
-    return Estimate(steps_left * speeds.supernet_step, trials * per_trial, models * per_model)
+    per_short = work.short_steps * speeds.finetune_step + per_trial
+    return Estimate(
+        steps_left * speeds.supernet_step,
+        trials * per_trial,
+        work.promoted * per_short,
+        models * per_model,
+    )
 
 
 def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:

@@ -24,8 +24,8 @@ from nas.files import write_json
 from nas.latency.device_file import Calibration, DeviceFile, WholeModels
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, Row, load_table, write_table
+from nas.search.choosing import choose_finalists
 from nas.search.costing import prediction_json
-from nas.search.finalists import choose_finalists
 from nas.search.front import mark_fronts, onnx_metadata
 from nas.search.goals import make_goals
 from nas.search.run_folder import RunFolder

@@ -18,11 +18,12 @@ from nas.search.database import Database, check_database, check_url
 from nas.search.executors.execution import Execution
 from nas.search.executors.executor import InProcess
 from nas.search.goals import make_goals
+from nas.search.proposals import Hunt
 from nas.search.run import run_search
 from nas.search.samplers.domain import INTERRUPTED
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.study import read_trials, trial_records
-from nas.search.trials import Hunt, run_trials
+from nas.search.trials import run_trials
 
 from .postgres import Postgres, needs_postgres
 
@@ -65,7 +66,7 @@ class Slow:
         self.at, self.seconds, self.count = at, seconds, 0
         self.ids = []
 
-    def evaluate(self, architecture):
+    def evaluate(self, architecture, fidelity):
         self.at(self.count)
         self.count += 1
         time.sleep(self.seconds)
@@ -98,7 +99,7 @@ def test_several_searches_share_the_work_and_score_nothing_twice(hunt, connect, 
     ids = [name for evaluator in evaluators for name in evaluator.ids]
     assert len(ids) == len(set(ids)) == 30
     assert min(len(evaluator.ids) for evaluator in evaluators) >= 5
-    study = connect().study(None, ["x"])
+    study = connect().study("search", None, ["x"])
     assert {record.id for record in trial_records(study)} == set(ids)
 
 
@@ -115,7 +116,7 @@ def test_a_database_that_goes_away_is_waited_for(hunt, connect, server, listener
     assert len(records) == 30
     assert [record.id for record in records] == evaluator.ids, "none lost, none twice"
     assert listener.said.count("The database does not answer; the search waits for it.") >= 2
-    study = connect().study(None, ["x"])
+    study = connect().study("search", None, ["x"])
     assert len(study.get_trials(states=(TrialState.COMPLETE,))) == 30
 
 
@@ -137,7 +138,7 @@ def test_a_trial_that_was_asked_for_without_the_lock_is_given_back(hunt, connect
     records = run_trials(hunt, database, listener, InProcess(evaluator))
     assert len(records) == 30 and len(begun) == 32
     assert [record.id for record in records] == evaluator.ids, "given back, not evaluated"
-    failed = database.study(None, ["x"]).get_trials(states=(TrialState.FAIL,))
+    failed = database.study("search", None, ["x"]).get_trials(states=(TrialState.FAIL,))
     assert [trial.number for trial in failed] == [begun[2], begun[8]]
     assert all(INTERRUPTED in trial.user_attrs for trial in failed)
 
@@ -167,7 +168,7 @@ def test_what_a_killed_search_was_doing_is_done_again(hunt, connect, listener, m
     first = Slow(kill)
     with pytest.raises(KilledError):
         run_trials(hunt, connect(), listener, InProcess(first))
-    assert connect().study(None, ["x"]).get_trials(states=(TrialState.RUNNING,))
+    assert connect().study("search", None, ["x"]).get_trials(states=(TrialState.RUNNING,))
     with psycopg.connect(connect()._url) as connection:  # as if a long time had passed
         connection.execute(
             "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '10 minutes'"
@@ -177,7 +178,7 @@ def test_what_a_killed_search_was_doing_is_done_again(hunt, connect, listener, m
     records = run_trials(hunt, other, listener, InProcess(second))
     assert len(records) == len({record.id for record in records}) == 30
     assert [r.id for r in records] == first.ids + second.ids
-    study = other.study(None, ["x"])
+    study = other.study("search", None, ["x"])
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 

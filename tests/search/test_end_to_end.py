@@ -95,6 +95,15 @@ def test_nothing_that_is_shown_or_was_scored_is_over_the_budget(result, front):
     assert sum(record.refused for record in records) == 0, "nothing over the budget is proposed"
 
 
+def test_finalists_are_chosen_after_a_short_training(result, front):
+    journal = result.folder / "study.journal"
+    searched = {r.id: r for r in read_trials(journal)}
+    again = {r.id: r for r in read_trials(journal, "short training")}
+    assert len(again) == 2 * SETTINGS["finalists"] and set(again) <= set(searched)
+    assert {model["id"] for model in front["models"]} <= set(again)
+    assert any(record.accuracy != searched[name].accuracy for name, record in again.items())
+
+
 def test_costs_are_the_architectures_own(front):
     space = nas.load_space(SETTINGS["space"])
     for model in front["models"]:
@@ -192,7 +201,7 @@ def test_data_json_and_the_log(result):
     assert sum(map(len, splits)) == len(set().union(*splits)) == 1797
     lines = (result.folder / "log.jsonl").read_text().splitlines()
     events = [json.loads(line)["event"] for line in lines]
-    assert events == ["start", "supernet", "search", "finished"]
+    assert events == ["start", "supernet", "search", "short training", "finished"]
 
 
 def test_the_python_result_is_the_front(result, front):

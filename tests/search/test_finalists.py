@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.pareto import non_dominated
-from nas.search import finalists
-from nas.search.finalists import reference_point, score_logits
+from nas.search import choosing
+from nas.search.choosing import reference_point
+from nas.search.finalists import score_logits
 from nas.search.goals import make_goals
 from nas.search.settings import read_settings
 from nas.search.study import TrialRecord
@@ -16,11 +17,11 @@ GOALS = make_goals(read_settings(None, {"device": "tiny", "budget": "1s"}))
 
 
 def choose_finalists(records, most, goals=GOALS):
-    return finalists.choose_finalists(records, most, goals)
+    return choosing.choose_finalists(records, most, goals)
 
 
 def trial_costs(records):
-    return finalists.trial_costs(records, GOALS.fronts[0])
+    return choosing.trial_costs(records, GOALS.fronts[0])
 
 
 def record(number, accuracy, latency_ms):
@@ -97,6 +98,25 @@ def test_the_reference_is_beyond_the_worst_even_where_all_are_equal(same):
 def test_costs_are_error_and_latency():
     assert trial_costs(records_of([(0.75, 2.0)])).tolist() == [[0.25, 2.0]]
     assert trial_costs([]).shape == (0, 2)
+
+
+@given(points, st.integers(1, 30))
+def test_fronts_are_promoted_one_after_the_other(found, most):
+    records = records_of(found)
+    chosen = choosing.promote(records, most, GOALS)
+    assert len(chosen) == len({r.id for r in chosen}) == min(most, len(records))
+    left = list(records)
+    while left and chosen:
+        mask = non_dominated(trial_costs(left))
+        layer = {r.id for r, inside in zip(left, mask, strict=True) if inside}
+        begun, chosen = chosen[: len(layer)], chosen[len(layer) :]
+        assert {r.id for r in begun} <= layer
+        left = [r for r in left if r.id not in layer]
+
+
+def test_what_is_over_the_budget_is_not_promoted():
+    records = [*records_of([(0.5, 1.0), (0.6, 2.0)]), record(2, 0.9, 2000.0)]
+    assert {r.number for r in choosing.promote(records, 3, GOALS)} == {0, 1}
 
 
 def test_logits_are_scored_against_labels(dataset):

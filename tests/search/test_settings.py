@@ -157,7 +157,8 @@ CHANGES = {
     "device": "raspberry-pi-4", "budget": "21ms", "space": "mobilenetv1", "plan": "small",
     "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
-    "threads": 2, "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
+    "threads": 2, "promote": 20, "short_steps": 7,
+    "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
     "max_size": "1MB", "max_macs": "1M",
 }  # fmt: skip
 
@@ -167,6 +168,16 @@ def test_the_digest_changes_with_every_setting():
     assert set(CHANGES) == fields | {"device", "budget"}
     digests = [read_settings(None, {**GIVEN, name: new}).digest for name, new in CHANGES.items()]
     assert len({read_settings(None, GIVEN).digest, *digests}) == len(CHANGES) + 1
+
+
+@pytest.mark.parametrize("promote", [1, 8])
+def test_fewer_than_the_finalists_cannot_be_promoted(promote):
+    with pytest.raises(OptionError) as caught:
+        read_settings(None, {**GIVEN, "promote": promote})
+    assert str(caught.value) == (
+        "more architectures are trained briefly than become finalists; got '--promote "
+        f"{promote} for 8 finalists'; try: --promote 16, or 0 to choose by the supernet's scores"
+    )
 
 
 def test_the_digest_is_the_same_however_a_setting_was_given():

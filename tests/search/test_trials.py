@@ -7,18 +7,20 @@ from collections import Counter
 import pytest
 from optuna.trial import TrialState
 
-from nas.accuracy.score import Score
+from nas.accuracy.score import Fidelity, Score
 from nas.errors import NasError
 from nas.latency.predict import Predictor
 from nas.latency.table import load_table
 from nas.search.candidates import check_limits
+from nas.search.choosing import promote
 from nas.search.costing import Costing
 from nas.search.executors.executor import Outcome
 from nas.search.goals import make_goals
+from nas.search.proposals import Hunt, Promoted
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.store import Journal
 from nas.search.study import open_study, read_trials
-from nas.search.trials import ATTEMPTS, FAILURES, Hunt, run_trials
+from nas.search.trials import ATTEMPTS, FAILURES, Rung, run_trials
 
 
 class Several:
@@ -30,14 +32,16 @@ class Several:
         self.running = {}
         self.most = 0
         self.begun = Counter()
+        self.fidelities = []
 
     def free(self):
         return self.slots - len(self.running)
 
-    def submit(self, job, architecture):
+    def submit(self, job, architecture, fidelity):
         assert self.free() > 0 and job not in self.running
         self.running[job] = architecture
         self.begun[architecture.id] += 1
+        self.fidelities.append(fidelity)
         self.most = max(self.most, len(self.running))
 
     def wait(self):
@@ -161,3 +165,59 @@ def test_scores_that_are_no_numbers_never_reach_the_study(hunt, journal, listene
     executor = Several(2, lambda a, n: Score(0, 0) if int(a.id, 16) % 2 else score(a, n))
     records = run_trials(hunt(trials=8), Journal(journal), listener, executor)
     assert all(math.isfinite(record.accuracy) for record in records)
+
+
+SHORT = Fidelity("short training", 3)
+
+
+def rung_of(hunt, records):
+    return Rung(Promoted(hunt, records), len(records), SHORT)
+
+
+def test_the_best_are_scored_again_at_the_next_fidelity(hunt, journal, listener):
+    hunt, store = hunt(trials=20), Journal(journal)
+    records = run_trials(hunt, store, listener, Several(3, score))
+    chosen = promote(records, 7, hunt.costing.goals)
+    executor = Several(3, lambda a, attempt: Score(int(a.id, 16) % 100, 100))
+    again = run_trials(hunt, store, listener, executor, rung_of(hunt, chosen))
+    assert {r.id for r in again} == {r.id for r in chosen}
+    assert set(executor.fidelities) == {SHORT} and set(executor.begun.values()) == {1}
+    by_id = {r.id: r for r in again}
+    for before in chosen:
+        after = by_id[before.id]
+        assert after.accuracy == int(after.id, 16) % 100 / 100
+        assert (after.costs, after.origin) == (before.costs, before.origin)
+    assert read_trials(journal) == records
+    assert read_trials(journal, "short training") == again
+    nothing = Several(3, lambda *_: pytest.fail("what is scored is not scored again"))
+    assert run_trials(hunt, store, listener, nothing, rung_of(hunt, chosen)) == again
+
+
+def test_a_stopped_rung_goes_on_with_what_is_left(hunt, journal, listener):
+    hunt, store = hunt(trials=12), Journal(journal)
+    chosen = promote(run_trials(hunt, store, listener, Several(1, score)), 6, hunt.costing.goals)
+
+    def stop(architecture, attempt):
+        if architecture.id == chosen[2].id:
+            raise KeyboardInterrupt
+        return score(architecture, attempt)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(hunt, store, listener, Several(1, stop), rung_of(hunt, chosen))
+    executor = Several(1, score)
+    again = run_trials(hunt, store, listener, executor, rung_of(hunt, chosen))
+    assert [r.id for r in again] == [r.id for r in chosen], "in the order of promotion"
+    assert list(executor.begun) == [r.id for r in chosen[2:]]
+
+
+def test_what_cannot_be_trained_is_left_out(hunt, journal, listener):
+    hunt, store = hunt(trials=12), Journal(journal)
+    chosen = promote(run_trials(hunt, store, listener, Several(1, score)), 6, hunt.costing.goals)
+    bad = chosen[1].id
+    executor = Several(2, lambda a, attempt: "no memory" if a.id == bad else score(a, attempt))
+    again = run_trials(hunt, store, listener, executor, rung_of(hunt, chosen))
+    assert {r.id for r in again} == {r.id for r in chosen} - {bad}
+    assert executor.begun[bad] == ATTEMPTS
+    assert listener.said[-1] == (
+        "The short training ends after 5 architectures: the others could not be scored"
+    )

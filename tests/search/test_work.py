@@ -65,6 +65,22 @@ def test_numbers_that_are_given_are_kept(make_settings):
         assert (work.supernet_steps, work.finetune_steps) == (77, 9)
 
 
+@pytest.mark.parametrize(
+    ("changes", "promoted"),
+    [
+        ({"trials": 64, "finalists": 8}, 16),
+        ({"trials": 10, "finalists": 8}, 10),
+        ({"trials": 8, "finalists": 8}, 0),
+        ({"trials": 64, "finalists": 8, "promote": 30}, 30),
+        ({"trials": 64, "finalists": 8, "promote": 0}, 0),
+    ],
+)
+def test_twice_as_many_as_finalists_are_trained_briefly(make_settings, changes, promoted):
+    work = default_work(make_settings(finetune_steps=400, **changes), DIGITS)
+    assert work.promoted == promoted
+    assert (work.short_training.name, work.short_training.steps) == ("short training", 100)
+
+
 @pytest.mark.parametrize("limit_s", [1200.0, 7200.0])
 def test_a_time_limit_is_shared_out(make_settings, limit_s):
     settings = make_settings(data="photos", trials=64, supernet_steps=None, finetune_steps=None)
@@ -73,7 +89,9 @@ def test_a_time_limit_is_shared_out(make_settings, limit_s):
     expected = estimate(work, SPEEDS, PHOTOS, 64, 12, work.supernet_steps)
     assert expected.supernet == pytest.approx(0.6 * limit_s, rel=0.01)
     assert expected.scoring <= 0.16 * limit_s
-    assert expected.finalists == pytest.approx(0.2 * limit_s, rel=0.03)
+    scoring_again = expected.scoring * work.promoted / 64
+    training_s = expected.finalists + expected.short_training - scoring_again
+    assert training_s == pytest.approx(0.2 * limit_s, rel=0.03)
     assert expected.total <= limit_s
 
 

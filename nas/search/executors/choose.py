@@ -20,7 +20,8 @@ def make_executor(evaluator: SupernetEvaluator, execution: Execution) -> Executo
         return InProcess(evaluator)
     from nas.search.executors.ray_workers import RayWorkers
 
-    return RayWorkers(unpack_evaluator, pack_evaluator(evaluator), _options(execution))
+    state = pack_evaluator(evaluator, here=execution.ray_address is None)
+    return RayWorkers(unpack_evaluator, state, _options(execution))
 
 
 def check_executor(execution: Execution) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from nas.accuracy.score import Evaluator, Score
+from nas.accuracy.score import SUPERNET, Evaluator, Fidelity, Score
 from nas.space.architecture import Architecture
 
 MOST = 300
@@ -34,7 +34,7 @@ class Executor(Protocol):
         """How many evaluations could be begun now."""
         ...
 
-    def submit(self, job: int, architecture: Architecture) -> None:
+    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
         """Begin an evaluation; only where one is free."""
         ...
 
@@ -52,21 +52,21 @@ class InProcess:
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        self._waiting: list[tuple[int, Architecture]] = []
+        self._waiting: list[tuple[int, Architecture, Fidelity]] = []
 
     def free(self) -> int:
         """One, unless one was submitted."""
         return 1 - len(self._waiting)
 
-    def submit(self, job: int, architecture: Architecture) -> None:
+    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
         """Remember it for `wait`."""
-        self._waiting.append((job, architecture))
+        self._waiting.append((job, architecture, fidelity))
 
     def wait(self) -> list[Outcome]:
         """Run it."""
-        job, architecture = self._waiting.pop()
+        job, architecture, fidelity = self._waiting.pop()
         try:
-            return [Outcome(job, self._evaluator.evaluate(architecture))]
+            return [Outcome(job, self._evaluator.evaluate(architecture, fidelity))]
         except (RuntimeError, ArithmeticError, MemoryError) as cause:  # of torch
             return [Outcome(job, None, describe(cause))]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.accuracy.score import Evaluator, Score
+from nas.accuracy.score import SUPERNET, Evaluator, Fidelity, Score
 from nas.errors import NasError, OptionError
 from nas.search.executors.executor import MOST, Outcome, describe
 from nas.space.architecture import Architecture
@@ -59,9 +59,9 @@ class Worker:
         """Its process, once it can work."""
         return os.getpid()
 
-    def evaluate(self, architecture: Architecture) -> tuple[int, int]:
+    def evaluate(self, architecture: Architecture, fidelity: Fidelity) -> tuple[int, int]:
         """Images that were named right, and all of them."""
-        score = self._evaluator.evaluate(architecture)
+        score = self._evaluator.evaluate(architecture, fidelity)
         return score.correct, score.images
 
 
@@ -114,10 +114,10 @@ class RayWorkers:
         """Workers that have nothing to do."""
         return len(self._idle)
 
-    def submit(self, job: int, architecture: Architecture) -> None:
+    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
         """Give it to an idle worker."""
         actor = self._idle.pop()
-        self._running[actor.evaluate.remote(architecture)] = _Running(job, actor)
+        self._running[actor.evaluate.remote(architecture, fidelity)] = _Running(job, actor)
 
     def wait(self) -> list[Outcome]:
         """Ended evaluations; also returns when a worker has started, or nothing happened."""

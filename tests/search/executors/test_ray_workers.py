@@ -26,7 +26,7 @@ class Odd:
     def __init__(self, state):
         self.state = state
 
-    def evaluate(self, architecture):
+    def evaluate(self, architecture, fidelity):
         what = self.state.get(architecture.id, "score")
         if what == "raise":
             raise ValueError("no\n such thing")
@@ -77,7 +77,7 @@ def finish(executor, jobs):
 
 def test_workers_score_as_this_process_does(workers, space, dataset):
     evaluator = SupernetEvaluator(Supernet(space, "small", 10, seed=1), dataset, 64, 100)
-    executor = workers(unpack_evaluator, pack_evaluator(evaluator))
+    executor = workers(unpack_evaluator, pack_evaluator(evaluator, here=True))
     chosen = [sampling.baseline(space, "small", width) for width in space.file.width]
     found = finish(executor, list(enumerate(chosen * 2)))
     scores = [found[job].score for job in range(len(found))]

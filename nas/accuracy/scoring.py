@@ -1,0 +1,58 @@
+"""Scoring a model: batch-norm statistics for its weights, logits, and how many are right."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nas.accuracy.device import mixed_precision
+from nas.accuracy.score import Score
+from nas.data import Dataset, ImageSplit
+from nas.data.augment import to_batch
+from nas.models.build import Model
+
+BATCH = 128
+
+
+@torch.no_grad()
+def recalibrate(model: Model, dataset: Dataset, images: int) -> None:
+    """Set batch-norm statistics to the mean over plain training images; model is left in eval.
+
+    Source: Yu and Huang 2019, arXiv:1903.05134, section 3.
+    """
+    device = next(model.parameters()).device
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    model.train()
+    pixels = dataset.train.at(model.network.resolution)
+    count = min(images, len(pixels))
+    batches = max(1, count // BATCH)
+    with mixed_precision(device):
+        for index in range(batches):
+            start, stop = count * index // batches, count * (index + 1) // batches
+            model(to_batch(pixels[start:stop], dataset.mean, dataset.std, device))
+    for norm in norms:
+        norm.momentum = 0.1
+    model.eval()
+
+
+@torch.no_grad()
+def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) -> torch.Tensor:
+    """Float32 logits, `N x classes`, of the first images of a split."""
+    device = next(model.parameters()).device
+    pixels = split.at(model.network.resolution)[:images]
+    model.eval()
+    parts = [
+        model(to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device)).cpu()
+        for start in range(0, len(pixels), BATCH)
+    ]
+    return torch.cat(parts)
+
+
+def score_model(model: Model, dataset: Dataset, split: ImageSplit, images: int) -> Score:
+    """Top-1 of a torch model on the first images of a split."""
+    predicted = logits_of(model, dataset, split, images).argmax(dim=1)
+    labels = torch.from_numpy(split.labels[:images].copy())
+    return Score(int((predicted == labels).sum()), len(predicted))
