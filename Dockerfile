@@ -21,7 +21,7 @@ COPY configs configs
 # The two steps of `make`; here the package is copied in (no `-e`), as only the environment moves on.
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --disable-pip-version-check -q --no-cache-dir \
-        -c constraints.txt .
+        -c constraints.txt ".[postgresql]"
 
 
 FROM python:3.11-slim

@@ -50,7 +50,7 @@ class Fidelity:
     """How well an architecture is scored: the better, the dearer.
 
     Attributes:
-        name: `supernet`, `short training` or `full training`.
+        name: `supernet`, `short training`; finalists have their full training.
         steps: For how many optimiser steps it is trained by itself before, beginning with the
             supernet's weights; none: scored with those.
     """
@@ -60,6 +60,7 @@ class Fidelity:
 
 
 SUPERNET = Fidelity("supernet", 0)
+SHORT_TRAINING = "short training"
 
 
 class Evaluator(Protocol):

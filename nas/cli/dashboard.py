@@ -24,7 +24,11 @@ def add_parser(commands: Any) -> None:
         "show a run in the Optuna dashboard, also while it runs",
         "nas dashboard runs/RUN",
     )
-    parser.add_argument("folder", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "folder",
+        metavar="RUN",
+        help="run folder, or the database of several: postgresql://USER@HOST/DATABASE",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=port, default=8080, help="(%(default)s)")
     parser.set_defaults(run=run)
@@ -41,9 +45,14 @@ def run(options: argparse.Namespace) -> int:
     """Run it."""
     from nas.search.run_folder import RunFolder, check_run
 
-    run_folder = RunFolder(Path(options.folder))
-    check_run(run_folder)
-    storage, page = _find_storage(run_folder)
+    if "://" in options.folder:
+        from nas.search.database import make_tables
+
+        storage, page = make_tables(options.folder), ""
+    else:
+        run_folder = RunFolder(Path(options.folder))
+        check_run(run_folder)
+        storage, page = _find_storage(run_folder)
     if not _is_loopback(options.host):
         print(
             f"nas: {options.host} is reachable from other machines, and the dashboard has no "
@@ -74,10 +83,9 @@ def _find_storage(run: RunFolder) -> tuple[Any, str]:
             allowed="a run folder whose search has begun",
             do="nas search, and nas dashboard once the supernet is trained",
         )
-    from nas.search.database import check_database, check_url
+    from nas.search.database import make_tables
 
-    check_database(shared["url"])
-    return check_url(shared["url"]), ""
+    return make_tables(shared["url"]), ""
 
 
 def _serve(storage: Any, host: str, port: int) -> None:

@@ -17,6 +17,7 @@ class TerminalWatcher:
 
     def __init__(self) -> None:
         self._bars: Any = None
+        self._live: Any = None
         self._tasks: dict[str, Any] = {}
         self._starts: dict[str, tuple[float, int]] = {}
         self._last_line = 0.0
@@ -24,18 +25,23 @@ class TerminalWatcher:
     def __enter__(self) -> TerminalWatcher:
         if sys.stderr.isatty():
             from rich import progress
-            from rich.console import Console
+            from rich.console import Console, Group
+            from rich.live import Live
+            from rich.text import Text
 
             self._bars = progress.Progress(
-                progress.TextColumn("{task.description:<10}"),
+                progress.TextColumn("{task.description:<14}"),
                 progress.BarColumn(),
                 progress.MofNCompleteColumn(),
                 progress.TimeElapsedColumn(),
                 progress.TextColumn("left"),
                 progress.TimeRemainingColumn(),
-                console=Console(stderr=True),
             )
-            self._bars.start()
+            self._note = Text(style="dim", no_wrap=True, overflow="ellipsis")
+            self._live = Live(
+                Group(self._bars, self._note), console=Console(stderr=True), refresh_per_second=10
+            )
+            self._live.start()
         return self
 
     def __exit__(
@@ -44,26 +50,28 @@ class TerminalWatcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False)
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Move a stage's bar."""
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Move a stage's bar; the note is below the bars."""
         if self._bars is None:
-            self._line(stage, done, total)
-        elif stage not in self._tasks:
+            self._line(stage, done, total, note)
+            return
+        self._note.plain = note
+        if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, completed=done, total=total)
         else:
             self._bars.update(self._tasks[stage], completed=done, total=total)
 
-    def _line(self, stage: str, done: int, total: int) -> None:
+    def _line(self, stage: str, done: int, total: int, note: str) -> None:
         """For files and pipes: the first and last of a stage, and one every few seconds."""
         now = time.monotonic()
         start, before = self._starts.setdefault(stage, (now, done))
@@ -75,4 +83,5 @@ class TerminalWatcher:
         if before < done < total:
             seconds = (now - start) / (done - before) * (total - done)
             left = f", {format_duration_s(seconds)} left"
-        print(f"{stage} {done}/{total}{left}", file=sys.stderr, flush=True)
+        told = f"; {note}" if note else ""
+        print(f"{stage} {done}/{total}{left}{told}", file=sys.stderr, flush=True)

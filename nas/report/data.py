@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from nas.accuracy.score import SHORT_TRAINING
 from nas.errors import InputError, RunFolderError
+from nas.latency.metrics import spearman
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table
 from nas.pareto import non_dominated
-from nas.report.history import hypervolume_shares
 from nas.report.stacks import StackBlock, make_stack
 from nas.report.values import (
     Accuracy,
@@ -28,14 +29,16 @@ from nas.report.values import (
     Measured,
     ReportData,
     RunFacts,
+    ShortTraining,
     TableFacts,
     TrialPoint,
 )
-from nas.search.choosing import reference_point, trial_costs
+from nas.search.choosing import trial_costs
 from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
+from nas.search.standing import front_shares, reference_point
 from nas.search.study import TrialRecord, read_trials
 from nas.space import SearchSpace, load_space
 from nas.units import format_latency_ms
@@ -73,7 +76,7 @@ def _load(run: RunFolder) -> ReportData:
     facts, notes = _facts(run, content)
     drawing = _Drawing(facts, goals, *_find_sources(run, content, notes))
     records = read_trials(run.journal)
-    fronts = _fronts(front, goals, records)
+    fronts = _fronts(front, goals, records, content)
     finalists = tuple(
         _model(entry, rank, drawing, fronts, front["fronts"])
         for rank, entry in enumerate(_least_first(front["models"], goals), 1)
@@ -100,7 +103,21 @@ def _load(run: RunFolder) -> ReportData:
         ),
         verified=tuple(verified),
         warnings=tuple(warnings),
+        short_training=_short_training(run, content, records),
     )
+
+
+def _short_training(
+    run: RunFolder, content: Mapping[str, Any], records: Sequence[TrialRecord]
+) -> ShortTraining | None:
+    """How the best architectures of the search were scored again, if they were."""
+    again = read_trials(run.journal, SHORT_TRAINING)
+    if not again:
+        return None
+    before = {record.id: record.accuracy for record in records}
+    pairs = np.array([[before[record.id], record.accuracy] for record in again])
+    correlation = spearman(pairs[:, 0], pairs[:, 1])
+    return ShortTraining(len(again), content["work"]["short_steps"], correlation)
 
 
 @dataclass(frozen=True)
@@ -202,7 +219,10 @@ def _axis(goal: Goal, goals: Goals, fronts: Sequence[FrontFacts]) -> Axis:
 
 
 def _fronts(
-    front: Mapping[str, Any], goals: Goals, records: Sequence[TrialRecord]
+    front: Mapping[str, Any],
+    goals: Goals,
+    records: Sequence[TrialRecord],
+    content: Mapping[str, Any],
 ) -> tuple[FrontFacts, ...]:
     """Fronts that have a model."""
     found = []
@@ -212,13 +232,13 @@ def _fronts(
             continue
         costs = trial_costs(records, goal_front)
         device = goal_front.device
-        known = bool(np.isfinite(costs).any())
+        reference = reference_point(goal_front, content["worst_costs"], content["data"]["classes"])
         found.append(
             FrontFacts(
                 device=None if device is None else goals.devices.index(device),
                 recommended=recommended[device],
                 axes=tuple(axes),
-                history=hypervolume_shares(costs, reference_point(costs)) if known else (),
+                history=front_shares(costs, reference),
             )
         )
     return tuple(found)

@@ -104,7 +104,7 @@ def history_figure(data: ReportData) -> go.Figure:
             )
         )
     figure.update_xaxes(title="Scored architectures", rangemode="tozero")
-    figure.update_yaxes(title="Hypervolume (%)", rangemode="tozero")
+    figure.update_yaxes(title="Hypervolume (%)")
     return figure
 
 

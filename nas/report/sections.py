@@ -46,9 +46,20 @@ def headline(data: ReportData) -> str:
         f"<h1>{text(title(data))}</h1>\n"
         f'<p class="soft">{scored} of {text(facts.space)} scored on {text(facts.data)}, '
         f"{_refused(data, 'refused for its limits, ')}"
-        f"{plural(len(data.finalists), 'model')} exported. "
+        f"{_short_training(data)}{plural(len(data.finalists), 'model')} exported. "
         f"Latencies are predicted from {_table_kinds(data)}.{_verified(data)}</p>\n"
         f"{warnings}{notes}{''.join(recommendation(data, front) for front in data.fronts)}"
+    )
+
+
+def _short_training(data: ReportData) -> str:
+    """What finalists were chosen from."""
+    short = data.short_training
+    if short is None:
+        return ""
+    return (
+        f"the best {short.architectures} trained by themselves for {plural(short.steps, 'step')} "
+        f"(rank correlation with their first scores {short.rank_correlation:.2f}), "
     )
 
 
@@ -244,8 +255,8 @@ def history_text(data: ReportData) -> str:
     """What the history's figure shows."""
     return (
         "<p>How the front of the scored architectures grew. The hypervolume is what the front "
-        f"dominates in accuracy and {_objectives(data)}, up to a point a little worse than all of "
-        "them; 100 % would be one architecture that is best in everything.</p>"
+        f"dominates in accuracy and {_objectives(data)}, up to guessing and to the limits (the "
+        "space's largest network where there is none); 100 % would be no error at no cost.</p>"
     )
 
 

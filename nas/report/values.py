@@ -226,6 +226,21 @@ class FrontFacts:
 
 
 @dataclass(frozen=True)
+class ShortTraining:
+    """What finalists were chosen from.
+
+    Attributes:
+        architectures: The best of the search, trained by themselves.
+        steps: For how many optimiser steps.
+        rank_correlation: Of their accuracies then with those that the search had for them.
+    """
+
+    architectures: int
+    steps: int
+    rank_correlation: float
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All of a report.
 
@@ -240,6 +255,7 @@ class ReportData:
         notes: What could not be shown, and why.
         verified: What the measurements of the finalists say; empty where there are none.
         warnings: What of it must not be missed.
+        short_training: `None` where finalists were chosen by the supernet's scores.
     """
 
     facts: RunFacts
@@ -252,6 +268,7 @@ class ReportData:
     notes: tuple[str, ...]
     verified: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    short_training: ShortTraining | None = None
 
     @property
     def recommended(self) -> FinishedModel:

@@ -79,6 +79,23 @@ def check_database(url: str) -> None:
         raise _no_answer(url, cause) from cause
 
 
+def make_tables(url: str) -> str:
+    """Prepare a database that has none yet, for whoever only reads it.
+
+    Returns:
+        Its address, as Optuna wants it.
+
+    Raises:
+        OptionError: It does not answer, or this is no address of one.
+    """
+    check_database(url)
+    full = check_url(url)
+    storage = RDBStorage(full)
+    storage.remove_session()
+    storage.engine.dispose()
+    return full
+
+
 def _no_answer(url: str, cause: BaseException) -> OptionError:
     return OptionError(
         f"the database does not answer: {_first_line(cause)}",

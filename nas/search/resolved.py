@@ -21,6 +21,7 @@ from nas.search.executors.execution import Execution
 from nas.search.inputs import input_digests
 from nas.search.preparation import Inputs
 from nas.search.run_folder import RunFolder
+from nas.search.standing import worst_costs
 from nas.search.supernets import (
     SupernetJob,
     longest_finished,
@@ -176,6 +177,7 @@ def _run_content(inputs: Inputs, work: Work) -> dict[str, Any]:
             **{split.name: len(split.labels) for split in dataset.splits()},
         },
         "inputs": input_digests(inputs.space, inputs.tables),
+        "worst_costs": worst_costs(inputs.costing),
         "work": asdict(work),
         "threads": inputs.threads,
         "training_device": training_device().type,

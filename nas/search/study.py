@@ -165,15 +165,18 @@ def mend_journal(journal: Path) -> None:
 
 
 def read_trials(journal: Path, name: str = STUDY_NAME) -> list[TrialRecord]:
-    """All scored trials of a study of a run, in the order in which they were scored.
+    """All scored trials of a study of a run, in the order in which they were begun.
 
     Raises:
-        RunFolderError: There is no study.
+        RunFolderError: The journal is damaged.
     """
     if not journal.is_file():
         return []
     with reading(journal):
-        return trial_records(optuna.load_study(storage=open_storage(journal), study_name=name))
+        storage = open_storage(journal)
+        if name != STUDY_NAME and name not in optuna.get_all_study_names(storage):
+            return []
+        return trial_records(optuna.load_study(storage=storage, study_name=name))
 
 
 @contextlib.contextmanager
@@ -259,6 +262,14 @@ def fail_trial(trial: Trial, architecture: str, reason: str, attempts: int) -> N
     trial.set_user_attr("reason", reason)
     trial.set_user_attr(TRIED, attempts)
     save_note(trial, f"Not scored: {reason}")
+
+
+def set_attributes(study: Study, attributes: Mapping[str, Any]) -> None:
+    """Those of a study that are not as they are there already."""
+    known = study.user_attrs
+    for name, value in attributes.items():
+        if name not in known or known[name] != value:
+            study.set_user_attr(name, value)
 
 
 def _choice_lines(choices: Mapping[str, Any]) -> list[str]:

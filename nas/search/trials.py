@@ -19,10 +19,12 @@ from nas.search.proposals import Hunt, Proposals, Proposed
 from nas.search.samplers.domain import ExhaustedError
 from nas.search.samplers.front import ATTEMPTS
 from nas.search.samplers.space_domain import distributions
+from nas.search.standing import Standing, worst_costs
 from nas.search.store import Store
 from nas.search.study import (
     TrialRecord,
     fail_trial,
+    set_attributes,
     study_name,
     trial_records,
     tried_ids,
@@ -31,11 +33,14 @@ from nas.search.study import (
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
+from nas.units import format_duration_s
 
 FAILURES = 10
 """Architectures in a row that could not be scored, after which the search gives up."""
 POLL_S = 1.0
 """Between looks at trials that other processes evaluate."""
+TELL_S = 5.0
+"""Between changes of what the study itself says of the search."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ def run_trials(
     rung = rung or Rung(Proposed(hunt), hunt.settings.trials)
     costs = [goal.name for goal in hunt.costing.goals.minimised]
     study = store.study(study_name(rung.fidelity), rung.proposals.sampler, costs)
-    return _Loop(hunt, rung, study, store, watcher, executor).run()
+    worst = worst_costs(hunt.costing)
+    standing = Standing(hunt.costing.goals, worst, hunt.costing.classes)
+    return _Loop(hunt, rung, study, store, watcher, executor, standing).run()
 
 
 @dataclass
@@ -92,13 +99,37 @@ class _Asked:
 
 
 @dataclass
+class _Clock:
+    """When the study is told how far it is, and how long the rest takes at the pace so far."""
+
+    told: float = -math.inf
+    begun: tuple[float, int] | None = None
+
+    def due(self) -> bool:
+        """Whether it is time, which is then counted from now."""
+        now = time.monotonic()
+        if now - self.told < TELL_S:
+            return False
+        self.told = now
+        return True
+
+    def left_s(self, done: int, wanted: int) -> float | None:
+        """Seconds; `None` where nothing was done yet since the clock was first asked."""
+        now = time.monotonic()
+        start, before = self.begun = self.begun or (now, done)
+        return (now - start) / (done - before) * (wanted - done) if done > before else None
+
+
+@dataclass
 class _Loop:
     """Keeps the executor busy: asks, submits, and tells what has ended.
 
     Attributes:
+        standing: How far it is.
         running: Trials that are evaluated here, by number.
         again: Those of them that wait to be tried again.
         failures: Architectures in a row that could not be scored.
+        clock: Tells the time that is left.
     """
 
     hunt: Hunt
@@ -107,9 +138,11 @@ class _Loop:
     store: Store
     watcher: Watcher
     executor: Executor
+    standing: Standing
     running: dict[int, _Asked] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     failures: int = 0
+    clock: _Clock = field(default_factory=lambda: _Clock())
     exhausted: bool = False
 
     def run(self) -> list[TrialRecord]:
@@ -117,7 +150,8 @@ class _Loop:
         while True:
             self.store.drop_lost(self.study)
             scored, under_way = self._look()
-            self.watcher.progress(stage, scored, wanted)
+            self.watcher.progress(stage, scored, wanted, str(self.standing))
+            self._tell_study(scored)
             if not self.running and (scored >= wanted or (self.exhausted and not under_way)):
                 break
             while self.again and self.executor.free():
@@ -135,12 +169,27 @@ class _Loop:
             self.watcher.say(
                 f"The {stage} ends after {scored} architectures: {self.rung.proposals.none_left}"
             )
-            self.watcher.progress(stage, scored, scored)
+            self.watcher.progress(stage, scored, scored, str(self.standing))
+        self._tell_study(scored, ended=True)
         return self.store.do(lambda: trial_records(self.study))
+
+    def _tell_study(self, scored: int, *, ended: bool = False) -> None:
+        """What people watch, as attributes of the study: the dashboard shows them."""
+        left_s = self.clock.left_s(scored, self.rung.wanted)
+        left = "not known yet" if left_s is None else format_duration_s(left_s)
+        if ended or self.clock.due():
+            told = {
+                "scored": scored,
+                "wanted": self.rung.wanted,
+                **self.standing.attributes(),
+                "time left": "none" if ended else left,
+            }
+            self.store.do(lambda: set_attributes(self.study, told))
 
     def _look(self) -> tuple[int, int]:
         """How many trials are scored and how many are under way, here and elsewhere."""
         trials = self.store.do(lambda: self.study.get_trials(deepcopy=False))
+        self.standing.update(trials)
         states = Counter(trial.state for trial in trials)
         return states[TrialState.COMPLETE], states[TrialState.RUNNING]
 

@@ -12,8 +12,8 @@ class Watcher(Protocol):
         """A line worth reading."""
         ...
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` units of a stage; stages follow one another."""
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units of a stage; stages follow one another. `note`: how it goes."""
         ...
 
 
@@ -23,5 +23,5 @@ class Silent:
     def say(self, text: str) -> None:
         """Ignored."""
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Ignored."""

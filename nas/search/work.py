@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import training_batch
-from nas.accuracy.score import Fidelity
+from nas.accuracy.score import SHORT_TRAINING, Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset
@@ -66,7 +66,7 @@ class Work:
     @property
     def short_training(self) -> Fidelity:
         """How well promoted architectures are scored."""
-        return Fidelity("short training", self.short_steps)
+        return Fidelity(SHORT_TRAINING, self.short_steps)
 
 
 @dataclass(frozen=True)

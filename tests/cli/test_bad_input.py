@@ -665,7 +665,7 @@ def unfinished(quick, tmp_path):
         def say(self, text):
             pass
 
-        def progress(self, stage, done, total):
+        def progress(self, stage, done, total, note=""):
             if stage == "search":
                 raise Stop
 

@@ -64,6 +64,13 @@ def test_bars_on_a_terminal(monkeypatch):
     with TerminalWatcher() as watcher:
         watcher.progress("search", 3, 12)
         watcher.say("a [line] above")
-        watcher.progress("search", 12, 12)
+        watcher.progress("search", 12, 12, "front 3, best 71.2 %")
     text = terminal.getvalue()
     assert "search" in text and "12/12" in text and "a [line] above" in text
+    assert text.index("12/12") < text.index("front 3, best 71.2 %")
+
+
+def test_a_note_ends_the_line(capsys):
+    with TerminalWatcher() as watcher:
+        watcher.progress("search", 12, 12, "front 3, best 71.2 %")
+    assert capsys.readouterr().err == "search 12/12; front 3, best 71.2 %\n"

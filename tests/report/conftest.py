@@ -110,9 +110,10 @@ def _run_content(settings: SearchSettings, predictor: Predictor, plan: RunPlan) 
             "name": plan.data, "fingerprint": "0" * 32, "classes": len(plan.classes),
             "train": 3 * plan.images, "validation": plan.images, "test": plan.images,
         },
+        "worst_costs": {goal.name: goal.limit or 1e9 for goal in make_goals(settings).minimised},
         "work": {
-            "supernet_steps": 300, "finetune_steps": 40, "batch_size": 64,
-            "recalibration_images": 64, "validation_images": plan.images,
+            "supernet_steps": 300, "promoted": 0, "short_steps": 10, "finetune_steps": 40,
+            "batch_size": 64, "recalibration_images": 64, "validation_images": plan.images,
         },
         "threads": 1,
         "training_device": "cpu",

@@ -64,11 +64,13 @@ class Listener:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.stages: list[str] = []
+        self.notes: list[str] = []
 
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.notes.append(note)
         if stage not in self.stages:
             self.stages.append(stage)
 

@@ -95,7 +95,7 @@ class StopAfter(Silent):
     def __init__(self, step):
         self.step = step
 
-    def progress(self, stage, done, total):
+    def progress(self, stage, done, total, note=""):
         if done == self.step:
             raise Stop
 

@@ -11,6 +11,7 @@ from nas.accuracy.score import Fidelity, Score
 from nas.errors import NasError
 from nas.latency.predict import Predictor
 from nas.latency.table import load_table
+from nas.search import trials
 from nas.search.candidates import check_limits
 from nas.search.choosing import promote
 from nas.search.costing import Costing
@@ -221,3 +222,26 @@ def test_what_cannot_be_trained_is_left_out(hunt, journal, listener):
     assert listener.said[-1] == (
         "The short training ends after 5 architectures: the others could not be scored"
     )
+
+
+def test_the_study_says_how_far_it_is_and_so_does_the_terminal(hunt, journal, listener):
+    run_trials(hunt(trials=20), Journal(journal), listener, Several(1, score))
+    study = open_study(journal, None, ["x"])
+    told = study.user_attrs
+    best = max(r.accuracy for r in read_trials(journal))
+    assert (told["scored"], told["wanted"], told["time left"]) == (20, 20, "none")
+    assert told["best accuracy within the limits"] == pytest.approx(best, abs=1e-5)
+    assert 0 < told["hypervolume"] < best and told["front size"] >= 1
+    shown = f"hypervolume {told['hypervolume']:.3f}, best {100 * best:.1f} %"
+    assert listener.notes[-1] == f"front {told['front size']}, {shown}"
+
+
+def test_the_time_left_goes_by_what_was_done_here(monkeypatch):
+    now = [50.0]
+    monkeypatch.setattr(trials.time, "monotonic", lambda: now[0])
+    clock = trials._Clock()
+    assert clock.due() and clock.left_s(10, 30) is None
+    now[0] += 4
+    assert not clock.due() and clock.left_s(12, 30) == pytest.approx(36.0)
+    now[0] += 1
+    assert clock.due()
