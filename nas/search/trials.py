@@ -179,8 +179,7 @@ class _Loop:
         left = "not known yet" if left_s is None else format_duration_s(left_s)
         if ended or self.clock.due():
             told = {
-                "scored": scored,
-                "wanted": self.rung.wanted,
+                "scored": f"{scored} of {self.rung.wanted}",
                 **self.standing.attributes(),
                 "time left": "none" if ended else left,
             }

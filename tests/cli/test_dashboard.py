@@ -23,7 +23,7 @@ def test_it_serves_the_runs_trials(nas, finished, served):
     summary, again = optuna.get_all_study_summaries(storage)
     assert (summary.n_trials, again.n_trials) == (8, 4)
     assert (summary.study_name, again.study_name) == ("search", "short training")
-    assert summary.user_attrs["scored"] == 8 and summary.user_attrs["front size"] >= 1
+    assert summary.user_attrs["scored"] == "8 of 8" and summary.user_attrs["front size"] >= 1
     study = optuna.load_study(storage=storage, study_name=summary.study_name)
     assert study.metric_names == ["validation accuracy", "latency_ms jetson-nano"]
     assert (finished / "study.journal").read_bytes() == before

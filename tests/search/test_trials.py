@@ -229,7 +229,7 @@ def test_the_study_says_how_far_it_is_and_so_does_the_terminal(hunt, journal, li
     study = open_study(journal, None, ["x"])
     told = study.user_attrs
     best = max(r.accuracy for r in read_trials(journal))
-    assert (told["scored"], told["wanted"], told["time left"]) == (20, 20, "none")
+    assert (told["scored"], told["time left"]) == ("20 of 20", "none")
     assert told["best accuracy within the limits"] == pytest.approx(best, abs=1e-5)
     assert 0 < told["hypervolume"] < best and told["front size"] >= 1
     shown = f"hypervolume {told['hypervolume']:.3f}, best {100 * best:.1f} %"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,8 +217,11 @@ def _connect(options: WorkerOptions) -> tuple[Any, bool]:
         return ray, True
     try:
         _check_answers(options.address)
-        ray.init(address=options.address, **quiet)
-    except (OSError, RuntimeError, ValueError) as cause:
+        with _nothing_on_stderr():
+            ray.init(address=options.address, **quiet)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as cause:
+        if "InvalidAuthToken" in str(cause) + str(cause.__cause__):
+            raise _wrong_token(options.address) from cause
         raise OptionError(
             "no Ray cluster answers at this address",
             got=options.address,
@@ -224,6 +229,29 @@ def _connect(options: WorkerOptions) -> tuple[Any, bool]:
             do="ray start --head on one machine, then --ray-address ITS_IP:6379",
         ) from cause
     return ray, True
+
+
+@contextlib.contextmanager
+def _nothing_on_stderr() -> Iterator[None]:
+    """Ray's own connection writes a line a second there while it fails, in 20 s; one is enough."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _wrong_token(address: str) -> OptionError:
+    return OptionError(
+        "this Ray cluster wants its token",
+        got=f"{address}, and RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '')}",
+        allowed="the token of ray get-auth-token on the cluster, in ~/.ray/auth_token here",
+        do="RAY_AUTH_MODE=token nas search ... (on a machine of the cluster: --ray-address auto)",
+    )
 
 
 def _number(ray: Any, options: WorkerOptions) -> int:
