@@ -16,6 +16,7 @@ import pytest
 from nas.search.study import read_trials
 from tests.cli.test_interrupt import start, trials_in, wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RAY = Path(sys.executable).with_name("ray")
 TRIALS = 40
 TOKEN = {**os.environ, "RAY_AUTH_MODE": "token"}
