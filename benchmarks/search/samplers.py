@@ -110,8 +110,20 @@ def run(name: str, problem: Problem, seed: int, budget: int) -> Run:
     return Run(seed, list(order), seconds, over)
 
 
-def _study(problem: Problem, sampler: optuna.samplers.BaseSampler, named: bool) -> Steps:
-    """An Optuna study; `named`: choices by their own values, else by index."""
+def _study(
+    problem: Problem,
+    sampler: optuna.samplers.BaseSampler,
+    named: bool,
+    instead: optuna.samplers.BaseSampler | None = None,
+) -> Steps:
+    """An Optuna study.
+
+    Args:
+        problem: To be proposed for.
+        sampler: Proposes.
+        named: Choices by their own values, else by index.
+        instead: Proposes after the sampler came up with a network again, which is not told.
+    """
     study = optuna.create_study(
         sampler=sampler, directions=["maximize"] + ["minimize"] * len(problem.latency)
     )
@@ -119,15 +131,23 @@ def _study(problem: Problem, sampler: optuna.samplers.BaseSampler, named: bool) 
     indices = {name: CategoricalDistribution(range(n)) for name, n in zip(
         domain.distributions, domain.sizes, strict=True
     )}  # fmt: skip
+    known: set[str] = set()
     while True:
         trial = study.ask(domain.distributions if named else indices)
         row = domain.row(trial.params) if named else np.array(list(trial.params.values()))
+        assert row is not None
+        if instead is not None:
+            study.sampler = sampler
+            if problem.code_of(row) in known:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                study.sampler = instead
+                continue
+            known.add(problem.code_of(row))
 
         def tell(values: list[float], excess: list[float], trial: optuna.Trial = trial) -> None:
             trial.set_user_attr("excess", excess)
             study.tell(trial, [1 - values[0], *values[1:]])
 
-        assert row is not None
         yield row, tell
 
 
@@ -163,9 +183,13 @@ def optuna_tpe(problem: Problem, seed: int) -> Steps:
 
 
 def optuna_gp(problem: Problem, seed: int) -> Steps:
-    """Optuna's Gaussian process."""
+    """Optuna's Gaussian process; a random network where it proposes one again.
+
+    It does so more and more often, and a run would not end.
+    """
     sampler = optuna.samplers.GPSampler(seed=seed, **_constraints(problem))
-    return _study(problem, sampler, named=False)
+    instead = optuna.samplers.RandomSampler(seed=seed)
+    return _study(problem, sampler, named=False, instead=instead)
 
 
 def optuna_gp_log_error(problem: Problem, seed: int) -> Steps:
