@@ -6,6 +6,7 @@ import argparse
 import math
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ SETTINGS = (
 )  # fmt: skip
 
 
+Add = Callable[..., argparse.Action]
+
+
 def add_parser(commands: Any) -> None:
     """Add the command."""
     parser = command_parser(
@@ -41,7 +45,25 @@ def add_parser(commands: Any) -> None:
         "nas search --device jetson-nano --budget 20ms --data photos/ --time-limit 2h\n"
         "  nas search --device jetson-nano=20ms --device raspberry-pi-4=60ms --max-size 4MB",
     )
-    add = parser.add_argument_group("devices, limits, objectives").add_argument
+    _add_limits(parser.add_argument_group("devices, limits, objectives").add_argument)
+    _add_data(parser.add_argument_group("data and space").add_argument)
+    _add_work(parser.add_argument_group("how much, and how").add_argument)
+    _add_places(parser.add_argument_group("where trials are scored and kept").add_argument)
+    _add_run(parser.add_argument_group("the run").add_argument)
+    measuring = parser.add_argument_group("measuring what was found")
+    measuring.add_argument(
+        "--verify",
+        nargs="?",
+        const="",
+        metavar="DEVICE",
+        help="measure the exported models on the device, at last; which one, if there are several",
+    )
+    add_board_options(measuring)
+    parser.set_defaults(run=run)
+
+
+def _add_limits(add: Add) -> None:
+    """Devices, and what models must hold or are compared by."""
     add(
         "--device",
         action="append",
@@ -66,11 +88,17 @@ def add_parser(commands: Any) -> None:
         choices=["latency", "energy", "memory", "size", "macs"],
         help="what is minimised beside the error; repeat it for several (latency)",
     )
-    add = parser.add_argument_group("data and space").add_argument
+
+
+def _add_data(add: Add) -> None:
+    """What is learned, and the space."""
     add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
     add("--space", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
-    add = parser.add_argument_group("how much, and how").add_argument
+
+
+def _add_work(add: Add) -> None:
+    """How much is done, and how."""
     add("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
     add("--finalists", type=whole(1, 1000), help="models to fine-tune and export, at most (8)")
     add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
@@ -92,7 +120,10 @@ def add_parser(commands: Any) -> None:
     add("--short-steps", type=positive, help="training steps of each of these")
     add("--finetune-steps", type=positive, help="training steps of each finalist")
     add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
-    add = parser.add_argument_group("where trials are scored and kept").add_argument
+
+
+def _add_places(add: Add) -> None:
+    """Where trials are scored and kept."""
     add("--workers", type=whole(1, 4096), help="score architectures by so many processes of Ray")
     add("--ray-address", metavar="ADDRESS", help="use an existing Ray cluster: HOST:6379, or auto")
     add("--gpus-per-trial", type=share, metavar="N", help="of each worker: 1, 0.25 (none)")
@@ -103,21 +134,14 @@ def add_parser(commands: Any) -> None:
         help="keep the trials in a database that several searches may join: "
         "postgresql://USER@HOST/DATABASE (a file of the run)",
     )
-    add = parser.add_argument_group("the run").add_argument
+
+
+def _add_run(add: Add) -> None:
+    """The run's folder and settings."""
     add("--config", metavar="FILE", help="settings as YAML; options override them")
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
     add("--json", action="store_true", help="print front.json")
-    measuring = parser.add_argument_group("measuring what was found")
-    measuring.add_argument(
-        "--verify",
-        nargs="?",
-        const="",
-        metavar="DEVICE",
-        help="measure the exported models on the device, at last; which one, if there are several",
-    )
-    add_board_options(measuring)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.files import write_text
-from nas.report import drawing, figures, sections
+from nas.report import certificates, drawing, figures, sections, tables
 from nas.report.data import load_report
 from nas.report.markup import text
 from nas.report.values import DeviceFacts, ReportData
@@ -55,10 +55,10 @@ def _body(data: ReportData) -> str:
         (
             sections.headline(data),
             _section("Front", "".join(fronts) + sections.front_caption(data)),
-            _section("Finalists", sections.finalists_table(data)),
+            _section("Finalists", tables.finalists_table(data)),
             _section("Caveats", sections.caveats(data)),
             _section("Run the recommended model", sections.usage(data)),
-            _section("Baselines", sections.baselines_table(data)),
+            _section("Baselines", tables.baselines_table(data)),
             _section("Architectures", drawing.stacks(data)),
             _section("Search history", sections.history_text(data) + history),
             _section(
@@ -74,7 +74,7 @@ def _certificate(device: DeviceFacts, data: ReportData) -> str:
     figure = figures.certificate_figure(device.details)
     number = data.facts.devices.index(device)
     drawn = "" if figure is None else _figure(figure, f"certificate-{number}", 400)
-    return f'{sections.certificate_text(device, data)}<div class="narrow">{drawn}</div>'
+    return f'{certificates.certificate_text(device, data)}<div class="narrow">{drawn}</div>'
 
 
 def _section(title: str, content: str) -> str:

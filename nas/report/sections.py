@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.latency.device_file import Calibration
 from nas.report.markup import (
-    Column,
     definitions,
     interval,
     latency,
@@ -14,21 +12,17 @@ from nas.report.markup import (
     link,
     percent,
     plural,
-    points,
-    table,
     tag,
     text,
     unbroken,
-    under,
 )
 from nas.report.snippet import usage_snippet
+from nas.report.tables import verified_devices
 from nas.report.values import (
-    Axis,
     DeviceFacts,
     FinishedModel,
     FrontFacts,
     ReportData,
-    TableFacts,
 )
 from nas.search.front import WITHIN
 from nas.units import format_bytes, format_count, format_latency_ms
@@ -164,93 +158,6 @@ def front_caption(data: ReportData) -> str:
     )
 
 
-def finalists_table(data: ReportData) -> str:
-    """All exported models, those that cost least first."""
-    columns = [
-        Column("#"), Column("Model", words=True), Column("Validation accuracy"),
-        Column("Test accuracy"), *_latency_columns(data), Column("Parameters"),
-        *_energy_columns(data), Column("MACs"), Column("File size"), Column("Peak activations"),
-    ]  # fmt: skip
-    rows = [(_row_class(model), _finalist_cells(model, data)) for model in data.finalists]
-    images = data.finalists[0]
-    return (
-        table(columns, rows)
-        + f"<p class='soft small'>Accuracy with its 95 % Wilson interval: validation "
-        f"n = {images.validation.images:,}, test n = {images.test.images:,}; test images were "
-        "scored once, when everything was decided. Latency at batch 1 with its upper bound. "
-        f"{_dominated_text(data.finalists)}</p>"
-    )
-
-
-def _latency_columns(data: ReportData) -> list[Column]:
-    """Of each device the predicted latency, and the measured one where there is one."""
-    found = []
-    for device, measured in zip(data.facts.devices, _verified_devices(data), strict=True):
-        found.append(Column(_latency_heading(device, data)))
-        if measured:
-            on = f" on {device.short}" if len(data.facts.devices) > 1 else ""
-            found.append(Column(f"Measured latency{on}"))
-    return found
-
-
-def _verified_devices(data: ReportData) -> list[bool]:
-    """Whether a finalist was measured, for each device."""
-    return [
-        any(model.measured[index] is not None for model in data.finalists)
-        for index in range(len(data.facts.devices))
-    ]
-
-
-def _energy_columns(data: ReportData) -> list[Column]:
-    return [Column(f"Energy on {_axis_device(axis, data)}") for axis in _energy_axes(data)]
-
-
-def _energy_axes(data: ReportData) -> list[Axis]:
-    return [axis for axis in data.axes if axis.kind == "energy"]
-
-
-def _axis_device(axis: Axis, data: ReportData) -> str:
-    return data.facts.devices[axis.device or 0].short
-
-
-def baselines_table(data: ReportData) -> str:
-    """The space's hand-made network at each width, made and scored like the finalists."""
-    if not data.baselines:
-        return (
-            "<p>None of the space's width-scaled networks meets the "
-            f"{'limits' if _many_limits(data) else 'budget of '}"
-            f"{'' if _many_limits(data) else text(data.facts.devices[0].budget)}.</p>"
-        )
-    columns = [
-        Column("Width"), Column("Model", words=True), Column("Validation accuracy"),
-        Column("Test accuracy"),
-        *(Column(_latency_heading(device, data)) for device in data.facts.devices),
-        Column("Parameters"), Column("MACs"), Column(f"Best finalist that is no {_dearer(data)}"),
-    ]  # fmt: skip
-    rows = [("", _baseline_cells(model)) for model in data.baselines]
-    return (
-        "<p>The space's own network with its default depth and kernels, scaled by the width "
-        "multiplier alone; fine-tuned, exported and scored exactly as the finalists are.</p>"
-        + table(columns, rows)
-        + "<p class='soft small'>Last column: validation accuracy compared with the baseline's.</p>"
-    )
-
-
-def certificate_text(device: DeviceFacts, data: ReportData) -> str:
-    """What is known about the error of a device's latencies."""
-    details = device.details
-    if details is None:
-        return f"<p>The latency table {text(device.table)} was not found.</p>"
-    if details.families is not None:
-        return _estimated_text(device, details)
-    if not details.calibrations:
-        return (
-            f"<p>The table of {text(device.table)} has no certificate for "
-            f"{text(data.facts.space)} ({text(data.facts.plan)} plan).</p>"
-        )
-    return _measured_text(device, details)
-
-
 def history_text(data: ReportData) -> str:
     """What the history's figure shows."""
     return (
@@ -307,7 +214,7 @@ def caveats(data: ReportData) -> str:
 def caveat_texts(data: ReportData) -> list[str]:
     """The same as plain sentences."""
     found = []
-    for device, verified in zip(data.facts.devices, _verified_devices(data), strict=True):
+    for device, verified in zip(data.facts.devices, verified_devices(data), strict=True):
         if device.estimated:
             found.append(
                 f"The {'predicted ' if verified else ''}latencies on {device.short} are estimated "
@@ -353,75 +260,6 @@ def _errors(device: DeviceFacts) -> str:
     )
 
 
-def _finalist_cells(model: FinishedModel, data: ReportData) -> list[str]:
-    marks = [tag("recommended")] if model.recommended else []
-    marks += [tag("dominated")] if model.dominated else []
-    if data.facts.per_device:
-        marks += [text(data.front_device(data.fronts[index]).short) for index in model.fronts]
-    name = link(str(model.file), f"{model.id}.onnx")
-    return [
-        str(model.rank),
-        f"<code>{name}</code>{under(' '.join([f'{model.resolution} px', *marks]))}",
-        *_score_cells(model),
-        *(
-            cell
-            for index, verified in enumerate(_verified_devices(data))
-            for cell in _latency_cells(model, index, verified)
-        ),
-        format_count(model.params),
-        *(f"{model.costs[data.axes.index(axis)]:.3g} mJ" for axis in _energy_axes(data)),
-        format_count(model.macs),
-        format_bytes(model.size_bytes),
-        format_bytes(model.peak_memory_bytes),
-    ]
-
-
-def _baseline_cells(model: FinishedModel) -> list[str]:
-    return [
-        f"×{model.width:g}",
-        f"<code>{text(model.id)}</code>{under(f'{model.resolution} px')}",
-        *_score_cells(model),
-        *(
-            cell
-            for index in range(len(model.latencies))
-            for cell in _latency_cells(model, index, verified=False)
-        ),
-        format_count(model.params),
-        format_count(model.macs),
-        "none" if model.gain is None else points(model.gain),
-    ]
-
-
-def _score_cells(model: FinishedModel) -> list[str]:
-    return [
-        percent(model.validation.value) + under(interval(model.validation)),
-        percent(model.test.value) + under(interval(model.test)),
-    ]
-
-
-def _latency_cells(model: FinishedModel, index: int, verified: bool) -> list[str]:
-    """The predicted latency, then the measured one with how far it is from that."""
-    predicted, measured = model.latencies[index], model.measured[index]
-    cells = [latency(predicted.predicted_ms) + under(f"up to {latency(predicted.upper_ms)}")]
-    if not verified:
-        return cells
-    if measured is None:
-        return [*cells, ""]
-    deviation = 100 * (measured.latency_ms / predicted.predicted_ms - 1)
-    over = f" {tag('over the budget')}" if measured.over_budget else ""
-    return [*cells, latency(measured.latency_ms) + under(f"{deviation:+.1f} %{over}")]
-
-
-def _row_class(model: FinishedModel) -> str:
-    return "recommended" if model.recommended else "dominated" if model.dominated else ""
-
-
-def _latency_heading(device: DeviceFacts, data: ReportData) -> str:
-    what = "Predicted latency" if data.verified else "Latency"
-    on = f" on {device.short}" if len(data.facts.devices) > 1 else ""
-    return f"{what}{on} ({device.provenance} table)"
-
-
 def _table_kinds(data: ReportData) -> str:
     kinds = [device.provenance for device in data.facts.devices]
     if len(kinds) == 1:
@@ -448,25 +286,6 @@ def _objectives(data: ReportData) -> str:
     return text(" or ".join(words) if data.facts.per_device else " and ".join(words))
 
 
-def _many_limits(data: ReportData) -> bool:
-    return len(data.facts.devices) + len(data.facts.limits) > 1
-
-
-def _dearer(data: ReportData) -> str:
-    """`slower`, or `worse in any cost` where the latency is not the only one."""
-    return "slower" if [axis.kind for axis in data.axes] == ["latency"] else "worse in any cost"
-
-
-def _dominated_text(models: Sequence[FinishedModel]) -> str:
-    number = sum(model.dominated for model in models)
-    if not number:
-        return ""
-    return (
-        f"{plural(number, 'finalist')} marked dominated: another one is at least as good in "
-        "everything since the fine-tuning."
-    )
-
-
 def _device_pairs(device: DeviceFacts) -> list[tuple[str, str]]:
     details = device.details
     hardware = [] if details is None else [("Hardware", f"{details.hardware}; {details.runtime}")]
@@ -489,49 +308,3 @@ def _class_list(classes: Sequence[str]) -> str:
     shown = ", ".join(classes[:CLASSES_SHOWN])
     more = len(classes) - CLASSES_SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
-
-
-def _estimated_text(device: DeviceFacts, facts: TableFacts) -> str:
-    assert facts.families is not None and facts.roofline is not None
-    roofline = facts.roofline
-    uncovered = [name.replace("_", " ") for name, k in roofline.kinds.items() if not k.covered]
-    bounds = f"The upper bound is {roofline.bound_factor:.3g} times the prediction"
-    if uncovered:
-        bounds += (
-            f", and {roofline.uncovered_bound_factor:.3g} times for blocks with an operation that "
-            f"no source of this device covers ({', '.join(uncovered)})"
-        )
-    sources = "".join(f"<li>{text(source)}</li>\n" for source in facts.sources)
-    return (
-        f"<p>The table {text(device.table)} is {tag('estimated')}: {text(facts.method)}. "
-        "Each family of networks was left out of the fit in turn and predicted from the others; "
-        f"the median error was {100 * facts.families.median_error:.0f} %, the largest "
-        f"{100 * facts.families.largest_error:.0f} %. {text(bounds)}.</p>\n"
-        f"<details><summary>Sources</summary><ul>{sources}</ul></details>"
-    )
-
-
-def _measured_text(device: DeviceFacts, facts: TableFacts) -> str:
-    return (
-        f"<p>The table {text(device.table)} is {tag('measured')} on {text(facts.date)}: "
-        f"{text(facts.method)}.</p>\n"
-    ) + "".join(map(_calibration_text, facts.calibrations))
-
-
-def _calibration_text(calibration: Calibration) -> str:
-    certificate = calibration.certificate
-    sizes = "/".join(map(str, calibration.resolutions))
-    pairs = [
-        ("Mean absolute percentage error", percent(certificate.mape)),
-        ("Within 5 %", f"{100 * certificate.within_5:.0f} % of the models"),
-        ("Within 10 %", f"{100 * certificate.within_10:.0f} % of the models"),
-        ("Rank correlation", f"{certificate.rank_correlation:.3f}"),
-        ("Under the upper bound", f"{100 * certificate.coverage:.0f} % of the models"),
-        ("Timings of one model differ by", percent(certificate.repeat_difference)),
-    ]
-    return (
-        "<p>Its predictions were compared with "
-        f"{plural(certificate.models, 'whole model')} of {text(calibration.space)} "
-        f"({text(calibration.plan)} plan, {sizes} px) that were not used to make it.</p>\n"
-        + definitions(pairs)
-    )
