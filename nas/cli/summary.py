@@ -147,7 +147,8 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     searched, data = run.logged("search"), facts["data"]
     lines = [
         f"Searched {searched.get('trials', '?')} architectures on {data['train']} training images "
-        f"of {data['name']} ({data['classes']} classes).{_refused(searched)}",
+        f"of {data['name']} ({data['classes']} classes)."
+        f"{_refused(searched)}{_short_training(run, facts)}",
         f"Accuracies are the exported files', on {data['test']} test and {data['validation']} "
         "validation images.",
         *(_recommended(run, front, found, facts) for found in front["fronts"]),
@@ -158,6 +159,15 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     for device, found in facts["devices"].items():
         lines += _device_lines(device, found, front, facts)
     return lines
+
+
+def _short_training(run: RunFolder, facts: dict[str, Any]) -> str:
+    trained = run.logged("short training").get("trials")
+    if not trained:
+        return ""
+    steps = facts["work"]["short_steps"]
+    many = "step" if steps == 1 else "steps"
+    return f" Finalists were chosen from the best {trained}, trained for {steps} {many} each."
 
 
 def _refused(searched: dict[str, Any]) -> str:

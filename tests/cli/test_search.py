@@ -49,7 +49,7 @@ def test_a_search_prints_its_front_as_json_alone_and_lands_in_its_default_folder
     assert lines[0].startswith("This takes about "), "an estimate before the work starts"
     stages = [line.split()[0] for line in lines[1:]]
     assert [s for i, s in enumerate(stages) if i == 0 or stages[i - 1] != s] == [
-        "supernet", "search", "finalists",
+        "supernet", "search", "short", "finalists",
     ]  # fmt: skip
     again = nas(*quick, "--trials", "4")
     assert_said_finished(again, folder.relative_to(tmp_path / "work"))
@@ -163,6 +163,7 @@ def test_the_summary_says_what_was_searched_and_how_much_to_trust_it(finished, c
     assert "tiny on jetson-nano, budget 2.7ms" in text
     assert "estimated" in text
     assert "Searched 8 architectures on " in text and "images of digits (10 classes)." in text
+    assert "Finalists were chosen from the best 4, trained for 1 step each." in text
     assert "Proposals beyond a limit" not in text, "this sampler makes none"
     assert f"Recommended: {front['recommended']}, the fastest within 0.5 points" in text
     assert (
