@@ -47,7 +47,7 @@ def main() -> None:
         {
             "device": options.device, "budget": options.budget, "data": options.data,
             "supernet": options.supernet, "trials": options.trials, "finalists": 2,
-            "finetune_steps": 20,
+            "finetune_steps": 20, "promote": 0,
         },
     )  # fmt: skip
     import nas.search.executors.choose as choose
