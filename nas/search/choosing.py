@@ -22,6 +22,17 @@ def choose_finalists(records: Sequence[TrialRecord], most: int, goals: Goals) ->
     return sorted(chosen, key=lambda record: goals.values(record.costs)[0])
 
 
+def finalists_of(
+    searched: Sequence[TrialRecord], trained: Sequence[TrialRecord], most: int, goals: Goals
+) -> list[TrialRecord]:
+    """Those of the short training, and of the search where that left too few."""
+    chosen = choose_finalists(trained, most, goals)
+    ids = {record.id for record in trained}
+    others = [record for record in searched if record.id not in ids]
+    chosen += choose_finalists(others, most - len(chosen), goals)
+    return sorted(chosen, key=lambda record: goals.values(record.costs)[0])
+
+
 def promote(records: Sequence[TrialRecord], most: int, goals: Goals) -> list[TrialRecord]:
     """Trials that are worth a better score: the fronts, then what is best without those, and so on.
 

@@ -21,12 +21,18 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nas.errors import NasError, OptionError
 from nas.files import atomic_path
-from nas.search.study import STUDY_NAME, interrupt_trial, make_study, open_storage
+from nas.search.study import (
+    STUDY_NAME,
+    interrupt_trial,
+    make_study,
+    open_storage,
+    set_attributes,
+)
 from nas.search.watch import Watcher
 
 T = TypeVar("T")
@@ -39,6 +45,8 @@ PAUSE_S = 2.0
 STRIKES = 3
 """How often the same may fail while the database answers."""
 SCHEMES = ("postgresql",)
+TABLES_KEY = zlib.crc32(b"nas tables")
+"""Of the lock under which tables are made."""
 
 
 def check_url(url: str) -> str:
@@ -49,14 +57,16 @@ def check_url(url: str) -> str:
     """
     try:
         found = make_url(url)
-    except ArgumentError as cause:
+    except (ArgumentError, ValueError) as cause:  # the latter for a port that is no number
         raise _refused(url) from cause
     if found.drivername not in SCHEMES:
         raise _refused(url)
-    if found.password is not None:
+    secrets = [name for name in found.query if "password" in name.lower()]
+    if found.password is not None or secrets:
+        shown = found.difference_update_query(secrets).render_as_string(hide_password=True)
         raise OptionError(
             "a password does not belong on a command line, where others see it",
-            got=found.render_as_string(hide_password=True),
+            got=shown,
             do="the address without it, and PGPASSWORD in the environment (or ~/.pgpass)",
         )
     if importlib.util.find_spec("psycopg") is None:
@@ -66,33 +76,33 @@ def check_url(url: str) -> str:
     return str(found.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
 
-def check_database(url: str) -> None:
-    """Refuse a database that does not answer.
-
-    Raises:
-        OptionError: It does not, or this is no address of one.
-    """
-    engine = create_engine(check_url(url), poolclass=NullPool)
-    try:
-        engine.connect().close()
-    except DBAPIError as cause:
-        raise _no_answer(url, cause) from cause
-
-
 def make_tables(url: str) -> str:
-    """Prepare a database that has none yet, for whoever only reads it.
+    """Check that a database can be used, and prepare it if nobody has yet.
 
     Returns:
         Its address, as Optuna wants it.
 
     Raises:
-        OptionError: It does not answer, or this is no address of one.
+        OptionError: It cannot, or this is no address of one.
     """
-    check_database(url)
     full = check_url(url)
-    storage = RDBStorage(full)
-    storage.remove_session()
-    storage.engine.dispose()
+    try:
+        with (
+            contextlib.closing(create_engine(full, poolclass=NullPool).connect()) as connection,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            # One after the other: two that make tables at once disturb each other.
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": TABLES_KEY})
+            RDBStorage(full, engine_kwargs={"poolclass": NullPool}).remove_session()
+    except OperationalError as cause:
+        raise _no_answer(url, cause) from cause
+    except (SQLAlchemyError, StorageInternalError, RuntimeError) as cause:
+        raise OptionError(
+            f"the database cannot be used: {_first_line(cause)}",
+            got=url,
+            do="a user who may create tables there, and a database of its own",
+        ) from cause
     return full
 
 
@@ -106,10 +116,10 @@ def _no_answer(url: str, cause: BaseException) -> OptionError:
 
 def _refused(url: str) -> OptionError:
     return OptionError(
-        "--storage is the address of a PostgreSQL database",
+        "this is not the address of a PostgreSQL database",
         got=url,
-        allowed="postgresql://USER@HOST/DATABASE",
-        do="leave --storage out for a file in the run's folder",
+        allowed="postgresql://USER@HOST:PORT/DATABASE",
+        do="check it; without --storage a search keeps its trials in its own folder",
     )
 
 
@@ -129,19 +139,16 @@ class Database:
 
     def __init__(self, url: str, name: str, watcher: Watcher) -> None:
         self._url, self._name, self._watcher = url, name, watcher
-        full = check_url(url)
+        full = make_tables(url)
         self._engine = create_engine(full, poolclass=NullPool)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                self.storage = RDBStorage(
-                    full,
-                    engine_kwargs={"pool_pre_ping": True},
-                    heartbeat_interval=BEAT_S,
-                    grace_period=GRACE_S,
-                )
-        except DBAPIError as cause:
-            raise _no_answer(url, cause) from cause
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.storage = RDBStorage(
+                full,
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=BEAT_S,
+                grace_period=GRACE_S,
+            )
         self._opened: list[str] = []
         self._beating: set[int] = set()
         self._look_again = 0.0
@@ -241,6 +248,12 @@ class Database:
         self.end(trial)
         self.do(lambda: interrupt_trial(trial._trial_id, self.storage))
 
+    def let_go(self, trial: Trial) -> None:
+        """One attempt: without it the trial is lost after a minute."""
+        self.end(trial)
+        with contextlib.suppress(SQLAlchemyError, StorageInternalError):
+            interrupt_trial(trial._trial_id, self.storage)
+
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S / 2):
             for trial_id in list(self._beating):
@@ -280,7 +293,9 @@ class Database:
                 )
                 trials = self.do(partial(source.get_trials, states=ended))
                 costs = (source.metric_names or ["accuracy"])[1:]
-                make_study(storage, name, None, costs).add_trials(trials)
+                copy = make_study(storage, name, None, costs)
+                copy.add_trials(trials)
+                set_attributes(copy, self.do(partial(getattr, source, "user_attrs")))
 
     def close(self) -> None:
         """No more signs of life, and no connections."""

@@ -44,7 +44,7 @@ class Proposals(Protocol):
 
     Attributes:
         sampler: Of the study: writes them into trials.
-        taken: Ids of those that are scored, being scored, or were tried in vain.
+        taken: Ids of those that are scored, being scored, or were tried in vain, as of now.
         refused: Ideas for the next trial that broke a limit.
         none_left: Why there are fewer than were wanted.
     """

@@ -79,10 +79,10 @@ def fix_work(
     watcher.say(f"This takes {expected}")
     if limit_s is not None and expected.total > LATE * limit_s:
         watcher.say(
-            f"That is more than --time-limit {settings.time_limit}: fewer --trials and --finalists "
-            "take less."
+            f"That is more than --time-limit {settings.time_limit}: fewer --trials, --promote and "
+            "--finalists take less."
         )
-    storage = _storage(inputs, execution)
+    storage = _storage(inputs, work, execution)
     run.write_run({**_run_content(inputs, work), "storage": storage})
     _write_sources(run, inputs)
     return work
@@ -133,11 +133,12 @@ def check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> 
             )
 
 
-def _storage(inputs: Inputs, execution: Execution) -> dict[str, str] | None:
+def _storage(inputs: Inputs, work: Work, execution: Execution) -> dict[str, str] | None:
     """The database and the name of the study there, which says what its trials depend on."""
     if execution.storage is None:
         return None
     depends = [inputs.settings.digest, inputs.dataset.fingerprint, *_digests(inputs).values()]
+    depends += map(str, asdict(work).values())  # with a time limit they are each search's own
     name = hashlib.sha256(" ".join(depends).encode()).hexdigest()[:12]
     return {"url": execution.storage, "study": f"nas-{name}"}
 

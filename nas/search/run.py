@@ -17,7 +17,7 @@ from nas.export.graph import GraphTarget
 from nas.files import write_json
 from nas.latency.table import LatencyTable
 from nas.models import Supernet
-from nas.search.choosing import choose_finalists, promote
+from nas.search.choosing import finalists_of, promote
 from nas.search.executors.choose import check_executor, make_executor
 from nas.search.executors.execution import Execution
 from nas.search.finalists import Workshop, make_models
@@ -74,7 +74,7 @@ def run_search(
         return run
     quiet_optuna()
     execution = execution or Execution()
-    check_executor(execution)
+    check_executor(execution, needs_storage=not run.journal.exists())
     with run.locked():
         # Another process may have begun or finished it meanwhile.
         if check_state(run, settings, resume) == "finished":
@@ -100,9 +100,10 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     run.log("supernet")
     finetuner = Finetuner(supernet, dataset, _finetuning(work), settings.seed)
     hunt = Hunt(settings, inputs.costing, inputs.start)
-    records = _score(run, hunt, work, finetuner, execution, watcher)
+    scored = _score(run, hunt, work, finetuner, execution, watcher)
+    chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
     workshop = Workshop(finetuner, _target(inputs.tables.values()), run.work, inputs.threads)
-    _finish(run, inputs, hunt, workshop, records, watcher)
+    _finish(run, inputs, hunt, workshop, chosen, watcher)
     run.log("finished")
 
 
@@ -121,11 +122,11 @@ def _score(
     finetuner: Finetuner,
     execution: Execution,
     watcher: Watcher,
-) -> list[TrialRecord]:
-    """Score architectures, the best of them again at the next fidelity, here or by workers.
+) -> tuple[list[TrialRecord], list[TrialRecord]]:
+    """Score architectures, and the best of them again after a short training.
 
     Returns:
-        The trials that finalists are chosen from.
+        The trials of the search and those of the short training.
     """
     evaluator = SupernetEvaluator(
         finetuner.supernet,
@@ -141,12 +142,12 @@ def _score(
             refused = sum(record.refused for record in records)
             run.log("search", trials=len(records), refused=refused)
             if not work.promoted or len(records) <= hunt.settings.finalists:
-                return records
+                return records, []
             best = promote(records, work.promoted, hunt.costing.goals)
             rung = Rung(Promoted(hunt, best), len(best), work.short_training)
             again = run_trials(hunt, store, watcher, executor, rung)
             run.log("short training", trials=len(again))
-            return again
+            return records, again
     finally:
         executor.close()
 
@@ -155,7 +156,7 @@ def _score(
 def _store(run: RunFolder, watcher: Watcher) -> Iterator[Store]:
     """The run's own file, or a database, of whose trials the run keeps a copy."""
     storage = run.read_run()["storage"]
-    if storage is None:
+    if storage is None or run.journal.exists():
         yield Journal(run.journal)
         return
     from nas.search.database import Database
@@ -183,12 +184,11 @@ def _finish(
     inputs: Inputs,
     hunt: Hunt,
     workshop: Workshop,
-    records: list[TrialRecord],
+    chosen: list[TrialRecord],
     watcher: Watcher,
 ) -> None:
     """Finalists and baselines are made alike; validation decides, then the test is looked at."""
     space, goals = inputs.space, inputs.costing.goals
-    chosen = choose_finalists(records, inputs.settings.finalists, goals)
     finalists = [space.from_json(record.architecture) for record in chosen]
     scaled = baselines(hunt)
     everything: dict[str, Architecture] = {a.id: a for a in finalists}

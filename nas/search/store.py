@@ -46,6 +46,10 @@ class Store(Protocol):
         """Let a trial that was begun here fail, as if it had not been asked for."""
         ...
 
+    def let_go(self, trial: Trial) -> None:
+        """The process stops while it evaluates a trial: the same, as far as it is quickly done."""
+        ...
+
     def drop_lost(self, study: Study) -> None:
         """Let trials fail whose process is gone."""
         ...
@@ -86,6 +90,9 @@ class Journal:
     def take_back(self, trial: Trial) -> None:
         """As one that was cut off."""
         self.do(lambda: interrupt_trial(trial._trial_id, trial.storage))
+
+    def let_go(self, trial: Trial) -> None:
+        """Whoever continues the run does it."""
 
     def drop_lost(self, study: Study) -> None:
         """There are none."""

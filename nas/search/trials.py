@@ -16,7 +16,7 @@ from nas.accuracy.score import SUPERNET, Fidelity
 from nas.errors import NasError
 from nas.search.executors.executor import Executor, Outcome
 from nas.search.proposals import Hunt, Proposals, Proposed
-from nas.search.samplers.domain import ExhaustedError
+from nas.search.samplers.domain import INTERRUPTED, ExhaustedError
 from nas.search.samplers.front import ATTEMPTS
 from nas.search.samplers.space_domain import distributions
 from nas.search.standing import Standing, worst_costs
@@ -85,7 +85,12 @@ def run_trials(
     study = store.study(study_name(rung.fidelity), rung.proposals.sampler, costs)
     worst = worst_costs(hunt.costing)
     standing = Standing(hunt.costing.goals, worst, hunt.costing.classes)
-    return _Loop(hunt, rung, study, store, watcher, executor, standing).run()
+    loop = _Loop(hunt, rung, study, store, watcher, executor, standing)
+    try:
+        return loop.run()
+    except KeyboardInterrupt:
+        loop.let_go()
+        raise
 
 
 @dataclass
@@ -129,6 +134,9 @@ class _Loop:
         running: Trials that are evaluated here, by number.
         again: Those of them that wait to be tried again.
         failures: Architectures in a row that could not be scored.
+        lost: Trials that were cut off, here or elsewhere.
+        waiting: Whether it was said that other searches are waited for.
+        exhausted: Whether there is nothing left to propose.
         clock: Tells the time that is left.
     """
 
@@ -142,6 +150,8 @@ class _Loop:
     running: dict[int, _Asked] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     failures: int = 0
+    lost: int = 0
+    waiting: bool = False
     clock: _Clock = field(default_factory=lambda: _Clock())
     exhausted: bool = False
 
@@ -164,7 +174,7 @@ class _Loop:
                 for outcome in self.executor.wait():
                     self._settle(outcome)
             else:
-                time.sleep(POLL_S)  # the last ones are evaluated by other processes
+                self._wait_for_others()
         if self.exhausted and scored < wanted:
             self.watcher.say(
                 f"The {stage} ends after {scored} architectures: {self.rung.proposals.none_left}"
@@ -172,6 +182,17 @@ class _Loop:
             self.watcher.progress(stage, scored, scored, str(self.standing))
         self._tell_study(scored, ended=True)
         return self.store.do(lambda: trial_records(self.study))
+
+    def _wait_for_others(self) -> None:
+        if not self.waiting:
+            self.watcher.say("The last trials are evaluated by other searches: waiting for them.")
+            self.waiting = True
+        time.sleep(POLL_S)
+
+    def let_go(self) -> None:
+        """The process stops: what it evaluates is free for others."""
+        for asked in self.running.values():
+            self.store.let_go(asked.trial)
 
     def _tell_study(self, scored: int, *, ended: bool = False) -> None:
         """What people watch, as attributes of the study: the dashboard shows them."""
@@ -190,6 +211,9 @@ class _Loop:
         trials = self.store.do(lambda: self.study.get_trials(deepcopy=False))
         self.standing.update(trials)
         states = Counter(trial.state for trial in trials)
+        lost = sum(t.state == TrialState.FAIL and INTERRUPTED in t.user_attrs for t in trials)
+        if lost != self.lost:
+            self.lost, self.exhausted = lost, False  # what they had is free again
         return states[TrialState.COMPLETE], states[TrialState.RUNNING]
 
     def _ask(self) -> bool:
@@ -200,7 +224,7 @@ class _Loop:
         with self.store.alone() as alone:
             if sum(self._look()) >= self.rung.wanted:
                 return False
-            proposals.taken.update(self.store.do(self._tried))
+            proposals.taken = self.store.do(self._tried)
             if not proposals.another():
                 self.exhausted = self._look()[1] == 0
                 return False
@@ -226,18 +250,16 @@ class _Loop:
             "origin": proposals.origin(architecture),
         }
         self.running[trial.number] = _Asked(trial, architecture, attributes)
-        proposals.taken.add(architecture.id)
         self.executor.submit(trial.number, architecture, self.rung.fidelity)
         return True
 
     def _tried(self) -> set[str]:
-        """Ids of what is not to be proposed again, with what other processes evaluate."""
+        """Ids of what is not to be proposed again, with what is evaluated here and elsewhere."""
+        space, plan = self.hunt.costing.space, self.hunt.costing.plan
         found = tried_ids(self.study)
-        if self.store.shared:
-            costing = self.hunt.costing
-            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if len(trial.params) == len(costing.space.dimensions(costing.plan)):
-                    found.add(sampling.from_genome(costing.space, costing.plan, trial.params).id)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if len(trial.params) == len(space.dimensions(plan)):
+                found.add(sampling.from_genome(space, plan, trial.params).id)
         return found
 
     def _settle(self, outcome: Outcome) -> None:

@@ -128,11 +128,12 @@ def limited_work(
     )
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     training_s = FINALISTS_SHARE * limit_s - models * checked * speeds.file_image
+    shared_by = models + SHORT_SHARE * default.promoted
+    if settings.short_steps is not None:
+        training_s -= default.promoted * settings.short_steps * speeds.finetune_step
+        shared_by = models
     finetune = settings.finetune_steps or min(
-        MAX_STEPS,
-        max(
-            5, round(training_s / (models + SHORT_SHARE * default.promoted) / speeds.finetune_step)
-        ),
+        MAX_STEPS, max(5, round(training_s / shared_by / speeds.finetune_step))
     )
     supernet = min(MAX_STEPS, round(SUPERNET_SHARE * limit_s / speeds.supernet_step))
     return Work(

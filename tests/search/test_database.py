@@ -7,23 +7,25 @@ import psycopg
 import pytest
 from optuna.trial import TrialState
 
-from nas.accuracy.score import Score
+from nas.accuracy.score import Fidelity, Score
 from nas.errors import NasError, OptionError
 from nas.latency.predict import Predictor
 from nas.latency.table import load_table
 from nas.search import database as module
+from nas.search import trials
 from nas.search.candidates import check_limits
+from nas.search.choosing import promote
 from nas.search.costing import Costing
-from nas.search.database import Database, check_database, check_url
+from nas.search.database import Database, check_url, make_tables
 from nas.search.executors.execution import Execution
 from nas.search.executors.executor import InProcess
 from nas.search.goals import make_goals
-from nas.search.proposals import Hunt
+from nas.search.proposals import Hunt, Promoted
 from nas.search.run import run_search
 from nas.search.samplers.domain import INTERRUPTED
 from nas.search.samplers.repairing import quiet_optuna
-from nas.search.study import read_trials, trial_records
-from nas.search.trials import run_trials
+from nas.search.study import open_study, read_trials, trial_records
+from nas.search.trials import Rung, run_trials
 
 from .postgres import Postgres, needs_postgres
 
@@ -182,6 +184,88 @@ def test_what_a_killed_search_was_doing_is_done_again(hunt, connect, listener, m
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 
+def short_rung(hunt, records):
+    chosen = promote(records, 6, hunt.costing.goals)
+    return chosen, Rung(Promoted(hunt, chosen), len(chosen), Fidelity("short training", 2))
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_short_training_that_was_cut_off_is_done_by_the_other_search(
+    hunt, connect, listener, monkeypatch, killed
+):
+    """Stopped, it gives the trial back at once; killed, it cannot."""
+    monkeypatch.setattr(module, "GRACE_S", 1)
+    monkeypatch.setattr(module, "BEAT_S", 1)
+    monkeypatch.setattr(trials, "POLL_S", 0.1)
+    first, second = connect(), connect()
+    records = run_trials(hunt, first, listener, InProcess(Slow()))
+    chosen, rung = short_rung(hunt, records)
+
+    class KilledError(BaseException):
+        pass
+
+    begun, over = threading.Event(), threading.Event()
+
+    def stop(count):
+        if count == 0:
+            begun.set()
+            assert over.wait(30)
+            raise KilledError if killed else KeyboardInterrupt
+
+    failed = []
+
+    def victim():
+        try:
+            run_trials(hunt, first, listener, InProcess(Slow(stop)), short_rung(hunt, records)[1])
+        except BaseException as cause:
+            failed.append(type(cause))
+        finally:
+            first._ended.set()  # no more signs of life
+            first.storage.remove_session()
+
+    thread = threading.Thread(target=victim)
+    thread.start()
+    assert begun.wait(30)
+    threading.Timer(2.0, over.set).start()
+    again = run_trials(hunt, second, listener, InProcess(Slow()), rung)
+    thread.join(30)
+    assert failed == [KilledError if killed else KeyboardInterrupt]
+    assert {record.id for record in again} == {record.id for record in chosen}
+    assert "The last trials are evaluated by other searches: waiting for them." in listener.said
+
+
+def test_many_may_come_to_an_empty_database_at_once(server):
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE empty")
+    url, failed = server.url.replace("/postgres", "/empty"), []
+
+    def come():
+        try:
+            make_tables(url)
+        except BaseException as cause:
+            failed.append(cause)
+
+    threads = [threading.Thread(target=come) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []
+
+
+def test_who_may_not_make_tables_is_told_so(server):
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE theirs")
+        connection.execute("CREATE USER guest")
+    url = server.url.replace("nas@", "guest@").replace("/postgres", "/theirs")
+    with pytest.raises(OptionError) as caught:
+        make_tables(url)
+    assert str(caught.value) == (
+        f"the database cannot be used: permission denied for schema public; got '{url}'; try: a "
+        "user who may create tables there, and a database of its own"
+    )
+
+
 def test_a_run_keeps_a_copy_of_its_shared_trials(make_settings, server, tmp_path, listener):
     settings = make_settings(trials=10, finalists=1)
     execution = Execution(storage=server.url)
@@ -192,6 +276,15 @@ def test_a_run_keeps_a_copy_of_its_shared_trials(make_settings, server, tmp_path
     assert one.read_front() == two.read_front()
     told = one.read_run()["storage"]
     assert told["url"] == server.url and told == two.read_run()["storage"]
+    copied = open_study(one.journal, None, ["x"]).user_attrs
+    assert copied["scored"] == "10 of 10" and copied["front size"] >= 1
+    one.front.unlink()
+    server.stop()
+    try:  # everything is in the copy
+        again = run_search(settings, one.path, resume=True, execution=execution)
+    finally:
+        server.start()
+    assert again.read_front() == two.read_front()
     other = run_search(
         make_settings(trials=10, finalists=1, seed=1), tmp_path / "other", execution=execution
     )
@@ -201,10 +294,19 @@ def test_a_run_keeps_a_copy_of_its_shared_trials(make_settings, server, tmp_path
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nowhere", "--storage is the address of a PostgreSQL database; got 'nowhere'; allowed: "),
+        ("nowhere", "this is not the address of a PostgreSQL database; got 'nowhere'; allowed: "),
         (
             "sqlite:///x.db",
-            "--storage is the address of a PostgreSQL database; got 'sqlite:///x.db'",
+            "this is not the address of a PostgreSQL database; got 'sqlite:///x.db'",
+        ),
+        (
+            "postgresql://me@host:port/db",
+            "this is not the address of a PostgreSQL database; got 'postgresql://me@host:port/db'",
+        ),
+        (
+            "postgresql://me@host/db?password=secret&sslmode=require",
+            "a password does not belong on a command line, where others see it; got "
+            "'postgresql://me@host/db?sslmode=require'; try: ",
         ),
         (
             "postgresql://me:secret@host/db",
@@ -222,4 +324,4 @@ def test_addresses_that_are_none_are_refused(url, message):
 
 def test_a_server_that_does_not_answer_is_one_line():
     with pytest.raises(OptionError, match=r"^the database does not answer: connection failed: .*"):
-        check_database("postgresql://me@127.0.0.1:1/db")
+        make_tables("postgresql://me@127.0.0.1:1/db")

@@ -119,6 +119,15 @@ def test_what_is_over_the_budget_is_not_promoted():
     assert {r.number for r in choosing.promote(records, 3, GOALS)} == {0, 1}
 
 
+def test_the_search_fills_places_that_the_short_training_left():
+    searched = records_of([(0.5, 1.0), (0.6, 2.0), (0.7, 3.0), (0.2, 4.0)])
+    trained = records_of([(0.9, 1.0), (0.95, 2.0)])
+    finalists = choosing.finalists_of(searched, trained, 3, GOALS)
+    assert [(r.number, r.accuracy) for r in finalists] == [(0, 0.9), (1, 0.95), (2, 0.7)]
+    assert choosing.finalists_of(searched, [], 2, GOALS) == choose_finalists(searched, 2)
+    assert choosing.finalists_of(searched, trained, 2, GOALS) == choose_finalists(trained, 2)
+
+
 def test_logits_are_scored_against_labels(dataset):
     labels = dataset.validation.labels
     right = np.eye(10, dtype=np.float32)[labels]

@@ -24,17 +24,21 @@ def make_executor(evaluator: SupernetEvaluator, execution: Execution) -> Executo
     return RayWorkers(unpack_evaluator, state, _options(execution))
 
 
-def check_executor(execution: Execution) -> None:
+def check_executor(execution: Execution, *, needs_storage: bool) -> None:
     """Refuse workers and databases that there cannot be, before anything takes time.
+
+    Args:
+        execution: As it was asked for.
+        needs_storage: Whether the run has no copy of all trials yet.
 
     Raises:
         OptionError: A cluster or database does not answer, or a cluster has no room for a worker.
     """
     execution.check()
-    if execution.storage is not None:
-        from nas.search.database import check_database
+    if execution.storage is not None and needs_storage:
+        from nas.search.database import make_tables
 
-        check_database(execution.storage)
+        make_tables(execution.storage)
     if execution.ray_address is not None or (execution.uses_ray and execution.gpus_per_trial):
         from nas.search.executors.ray_workers import check_cluster
 

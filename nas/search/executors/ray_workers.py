@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -211,6 +213,11 @@ def _connect(options: WorkerOptions) -> tuple[Any, bool]:
     ray = load_ray(local=options.address is None)
     if ray.is_initialized():
         return ray, False
+    with _own_signals():
+        return _begin(ray, options)
+
+
+def _begin(ray: Any, options: WorkerOptions) -> tuple[Any, bool]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
         ray.init(num_cpus=options.workers, include_dashboard=False, **quiet)
@@ -229,6 +236,17 @@ def _connect(options: WorkerOptions) -> tuple[Any, bool]:
             do="ray start --head on one machine, then --ray-address ITS_IP:6379",
         ) from cause
     return ray, True
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray answers SIGTERM by itself from its start on; here that is a clean stop."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager
