@@ -57,7 +57,6 @@ class Recorded:
         self._predictors = [BatchPredictor(table) for table in tables]
         self._known: dict[str, list[float]] = {}
         self._codes: dict[bytes, str] = {}
-        self._rows: dict[str, np.ndarray] = {}
         codes = list(recorded)
         self._fit(
             np.array([self._parse(code) for code in codes]), np.array(list(recorded.values()))
@@ -105,13 +104,12 @@ class Recorded:
         if code is None:
             canonical = self.rows.canonical(row[None])[0]
             code = self._codes[row.tobytes()] = digits(canonical)
-            self._rows[code] = canonical
         return code
 
     def values(self, code: str) -> list[float]:
         """Error and latencies."""
         if code not in self._known:
-            rows = self._rows[code][None]
+            rows = np.array([self._parse(code)])
             seed = int(hashlib.sha256(code.encode()).hexdigest()[:12], 16)
             residual = self.spread * np.random.default_rng(seed).normal()
             log_error = float(self._model.predict(self._features(rows))[0]) + residual
@@ -204,6 +202,8 @@ def main() -> None:
         make, options.sampler, options.seeds, options.budget, options.processes
     ):
         runs[name] = found
+        told = {n: [asdict(r) for r in rs] for n, rs in runs.items()}
+        options.out.write_text(json.dumps({"runs": told}) + "\n")  # the rest follows at the end
         print(f"{name}: {np.mean([sum(r.seconds) for r in found]):.1f} s a run", flush=True)
     best = evolved_front(problem, options.rounds, np.random.default_rng(5))
     every = list({*best, *(code for rs in runs.values() for r in rs for code in r.order)})
@@ -221,7 +221,7 @@ def main() -> None:
         "evolved_front": hypervolume(points_of(problem, best), reference) / whole,
         "columns": "median, lowest, highest over the seeds",
         "summary": {n: summary(problem, rs, reference, whole) for n, rs in runs.items()},
-        "runs": {n: [asdict(r) for r in rs] for n, rs in runs.items()},
+        "runs": told,
     }  # fmt: skip
     for name, found in result["summary"].items():
         print(name, json.dumps(found))
