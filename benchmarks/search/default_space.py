@@ -11,8 +11,9 @@ gradient-boosted trees, which no sampler here uses, and a residual for each arch
 with the spread that held-out architectures had; the results say how good it is. Latencies are those
 of measured tables. A proposal over the budget is told as such and costs nothing.
 
-Hypervolume fractions are of the best known front: that of all samplers' networks together with a
-long evolution on the model itself.
+Started again with the same `--out`, only samplers that are not in it are run. Hypervolume fractions
+are of the best known front: that of all samplers' networks together with a long evolution on the
+model itself.
 """
 
 import argparse
@@ -181,6 +182,19 @@ def summary(problem: Recorded, runs: list[Run], reference: np.ndarray, whole: fl
     }  # fmt: skip
 
 
+def known_runs(path: Path) -> dict[str, list[Run]]:
+    """Of samplers that are in the results already."""
+    if not path.exists():
+        return {}
+    known = json.loads(path.read_text())["runs"]
+    return {name: [Run(**run) for run in runs] for name, runs in known.items()}
+
+
+def told(runs: dict[str, list[Run]]) -> dict[str, list[dict]]:
+    """As they are written."""
+    return {name: [asdict(run) for run in each] for name, each in runs.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recorded", type=Path, required=True)
@@ -197,13 +211,13 @@ def main() -> None:
     make = partial(Recorded, recorded, options.device, options.percentile)
     problem = make()
     print(json.dumps(problem.quality))
-    runs: dict[str, list[Run]] = {}
+    asked, runs = options.sampler.split(","), known_runs(options.out)
+    left = [text for text in asked if text.partition(":")[0] not in runs]
     for name, found in run_all(
-        make, options.sampler, options.seeds, options.budget, options.processes
+        make, ",".join(left), options.seeds, options.budget, options.processes
     ):
         runs[name] = found
-        told = {n: [asdict(r) for r in rs] for n, rs in runs.items()}
-        options.out.write_text(json.dumps({"runs": told}) + "\n")  # the rest follows at the end
+        options.out.write_text(json.dumps({"runs": told(runs)}) + "\n")  # the rest follows
         print(f"{name}: {np.mean([sum(r.seconds) for r in found]):.1f} s a run", flush=True)
     best = evolved_front(problem, options.rounds, np.random.default_rng(5))
     every = list({*best, *(code for rs in runs.values() for r in rs for code in r.order)})
@@ -221,7 +235,7 @@ def main() -> None:
         "evolved_front": hypervolume(points_of(problem, best), reference) / whole,
         "columns": "median, lowest, highest over the seeds",
         "summary": {n: summary(problem, rs, reference, whole) for n, rs in runs.items()},
-        "runs": told,
+        "runs": told(runs),
     }  # fmt: skip
     for name, found in result["summary"].items():
         print(name, json.dumps(found))

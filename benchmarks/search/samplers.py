@@ -41,7 +41,7 @@ def run_all(
         budget: Networks of those without an N of their own.
         processes: How many.
     """
-    names = [name.partition(":") for name in asked.split(",")]
+    names = [name.partition(":") for name in asked.split(",") if name]
     budgets = {name: int(own or budget) for name, _, own in names}
     begin, end = map(int, seeds.split(":"))
     with ProcessPoolExecutor(
