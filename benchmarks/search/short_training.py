@@ -41,7 +41,7 @@ from nas.search.goals import make_goals
 from nas.search.proposals import Hunt
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import read_settings
-from nas.search.standing import reference_point, worst_costs
+from nas.search.standing import hypervolume_reference, worst_costs
 from nas.search.store import Journal
 from nas.search.study import TrialRecord
 from nas.search.trials import run_trials
@@ -89,7 +89,9 @@ def summary(hunt: Hunt, records: list[TrialRecord], known: dict, options) -> lis
     goals = hunt.costing.goals
     best = promote(records, max(PROMOTED), goals)
     full = known[str(options.steps)]
-    reference = reference_point(goals.fronts[0], worst_costs(hunt.costing), hunt.costing.classes)
+    reference = hypervolume_reference(
+        goals.fronts[0], worst_costs(hunt.costing), hunt.costing.classes
+    )
     trained = with_accuracies(best, full)
 
     def volume(chosen: list[TrialRecord]) -> float:

@@ -91,9 +91,8 @@ def pack_evaluator(evaluator: SupernetEvaluator, *, here: bool) -> EvaluatorStat
 
 def _images(split: ImageSplit, number: int, here: bool) -> Images:
     return {
-        resolution: held if here and isinstance(held, Path) else np.array(held_at[:number])
-        for resolution, held in split.images.items()
-        for held_at in [split.at(resolution)]
+        size: held if here and isinstance(held, Path) else np.array(split.at(size)[:number])
+        for size, held in split.images.items()
     }
 
 

@@ -38,7 +38,7 @@ from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
-from nas.search.standing import front_shares, reference_point
+from nas.search.standing import front_shares, hypervolume_reference
 from nas.search.study import TrialRecord, read_trials
 from nas.space import SearchSpace, load_space
 from nas.units import format_latency_ms
@@ -232,7 +232,9 @@ def _fronts(
             continue
         costs = trial_costs(records, goal_front)
         device = goal_front.device
-        reference = reference_point(goal_front, content["worst_costs"], content["data"]["classes"])
+        reference = hypervolume_reference(
+            goal_front, content["worst_costs"], content["data"]["classes"]
+        )
         found.append(
             FrontFacts(
                 device=None if device is None else goals.devices.index(device),

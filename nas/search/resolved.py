@@ -137,7 +137,8 @@ def _storage(inputs: Inputs, work: Work, execution: Execution) -> dict[str, str]
     """The database and the name of the study there, which says what its trials depend on."""
     if execution.storage is None:
         return None
-    depends = [inputs.settings.digest, inputs.dataset.fingerprint, *_digests(inputs).values()]
+    digests = input_digests(inputs.space, inputs.tables)
+    depends = [inputs.settings.digest, inputs.dataset.fingerprint, *digests.values()]
     depends += map(str, asdict(work).values())  # with a time limit they are each search's own
     name = hashlib.sha256(" ".join(depends).encode()).hexdigest()[:12]
     return {"url": execution.storage, "study": f"nas-{name}"}
@@ -157,10 +158,6 @@ def _check_storage(run: RunFolder, begun: Mapping[str, str] | None, execution: E
             allowed=url or "the run's own file",
             do="the same --storage, or --out OTHER_FOLDER",
         )
-
-
-def _digests(inputs: Inputs) -> dict[str, str]:
-    return input_digests(inputs.space, inputs.tables)
 
 
 def _run_content(inputs: Inputs, work: Work) -> dict[str, Any]:

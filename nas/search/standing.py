@@ -23,7 +23,7 @@ def worst_costs(costing: Costing) -> dict[str, float]:
     return {goal.name: goal.limit or goal.value(largest) for goal in costing.goals.minimised}
 
 
-def reference_point(front: Front, worst: Mapping[str, float], classes: int) -> np.ndarray:
+def hypervolume_reference(front: Front, worst: Mapping[str, float], classes: int) -> np.ndarray:
     """The error of guessing, and the worst of each objective of a front."""
     return np.array([1 - 1 / classes, *(worst[goal.name] for goal in front.minimised)])
 
@@ -69,7 +69,7 @@ class Standing:
 
     def __init__(self, goals: Goals, worst: Mapping[str, float], classes: int) -> None:
         self._goals = goals
-        self._references = [reference_point(front, worst, classes) for front in goals.fronts]
+        self._references = [hypervolume_reference(front, worst, classes) for front in goals.fronts]
         self._fronts = [np.empty((0, len(reference))) for reference in self._references]
         self._seen: set[int] = set()
 

@@ -152,7 +152,7 @@ class _Loop:
     failures: int = 0
     lost: int = 0
     waiting: bool = False
-    clock: _Clock = field(default_factory=lambda: _Clock())
+    clock: _Clock = field(default_factory=_Clock)
     exhausted: bool = False
 
     def run(self) -> list[TrialRecord]:

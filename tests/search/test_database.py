@@ -184,6 +184,24 @@ def test_what_a_killed_search_was_doing_is_done_again(hunt, connect, listener, m
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 
+def test_a_server_that_was_just_started_counts_no_missing_signs_of_life(connect, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_S", 1)
+    database = connect()
+    study = database.study("search", None, ["x"])
+    trial = database.do(study.ask)
+    database.begin(trial)
+    database._beating.clear()
+    with psycopg.connect(database._url) as connection:
+        connection.execute(
+            "UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '10 minutes'"
+        )
+    for uptime_needed, state in ((10**9, TrialState.RUNNING), (0, TrialState.FAIL)):
+        monkeypatch.setattr(module, "GRACE_S", uptime_needed)
+        database._look_again = 0.0
+        database.drop_lost(study)
+        assert study.get_trials()[0].state == state
+
+
 def short_rung(hunt, records):
     chosen = promote(records, 6, hunt.costing.goals)
     return chosen, Rung(Promoted(hunt, chosen), len(chosen), Fidelity("short training", 2))

@@ -9,7 +9,7 @@ from optuna.trial import create_trial
 
 from nas.search.goals import make_goals
 from nas.search.settings import read_settings
-from nas.search.standing import Standing, front_shares, reference_point
+from nas.search.standing import Standing, front_shares, hypervolume_reference
 
 DEVICES = {"device": ["one=4ms", "two=8ms"]}
 
@@ -84,7 +84,7 @@ def test_the_terminal_and_the_report_have_the_same_hypervolume(found):
     standing = Standing(chosen, worst, classes=10)
     scored = trials(*found)
     table = chosen.fronts[0].table([t.values[0] for t in scored], [t.user_attrs for t in scored])
-    shares = front_shares(table, reference_point(chosen.fronts[0], worst, 10))
+    shares = front_shares(table, hypervolume_reference(chosen.fronts[0], worst, 10))
     for number, share in enumerate(shares, 1):
         standing.update(scored[:number])
         assert standing.hypervolumes == [pytest.approx(share)]
