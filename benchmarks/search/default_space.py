@@ -11,9 +11,8 @@ gradient-boosted trees, which no sampler here uses, and a residual for each arch
 with the spread that held-out architectures had; the results say how good it is. Latencies are those
 of measured tables. A proposal over the budget is told as such and costs nothing.
 
-Started again with the same `--out`, only samplers that are not in it are run. Hypervolume fractions
-are of the best known front: that of all samplers' networks together with a long evolution on the
-model itself.
+Started again with the same `--out`, it goes on. Hypervolume fractions are of the best known front:
+that of all samplers' networks together with a long evolution on the model itself.
 """
 
 import argparse
@@ -23,7 +22,6 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -35,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from record_supernet import PLAN, digits, draw
-from samplers import SAMPLERS, Run, run_all
+from samplers import SAMPLERS, Run, known_runs, run_all, write_results
 
 from nas import BatchPredictor, Predictor, load_space, load_table
 from nas.pareto import hypervolume, non_dominated
@@ -182,19 +180,6 @@ def summary(problem: Recorded, runs: list[Run], reference: np.ndarray, whole: fl
     }  # fmt: skip
 
 
-def known_runs(path: Path) -> dict[str, list[Run]]:
-    """Of samplers that are in the results already."""
-    if not path.exists():
-        return {}
-    known = json.loads(path.read_text())["runs"]
-    return {name: [Run(**run) for run in runs] for name, runs in known.items()}
-
-
-def told(runs: dict[str, list[Run]]) -> dict[str, list[dict]]:
-    """As they are written."""
-    return {name: [asdict(run) for run in each] for name, each in runs.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recorded", type=Path, required=True)
@@ -211,14 +196,10 @@ def main() -> None:
     make = partial(Recorded, recorded, options.device, options.percentile)
     problem = make()
     print(json.dumps(problem.quality))
-    asked, runs = options.sampler.split(","), known_runs(options.out)
-    left = [text for text in asked if text.partition(":")[0] not in runs]
-    for name, found in run_all(
-        make, ",".join(left), options.seeds, options.budget, options.processes
-    ):
-        runs[name] = found
-        options.out.write_text(json.dumps({"runs": told(runs)}) + "\n")  # the rest follows
-        print(f"{name}: {np.mean([sum(r.seconds) for r in found]):.1f} s a run", flush=True)
+    known, asked = known_runs(options.out), (options.sampler, options.seeds, options.budget)
+    for runs in run_all(make, *asked, options.processes, known):
+        write_results(options.out, {}, runs)  # the rest follows
+        print(f"\r{sum(map(len, runs.values()))} runs", end="", file=sys.stderr, flush=True)
     best = evolved_front(problem, options.rounds, np.random.default_rng(5))
     every = list({*best, *(code for rs in runs.values() for r in rs for code in r.order)})
     points = points_of(problem, every)
@@ -235,11 +216,10 @@ def main() -> None:
         "evolved_front": hypervolume(points_of(problem, best), reference) / whole,
         "columns": "median, lowest, highest over the seeds",
         "summary": {n: summary(problem, rs, reference, whole) for n, rs in runs.items()},
-        "runs": told(runs),
     }  # fmt: skip
     for name, found in result["summary"].items():
         print(name, json.dumps(found))
-    options.out.write_text(json.dumps(result) + "\n")
+    write_results(options.out, result, runs)
 
 
 if __name__ == "__main__":

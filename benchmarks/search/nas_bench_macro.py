@@ -11,8 +11,9 @@ told again, and counts nothing. `--accuracies` has `{code: {"mean_acc": percent}
 1: kernel 3, expand 3; 2: kernel 5, expand 6).
 
 Written for each sampler and seed: the codes in the order of their evaluation, and the seconds that
-each proposal took. Hypervolumes are over latency and error, below the largest latency and above the
-lowest accuracy of the space, or above 88 % for the harder one.
+each proposal took; started again with the same `--out`, it goes on. Hypervolumes are over latency
+and error, below the largest latency and above the lowest accuracy of the space, or above 88 % for
+the harder one.
 
 With `--latencies` for each of several devices, the front is over all their latencies. With
 `--percentile` only networks count that meet a budget on each device, which so many per cent of all
@@ -25,7 +26,6 @@ import json
 import os
 import platform
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from problem import Problem
-from samplers import SAMPLERS, Run, run_all
+from samplers import SAMPLERS, Run, known_runs, run_all, write_results
 
 from nas import load_space
 from nas.pareto import hypervolume
@@ -142,22 +142,21 @@ def main() -> None:
     make = partial(read_problem, options.accuracies, options.latencies, options.percentile)
     problem = make()
     volumes = Volumes(problem)
+    known, asked = known_runs(options.out), (options.sampler, options.seeds, options.budget)
+    for runs in run_all(make, *asked, options.processes, known):
+        write_results(options.out, {}, runs)  # the rest follows
+        print(f"\r{sum(map(len, runs.values()))} runs", end="", file=sys.stderr, flush=True)
     result = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "budget": options.budget,
         "limits_ms": problem.limits,
         "columns": "median, lowest, highest over the seeds",
-        "summary": {},
-        "runs": {},
+        "summary": {name: summary(problem, volumes, each) for name, each in runs.items()},
     }
-    for name, runs in run_all(
-        make, options.sampler, options.seeds, options.budget, options.processes
-    ):
-        result["runs"][name] = [asdict(r) for r in runs]
-        result["summary"][name] = summary(problem, volumes, runs)
-        print(f"{name}: {json.dumps(result['summary'][name], indent=1)}", flush=True)
-        options.out.write_text(json.dumps(result) + "\n")
+    for name, found in result["summary"].items():
+        print(f"{name}: {json.dumps(found, indent=1)}")
+    write_results(options.out, result, runs)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 Every one is at the setting that did best on seeds 0 to 9, which no published figure uses.
 """
 
+import json
 import multiprocessing
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -18,6 +20,7 @@ from optuna.distributions import CategoricalDistribution
 from problem import Problem
 from threadpoolctl import threadpool_limits
 
+from nas.files import write_text
 from nas.pareto import non_dominated
 from nas.search.samplers.front import FrontSampler
 
@@ -30,29 +33,62 @@ _problem: list[Problem] = []
 
 
 def run_all(
-    make: Callable[[], Problem], asked: str, seeds: str, budget: int, processes: int
-) -> Iterator[tuple[str, list["Run"]]]:
-    """Each sampler with all its runs, shared among processes of one thread each.
+    make: Callable[[], Problem],
+    asked: str,
+    seeds: str,
+    budget: int,
+    processes: int,
+    known: Mapping[str, list["Run"]],
+) -> Iterator[dict[str, list["Run"]]]:
+    """All runs: those that are known, then again after each that ends.
 
     Args:
         make: Builds the problem in each of them.
         asked: Comma-separated samplers; NAME:N ends one after N networks.
         seeds: A:B, B not included.
         budget: Networks of those without an N of their own.
-        processes: How many.
+        processes: How many share them, of one thread each.
+        known: Runs of before, which are not done again unless they are too short.
     """
+    runs = {name: {run.seed: run for run in each} for name, each in known.items()}
     names = [name.partition(":") for name in asked.split(",") if name]
-    budgets = {name: int(own or budget) for name, _, own in names}
     begin, end = map(int, seeds.split(":"))
+    jobs = [
+        (name, seed, int(own or budget)) for seed in range(begin, end) for name, _, own in names
+    ]
     with ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(make,)
     ) as pool:
-        jobs = {
-            name: [pool.submit(_job, name, seed, budgets[name]) for seed in range(begin, end)]
-            for name in budgets
+        for name, _, _ in jobs:
+            runs.setdefault(name, {})
+        futures = {
+            pool.submit(_job, name, seed, wanted): name
+            for name, seed, wanted in jobs
+            if seed not in runs[name] or len(runs[name][seed].order) < wanted
         }
-        for name, futures in jobs.items():
-            yield name, [future.result() for future in futures]
+        yield _by_name(runs)
+        for future in as_completed(futures):
+            found = future.result()
+            runs[futures[future]][found.seed] = found
+            yield _by_name(runs)
+
+
+def _by_name(runs: Mapping[str, Mapping[int, "Run"]]) -> dict[str, list["Run"]]:
+    return {name: [each[seed] for seed in sorted(each)] for name, each in runs.items() if each}
+
+
+def known_runs(path: Path) -> dict[str, list["Run"]]:
+    """Those that are in a file of results."""
+    if not path.exists():
+        return {}
+    known = json.loads(path.read_text())["runs"]
+    return {name: [Run(**run) for run in runs] for name, runs in known.items()}
+
+
+def write_results(path: Path, results: dict, runs: Mapping[str, list["Run"]]) -> None:
+    """Whole or not at all; while a comparison goes on, nothing but its runs."""
+    told = {name: [asdict(run) for run in each] for name, each in runs.items()}
+    write_text(path, json.dumps({**results, "runs": told}) + "\n")
 
 
 def _begin(make: Callable[[], Problem]) -> None:
