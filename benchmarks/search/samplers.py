@@ -115,7 +115,7 @@ class Run:
     seed: int
     order: list[str]
     seconds: list[float]
-    over: int
+    over: int = 0
 
 
 def run(name: str, problem: Problem, seed: int, budget: int) -> Run:

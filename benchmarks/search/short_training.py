@@ -3,6 +3,7 @@
     nas search --device DEVICE --budget 2ms --data DATA --supernet-steps 5585 --out runs/supernet
     python benchmarks/search/short_training.py --supernet ~/.cache/nas/supernets/ID.safetensors \
         --data DATA --device DEVICE --budget 0.4ms --out results/short-training.json
+    ... --workers 6 --gpus-per-trial 0.16      # trained by workers that share a GPU
 
 Searches as `nas search` does, then trains the best architectures by themselves: all of them for as
 many steps as finalists get, and for shares of that. With all of it known, each way to choose eight
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ import torch
 
 from nas import Predictor, load_space, load_table
 from nas.accuracy.checkpoint import load_checkpoint
+from nas.accuracy.device import training_device
 from nas.accuracy.finetune import Finetuner, FinetuneSettings
 from nas.accuracy.score import Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
@@ -36,7 +39,9 @@ from nas.pareto import hypervolume
 from nas.search.candidates import check_limits
 from nas.search.choosing import choose_finalists, promote, trial_costs
 from nas.search.costing import Costing
-from nas.search.executors.executor import InProcess
+from nas.search.executors.choose import make_executor
+from nas.search.executors.execution import Execution
+from nas.search.executors.executor import Executor, InProcess
 from nas.search.goals import make_goals
 from nas.search.proposals import Hunt
 from nas.search.samplers.repairing import quiet_optuna
@@ -53,11 +58,15 @@ PROMOTED = (8, 12, 16, 24)
 SHARES = (0.125, 0.25, 0.5)
 
 
+def gpu_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
 def make_evaluator(options: argparse.Namespace) -> SupernetEvaluator:
     """With the supernet's weights and the data."""
     space = load_space("mobilenetv3")
     dataset = load_dataset(options.data, 0, resolutions=tuple(space.plan(PLAN).resolutions))
-    supernet = Supernet(space, PLAN, len(dataset.classes), 0)
+    supernet = Supernet(space, PLAN, len(dataset.classes), 0).to(training_device())
     checkpoint = load_checkpoint(options.supernet)
     trainer = SupernetTrainer(supernet, dataset, SupernetSettings(checkpoint.step, 32, 0))
     trainer.restore(checkpoint.weights, {}, checkpoint.step)
@@ -78,6 +87,24 @@ def searched(evaluator: SupernetEvaluator, options: argparse.Namespace) -> tuple
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "study.journal")
         return hunt, run_trials(hunt, journal, Silent(), InProcess(evaluator))
+
+
+def trained(
+    executor: Executor, evaluator: SupernetEvaluator, jobs: list[tuple[TrialRecord, int]]
+) -> Iterator[tuple[TrialRecord, int, float]]:
+    """Trials after so many steps of training, as they end, with their accuracies."""
+    space, left, done = evaluator.supernet.space, list(range(len(jobs))), 0
+    while done < len(jobs):
+        while left and executor.free():
+            job = left.pop(0)
+            record, level = jobs[job]
+            architecture = space.from_json(record.architecture)
+            executor.submit(job, architecture, Fidelity("training", level))
+        for outcome in executor.wait():
+            if outcome.score is None:
+                raise SystemExit(outcome.reason)
+            done += 1
+            yield (*jobs[outcome.job], outcome.score.value)
 
 
 def with_accuracies(records: list[TrialRecord], known: dict[str, float]) -> list[TrialRecord]:
@@ -135,6 +162,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1400, help="of full training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="processes of Ray that share the training")
+    parser.add_argument("--gpus-per-trial", type=float, default=0.0, help="of each of them")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -147,7 +176,7 @@ def main() -> None:
     levels = [round(share * options.steps) for share in SHARES] + [options.steps]
     content = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {gpu_name()}",
         "settings": {name: str(value) for name, value in vars(options).items() if name not in
                      ("out", "data", "supernet")},
         "accuracies": {str(level): {} for level in levels},
@@ -155,15 +184,19 @@ def main() -> None:
     if options.out.exists():
         content = json.loads(options.out.read_text())
     known = content["accuracies"]
-    space = evaluator.supernet.space
-    for number, record in enumerate(asked):
-        for level in levels:
-            if record.id not in known[str(level)]:
-                architecture = space.from_json(record.architecture)
-                score = evaluator.evaluate(architecture, Fidelity("training", level))
-                known[str(level)][record.id] = score.value
-        write_json(options.out, content)
-        print(f"\r{number + 1} of {len(asked)}", end="", flush=True)
+    jobs = [
+        (record, level) for level in levels[::-1] for record in asked
+        if record.id not in known[str(level)]
+    ]  # fmt: skip
+    execution = Execution(workers=options.workers, gpus_per_trial=options.gpus_per_trial)
+    executor = make_executor(evaluator, execution)
+    try:
+        for number, (record, level, value) in enumerate(trained(executor, evaluator, jobs)):
+            known[str(level)][record.id] = value
+            write_json(options.out, content)
+            print(f"\r{number + 1} of {len(jobs)}", end="", flush=True)
+    finally:
+        executor.close()
     content["summary"] = summary(hunt, records, known, options)
     write_json(options.out, content)
     print()
