@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,11 @@ def run(options: argparse.Namespace) -> int:
             "password",
             file=sys.stderr,
         )
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with _socket_errors(options.host, options.port), socket.socket(family) as probe:
+        # Before anything else is said; ports of connections that just ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((options.host, options.port))
     print(f"http://{options.host}:{options.port}/dashboard{page}  (Ctrl-C stops it)", flush=True)
     _serve(storage, options.host, options.port)
     return 0
@@ -91,8 +98,14 @@ def _find_storage(run: RunFolder) -> tuple[Any, str]:
 def _serve(storage: Any, host: str, port: int) -> None:
     from optuna_dashboard import run_server
 
-    try:
+    with _socket_errors(host, port):
         run_server(storage, host=host, port=port)
+
+
+@contextlib.contextmanager
+def _socket_errors(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
     except socket.gaierror as cause:
         raise OptionError(
             "--host is an address of this machine",
@@ -101,7 +114,9 @@ def _serve(storage: Any, host: str, port: int) -> None:
         ) from cause
     except OSError as cause:
         raise OptionError(
-            f"port {port} on {host} cannot be used: {cause.strerror}",
+            f"the dashboard needs a free port: {cause.strerror}",
+            got=f"port {port} on {host}",
+            allowed="one that nobody listens at",
             do=f"--port {port % 65535 + 1}",
         ) from cause
 

@@ -10,6 +10,8 @@ from typing import Any
 from nas.units import format_duration_s
 
 LINE_EVERY_S = 15.0
+WIDE = 72
+"""Columns of a terminal that has room for everything."""
 
 
 class TerminalWatcher:
@@ -29,18 +31,19 @@ class TerminalWatcher:
             from rich.live import Live
             from rich.text import Text
 
+            console = Console(stderr=True)
+            wide = console.width >= WIDE  # else the bar gives way before the numbers do
             self._bars = progress.Progress(
                 progress.TextColumn("{task.description:<14}"),
-                progress.BarColumn(),
+                *([progress.BarColumn()] if wide else []),
                 progress.MofNCompleteColumn(),
-                progress.TimeElapsedColumn(),
+                *([progress.TimeElapsedColumn()] if wide else []),
                 progress.TextColumn("left"),
                 progress.TimeRemainingColumn(),
+                console=console,
             )
-            self._note = Text(style="dim", no_wrap=True, overflow="ellipsis")
-            self._live = Live(
-                Group(self._bars, self._note), console=Console(stderr=True), refresh_per_second=10
-            )
+            self._note = Text(style="dim", no_wrap=wide, overflow="ellipsis" if wide else "fold")
+            self._live = Live(Group(self._bars, self._note), console=console, refresh_per_second=10)
             self._live.start()
         return self
 

@@ -404,7 +404,7 @@ def _add_limit(figure: go.Figure, data: ReportData, number: int) -> None:
     shown += [trial.costs[number] for trial in data.trials]
     shown += [measured.latency_ms for _, measured in _measured_on(models, axis)]
     low = min(shown)
-    high = max(*shown, *[model.costs[number] + _above(model, axis) for model in models])
+    high = max([*shown, *[model.costs[number] + _above(model, axis) for model in models]])
     if axis.limit is not None:
         word = "budget" if axis.kind == "latency" else "limit"
         text = f"{word} {axis.limit_text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from nas.errors import BudgetError, OptionError
 from nas.latency.predict import Predictor
 from nas.search.costing import Costing
-from nas.search.goals import Goal
+from nas.search.goals import Front, Goal
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 from nas.space.space import SearchSpace
@@ -98,11 +98,25 @@ def check_limits(costing: Costing, seed: int) -> Start:
         else:
             _check_goal(costing, goal)
     ends = [found.fastest for found in ranges.values()]
-    strains = [_descend(costing.space, end, costing.strain) for end in ends]
-    inside, strain = min(strains, key=lambda found: found[1])
-    if strain > 1:
-        raise _not_together(costing, inside)
-    return Start(inside, ranges, advice)
+    inside = [_find_inside(costing, front, ends) for front in costing.goals.fronts]
+    return Start(inside[0], ranges, advice)
+
+
+def _find_inside(costing: Costing, front: Front, ends: Sequence[Architecture]) -> Architecture:
+    """The architecture that is furthest within the limits of a front.
+
+    Raises:
+        BudgetError: None meets them all.
+    """
+
+    def strain(architecture: Architecture) -> float:
+        return front.strain(costing.looked_up(architecture))
+
+    found = [_descend(costing.space, end, strain) for end in ends]
+    nearest, lowest = min(found, key=lambda pair: pair[1])
+    if lowest > 1:
+        raise _not_together(costing, front, nearest)
+    return nearest
 
 
 def _check_goal(costing: Costing, goal: Goal) -> None:
@@ -118,10 +132,11 @@ def _check_goal(costing: Costing, goal: Goal) -> None:
             do=f"leave {goal.kind} out",
         )
     if goal.limit is not None and lowest > goal.limit:
+        least_of_all, limit = _apart(goal.format, lowest, goal.limit)
         raise BudgetError(
             f"no architecture of {space.name} ({plan} plan) meets the limit on {goal.words}",
-            got=goal.format(goal.limit),
-            allowed=f"at least {goal.format(lowest)}, that of {least.id}",
+            got=limit,
+            allowed=f"at least {least_of_all}, the upper bound of {least.id}",
             do=f"--max-{goal.kind} {_round_up(lowest, goal)}, or another --space",
         )
 
@@ -132,15 +147,14 @@ def _round_up(lowest: float, goal: Goal) -> str:
     return f"{_digits_up(lowest)}{unit}"
 
 
-def _not_together(costing: Costing, nearest: Architecture) -> BudgetError:
+def _not_together(costing: Costing, front: Front, nearest: Architecture) -> BudgetError:
     costs = costing.looked_up(nearest)
-    front = min(costing.goals.fronts, key=lambda front: front.strain(costs))
     limited = [(goal, goal.limit) for goal in front.goals if goal.limit is not None]
-    broken = [
-        f"{goal.words} {goal.format(goal.bound(costs))} (limit {goal.format(limit)})"
-        for goal, limit in limited
-        if goal.strain(costs) > 1
-    ]
+    broken = []
+    for goal, limit in limited:
+        if goal.strain(costs) > 1:
+            reached, allowed = _apart(goal.format, goal.bound(costs), limit)
+            broken.append(f"{goal.words} {reached} (limit {allowed})")
     return BudgetError(
         f"no architecture of {costing.space.name} ({costing.plan} plan) was found that meets all "
         "limits at once",
@@ -167,11 +181,12 @@ def check_budget(
     found = latency_range(predictor)
     device, provenance = predictor.table.name, predictor.table.provenance
     if found.fastest_ms > budget_ms:
+        fastest, budget = _apart(format_latency_ms, found.fastest_ms, budget_ms)
         raise BudgetError(
             f"no architecture of {predictor.space.name} ({predictor.plan} plan) meets the budget "
             f"on {device}",
-            got=f"{format_latency_ms(budget_ms)}",
-            allowed=f"at least {format_latency_ms(found.fastest_ms)}, the upper bound of the "
+            got=budget,
+            allowed=f"at least {fastest}, the upper bound of the "
             f"fastest architecture {found.fastest.id} ({provenance})",
             do=f"{option}{_digits_up(found.fastest_ms)}ms, or another --space",
         )
@@ -226,6 +241,14 @@ def repair(
         if value <= max(1.0, strained):
             current, strained = changed, value
     return None
+
+
+def _apart(write: Callable[[float], str], *values: float) -> list[str]:
+    """Values with their unit; with all their digits where they would look the same."""
+    told = [write(value) for value in values]
+    if len(set(told)) == len(set(values)):
+        return told
+    return [f"{text} ({value:.9g})" for text, value in zip(told, values, strict=True)]
 
 
 def _digits_up(value: float) -> str:

@@ -44,6 +44,15 @@ PAUSE_S = 2.0
 """Between two attempts to reach it."""
 STRIKES = 3
 """How often the same may fail while the database answers."""
+LOCK_S = 30
+"""How long another search may hold the lock before that is said; it does for a proposal."""
+LOCK_NOT_AVAILABLE = "55P03"
+CONNECTION = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 4,
+    "options": "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4",
+}  # fmt: skip
+"""A machine that is gone is noticed within 40 s on both sides: its locks and connections end."""
 SCHEMES = ("postgresql",)
 TABLES_KEY = zlib.crc32(b"nas tables")
 """Of the lock under which tables are made."""
@@ -87,14 +96,7 @@ def make_tables(url: str) -> str:
     """
     full = check_url(url)
     try:
-        with (
-            contextlib.closing(create_engine(full, poolclass=NullPool).connect()) as connection,
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            # One after the other: two that make tables at once disturb each other.
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": TABLES_KEY})
-            RDBStorage(full, engine_kwargs={"poolclass": NullPool}).remove_session()
+        _prepare(full)
     except OperationalError as cause:
         raise _no_answer(url, cause) from cause
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as cause:
@@ -104,6 +106,15 @@ def make_tables(url: str) -> str:
             do="a user who may create tables there, and a database of its own",
         ) from cause
     return full
+
+
+def _prepare(full: str) -> None:
+    """One search after the other: two that make tables at once disturb each other."""
+    engine = create_engine(full, poolclass=NullPool, connect_args=CONNECTION)
+    with contextlib.closing(engine.connect()) as connection, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": TABLES_KEY})
+        RDBStorage(full, engine_kwargs={"poolclass": NullPool}).remove_session()
 
 
 def _no_answer(url: str, cause: BaseException) -> OptionError:
@@ -123,32 +134,39 @@ def _refused(url: str) -> OptionError:
     )
 
 
+def _open(full: str) -> RDBStorage:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RDBStorage(
+            full,
+            engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECTION},
+            heartbeat_interval=BEAT_S,
+            grace_period=GRACE_S,
+        )
+
+
 class Database:
     """Studies that several processes share.
 
     Args:
-        url: `postgresql://USER@HOST/DATABASE`.
+        url: `postgresql://USER@HOST/DATABASE`; `make_tables` says whether it can be used. One that
+            does not answer just now is waited for.
         name: Of the search; those of the same settings and data have the same.
         watcher: Hears of lost connections.
 
     Raises:
-        OptionError: The address is none, or nobody answers there.
+        OptionError: The address is none.
+        NasError: Nobody answers there for a quarter of an hour.
     """
 
     shared = True
 
     def __init__(self, url: str, name: str, watcher: Watcher) -> None:
         self._url, self._name, self._watcher = url, name, watcher
-        full = make_tables(url)
-        self._engine = create_engine(full, poolclass=NullPool)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            self.storage = RDBStorage(
-                full,
-                engine_kwargs={"pool_pre_ping": True},
-                heartbeat_interval=BEAT_S,
-                grace_period=GRACE_S,
-            )
+        full = check_url(url)
+        self._engine = create_engine(full, poolclass=NullPool, connect_args=CONNECTION)
+        self.do(lambda: _prepare(full))  # hours after it was first looked at
+        self.storage = self.do(lambda: _open(full))
         self._opened: list[str] = []
         self._beating: set[int] = set()
         self._look_again = 0.0
@@ -222,13 +240,31 @@ class Database:
                 connection.close()
 
     def _lock(self) -> Connection:
-        connection = self._engine.connect()
+        connection, said = self._engine.connect(), False
         try:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
+            connection.execute(text(f"SET lock_timeout = '{LOCK_S}s'"))
+            connection.commit()
+            while not self._locked(connection):
+                if not said:
+                    self._watcher.say(
+                        f"Another search has been asking for its trial for {LOCK_S} s; this one "
+                        "waits for it. The database finds out by itself if it is gone."
+                    )
+                    said = True
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _locked(self, connection: Connection) -> bool:
+        try:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": self._key})
+        except OperationalError as cause:
+            if getattr(cause.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            connection.rollback()
+            return False
+        return True
 
     @property
     def _key(self) -> int:

@@ -236,7 +236,16 @@ def _drop_common_budget(values: dict[str, Any]) -> None:
 def _split(text: str) -> tuple[str, str | None]:
     """`NAME=BUDGET`, or a name alone, which may be a folder whose name has the sign."""
     name, sign, budget = text.rpartition("=")
-    return (name, budget) if sign and not Path(text).is_dir() else (text, None)
+    if not sign or Path(text).is_dir():
+        return text, None
+    if not name or not budget:
+        raise OptionError(
+            "a device is a name, with a budget of its own after a sign",
+            got=f"--device {text}",
+            allowed="NAME or NAME=BUDGET",
+            do="--device jetson-nano=20ms (was a variable of the shell empty?)",
+        )
+    return name, budget
 
 
 def _joined(devices: Mapping[str, str | None]) -> str:

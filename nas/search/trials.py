@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
@@ -134,6 +135,7 @@ class _Loop:
         running: Trials that are evaluated here, by number.
         again: Those of them that wait to be tried again.
         failures: Architectures in a row that could not be scored.
+        reason: Why the last of them could not.
         lost: Trials that were cut off, here or elsewhere.
         waiting: Whether it was said that other searches are waited for.
         exhausted: Whether there is nothing left to propose.
@@ -150,6 +152,7 @@ class _Loop:
     running: dict[int, _Asked] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     failures: int = 0
+    reason: str = ""
     lost: int = 0
     waiting: bool = False
     clock: _Clock = field(default_factory=_Clock)
@@ -173,7 +176,7 @@ class _Loop:
             if self.running or not self.executor.free():
                 for outcome in self.executor.wait():
                     self._settle(outcome)
-            else:
+            elif under_way:
                 self._wait_for_others()
         if self.exhausted and scored < wanted:
             self.watcher.say(
@@ -181,6 +184,11 @@ class _Loop:
             )
             self.watcher.progress(stage, scored, scored, str(self.standing))
         self._tell_study(scored, ended=True)
+        if scored == 0 and self.rung.fidelity == SUPERNET:
+            raise NasError(
+                f"no architecture could be scored: {self.reason or 'see the trials of the study'}",
+                do="find the reason, then a new run with --out OTHER_FOLDER",
+            )
         return self.store.do(lambda: trial_records(self.study))
 
     def _wait_for_others(self) -> None:
@@ -288,7 +296,7 @@ class _Loop:
             None,
         )
         self.watcher.say(f"{asked.architecture.id} could not be scored: {reason}")
-        self.failures += 1
+        self.failures, self.reason = self.failures + 1, reason
         if self.failures >= FAILURES:
             raise NasError(
                 f"{FAILURES} architectures in a row could not be scored; the last one: {reason}",
@@ -303,9 +311,12 @@ class _Loop:
         def change() -> None:
             if asked.trial.study._storage.get_trial(asked.trial._trial_id).state.is_finished():
                 return  # told just before the connection was lost, or given up for lost
-            write()
             state = TrialState.FAIL if values is None else None
-            self.study.tell(asked.trial, values, state=state)
+            try:
+                write()
+                self.study.tell(asked.trial, values, state=state, skip_if_finished=True)
+            except UpdateFinishedTrialError:  # given up for lost since it was looked at
+                return
 
         self.store.do(change)
         self.store.end(asked.trial)

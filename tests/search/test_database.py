@@ -105,6 +105,28 @@ def test_several_searches_share_the_work_and_score_nothing_twice(hunt, connect, 
     assert {record.id for record in trial_records(study)} == set(ids)
 
 
+def test_a_database_that_is_away_when_the_search_comes_to_it_is_waited_for(
+    connect, server, listener, monkeypatch
+):
+    monkeypatch.setattr(module, "PAUSE_S", 0.2)
+    server.stop("fast")
+    threading.Timer(1.5, server.start).start()
+    assert connect().study("search", None, ["x"]).trials == []
+    assert listener.said == ["The database does not answer; the search waits for it."]
+
+
+def test_who_waits_long_for_another_searchs_lock_says_so(connect, server, listener, monkeypatch):
+    monkeypatch.setattr(module, "LOCK_S", 1)
+    database = connect()
+    with psycopg.connect(server.url, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [database._key])
+        threading.Timer(2.5, lambda: other.execute("SELECT pg_advisory_unlock_all()")).start()
+        with database.alone() as held:
+            assert held()
+    [said] = listener.said
+    assert said.startswith("Another search has been asking for its trial for 1 s; this one waits")
+
+
 def test_a_database_that_goes_away_is_waited_for(hunt, connect, server, listener, monkeypatch):
     monkeypatch.setattr(module, "PAUSE_S", 0.2)
 

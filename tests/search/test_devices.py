@@ -164,10 +164,44 @@ def test_limits_that_exclude_each_other_are_refused_together(space, make_setting
     assert " (limit " in text and text.endswith("; try: a higher limit there, or another --space")
 
 
+def test_each_devices_front_has_to_have_something_in_it(space, make_settings):
+    table = load_table(FIRST)
+    least = space.network(sampling.smallest(space, "small"), 10).cost.macs
+    settings = make_settings(
+        device={"this": "9ms", "contrary": "4ms"}, budget=None, per_device=True, finalists=2,
+        max_macs=str(least + 1000),
+    )  # fmt: skip
+    predictors = {
+        "this": Predictor(table, space, "small", 10),
+        "contrary": Contrary(table, space, "small", 10),
+    }
+    with pytest.raises(BudgetError) as caught:
+        check_limits(Costing(predictors, make_goals(settings), 9000), 0)
+    assert "meets all limits at once; got 'predicted latency on contrary 4 ms, MACs " in str(
+        caught.value
+    )
+
+
+def test_a_limit_just_missed_is_told_with_all_its_digits(space, make_settings):
+    predictor = Predictor(load_table(FIRST), space, "small", 10)
+    fastest = min(
+        predictor.architecture(sampling.smallest(space, "small")).upper_ms,
+        *(predictor.architecture(a).upper_ms for a in [sampling.baseline(space, "small", 0.5)]),
+    )
+    settings = make_settings(budget=f"{fastest * (1 - 1e-6):.9g}ms")
+    with pytest.raises(BudgetError) as caught:
+        check_limits(costing_of(space, settings), 0)
+    got, allowed = str(caught.value).partition("; allowed: at least ")[::2]
+    assert got.rpartition("got '")[2].rstrip("'") != allowed.partition(", the upper bound")[0]
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        ({"max_size": "1KB"}, r"limit on file size; got '1 KB'; allowed: at least .* KB, that of "),
+        (
+            {"max_size": "1KB"},
+            r"limit on file size; got '1 KB'; allowed: .* KB, the upper bound ",
+        ),
         ({"max_memory": "10B"}, r"limit on peak activation memory; got '10 B'; .* --max-memory "),
         ({"max_macs": "10"}, r"meets the limit on MACs; got '10'; allowed: at least .*--max-macs "),
     ],

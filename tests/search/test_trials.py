@@ -144,6 +144,21 @@ def test_when_nothing_can_be_scored_the_search_gives_up(hunt, journal, listener)
     assert read_trials(journal) == []
 
 
+def test_when_none_of_the_few_there_are_can_be_scored_that_is_said(
+    hunt, journal, listener, monkeypatch
+):
+    monkeypatch.setattr(trials, "FAILURES", 1000)
+    with pytest.raises(NasError) as caught:
+        run_trials(
+            hunt(trials=200), Journal(journal), listener, Several(4, lambda *_: "disk on fire")
+        )
+    assert str(caught.value) == (
+        "no architecture could be scored: disk on fire; try: find the reason, then a new run with "
+        "--out OTHER_FOLDER"
+    )
+    assert not [text for text in listener.said if "waiting" in text], "it is the only search"
+
+
 def test_a_stopped_search_goes_on_where_it_was(hunt, journal, listener):
     class StopError(Exception):
         pass

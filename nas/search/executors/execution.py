@@ -40,10 +40,12 @@ class Execution:
         """
         if self.uses_ray:
             return
-        for name, value in (
-            ("gpus-per-trial", self.gpus_per_trial), ("trial-limit", self.trial_limit_s),
+        for name, value, unit in (
+            ("gpus-per-trial", self.gpus_per_trial, ""), ("trial-limit", self.trial_limit_s, " s"),
         ):  # fmt: skip
             if value:
                 raise OptionError(
-                    f"--{name} is for workers", got=f"{value:g}", do="--workers N or --ray-address"
+                    f"--{name} is for workers",
+                    got=f"{value:g}{unit}",
+                    do="--workers N or --ray-address",
                 )

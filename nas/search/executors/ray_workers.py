@@ -220,7 +220,8 @@ def _connect(options: WorkerOptions) -> tuple[Any, bool]:
 def _begin(ray: Any, options: WorkerOptions) -> tuple[Any, bool]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
-        ray.init(num_cpus=options.workers, include_dashboard=False, **quiet)
+        # By that name a new one is begun whatever runs here, and whatever RAY_ADDRESS says.
+        ray.init("local", num_cpus=options.workers, include_dashboard=False, **quiet)
         return ray, True
     try:
         _check_answers(options.address)

@@ -219,10 +219,11 @@ class ParameterDomain:
 def _index(distribution: BaseDistribution, choices: tuple[Any, ...], value: Any) -> int | None:
     """Number of the choice that is nearest to a value; `None` for one outside the distribution."""
     if isinstance(distribution, IntDistribution | FloatDistribution):
-        if isinstance(value, str) or not distribution.low <= value <= distribution.high:
+        number = isinstance(value, int | float | np.number)  # others may have put anything there
+        if not number or not distribution.low <= value <= distribution.high:
             return None
-        numbers = np.array([*choices, value], float)
-        places = np.log(numbers) if distribution.log else numbers
+        spread = np.array([*choices, value], float)
+        places = np.log(spread) if distribution.log else spread
         return int(np.abs(places[:-1] - places[-1]).argmin())
     equal = [i for i, choice in enumerate(choices) if choice == value]
     alike = [i for i in equal if type(choices[i]) is type(value)]  # 1, 1.0 and True are equal

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -107,7 +108,9 @@ class FrontSampler(BaseSampler):
         self._domain, self._seed, self._log_error = domain, seed, log_error
         self._initial = max(initial, len(domain.starts))
         self._finished: dict[int, tuple[Rows, list[float], Hashable] | None] = {}
+        self._ended: dict[int, datetime | None] = {}
         self._asked: dict[int, Rows] = {}
+        self._partial: dict[int, Rows] = {}
         self._keys: dict[bytes, Hashable] = {}
         self._study: tuple[int, str] | None = None
         self._random = RandomSampler(seed)
@@ -117,7 +120,7 @@ class FrontSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """All dimensions are sampled together."""
-        return self._domain.distributions
+        return dict(self._domain.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -126,7 +129,14 @@ class FrontSampler(BaseSampler):
 
         Raises:
             ExhaustedError: Everything within the limits was proposed before.
+            ValueError: Some of the domain's parameters are fixed from outside.
         """
+        fixed = self._domain.distributions.keys() - search_space.keys()
+        if fixed:
+            raise ValueError(
+                f"all parameters of the domain are proposed together, without {min(fixed)} there "
+                "is no proposal; give a fixed one a distribution of one choice"
+            )
         with _LOCK, one_linear_algebra_thread():
             proposed = self._next(self._history(study, trial))
             if proposed is None:
@@ -164,18 +174,19 @@ class FrontSampler(BaseSampler):
         """Trials of the study that are of this domain."""
         if self._study != (study._study_id, study.study_name):
             self._study = study._study_id, study.study_name
-            for kept in (self._finished, self._asked, self._kernels):
-                kept.clear()
+            self._forget()
+        trials = study.get_trials(deepcopy=False)
+        if not self._knows(trials):  # of another storage, or made anew under the same name
+            self._forget()
         pending: list[Rows] = []
         failed: Counter[Hashable] = Counter()
-        for trial in study.get_trials(deepcopy=False):
+        for trial in trials:
             if trial.number in self._finished or trial.number == own.number:
                 continue
-            row = self._domain.row(trial.params)
-            if row is None and trial.state == TrialState.RUNNING:  # it has not suggested them yet
-                row = self._asked.get(trial.number)
+            row = self._row(trial)
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 self._finished[trial.number] = self._finish(study, trial, row)
+                self._ended[trial.number] = trial.datetime_complete
             elif row is not None and trial.state == TrialState.RUNNING:
                 pending.append(row)
             elif row is not None and trial.state == TrialState.FAIL:
@@ -185,12 +196,42 @@ class FrontSampler(BaseSampler):
         known = [found for found in ended if found[1]]
         targets = np.array([values for _, values, _ in known], float)
         taken = {key for _, _, key in ended} | {self._key(row) for row in pending}
+        taken |= {self._key(row) for row in self._partial.values()}
         return _History(
             self._array([row for row, _, _ in known]),
             targets.reshape(-1, len(study.directions)),
             self._array(pending),
             taken | {key for key, count in failed.items() if count >= ATTEMPTS},
         )
+
+    def _forget(self) -> None:
+        for kept in (self._finished, self._ended, self._asked, self._partial, self._kernels):
+            kept.clear()
+
+    def _knows(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether the finished trials that are remembered are among these."""
+        return all(
+            number < len(trials) and trials[number].datetime_complete == ended
+            for number, ended in self._ended.items()
+        )
+
+    def _row(self, trial: FrozenTrial) -> Rows | None:
+        """A trial's row; `None` for one of another domain.
+
+        One that runs may not have suggested its parameters yet. Those that a finished one never
+        suggested, as they meant nothing beside the others, count as their first choice.
+        """
+        row, asked = self._domain.row(trial.params), self._asked.get(trial.number)
+        if row is not None:
+            return row
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+            return asked
+        if asked is not None:
+            self._partial[trial.number] = asked
+        if trial.params.keys().isdisjoint(self._domain.distributions):
+            return None
+        first = self._domain.parameters(np.zeros(len(self._domain.sizes), np.int64))
+        return self._domain.row({**first, **trial.params})
 
     def _finish(
         self, study: Study, trial: FrozenTrial, row: Rows | None

@@ -34,7 +34,7 @@ class Proposer(Protocol):
 class RepairingSampler(BaseSampler):
     """Proposes with another method, then repairs: the trial stores the repaired choices.
 
-    Its random state is derived from the seed and the number of finished trials, so a run that was
+    Its random state is derived from the seed and the number of trials so far, so a run that was
     killed goes on as if it had not been. Make a new one, or call `ask` anew, at will.
 
     Args:
@@ -73,12 +73,12 @@ class RepairingSampler(BaseSampler):
         Raises:
             ExhaustedError: There is none.
         """
-        finished = count_finished(study)
-        rng = np.random.default_rng([self._seed, finished])
+        begun = count_begun(study, trial)
+        rng = np.random.default_rng([self._seed, begun])
         drawn = sampling.to_genome(self._space, sampling.sample(self._space, self._plan, rng))
         idea = self._propose(study, trial)  # for initial trials too: it counts its generations
-        if finished < len(self._initial):
-            idea = self._initial[finished]
+        if begun < len(self._initial):
+            idea = self._initial[begun]
         repaired = self._repair({**drawn, **(idea or {})}, rng)
         if repaired is None:
             raise ExhaustedError(
@@ -93,9 +93,11 @@ class RepairingSampler(BaseSampler):
         raise RuntimeError(f"{param_name} is not a dimension of {self._space.name}")
 
 
-def count_finished(study: Study) -> int:
-    """Trials that were scored."""
-    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+def count_begun(study: Study, own: FrozenTrial) -> int:
+    """Trials that were scored, or are being scored beside this one."""
+    states = (TrialState.COMPLETE, TrialState.RUNNING)
+    trials = study.get_trials(deepcopy=False, states=states)
+    return sum(trial.number != own.number for trial in trials)
 
 
 def make_proposer(name: str, trials: int, seed: int) -> Proposer:
@@ -113,9 +115,9 @@ def _random(study: Study, trial: FrozenTrial) -> None:
     return None
 
 
-def _stream(study: Study, seed: int) -> int:
-    """A seed for the next trial, that depends on the run's and on the trials so far."""
-    return int(np.random.SeedSequence([seed, count_finished(study)]).generate_state(1)[0])
+def _stream(study: Study, trial: FrozenTrial, seed: int) -> int:
+    """A seed for a trial, that depends on the run's and on the trials so far."""
+    return int(np.random.SeedSequence([seed, count_begun(study, trial)]).generate_state(1)[0])
 
 
 def _fresh(make: Callable[[int], BaseSampler], seed: int) -> Proposer:
@@ -124,7 +126,7 @@ def _fresh(make: Callable[[int], BaseSampler], seed: int) -> Proposer:
     def propose(study: Study, trial: FrozenTrial) -> dict[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = make(_stream(study, seed))
+            sampler = make(_stream(study, trial, seed))
             space = sampler.infer_relative_search_space(study, trial)
             return sampler.sample_relative(study, trial, space) or None
 
@@ -140,7 +142,7 @@ def _nsga2(trials: int, seed: int) -> Proposer:
     population = int(np.clip(round(1.5 * np.sqrt(trials)), 8, 50))
 
     def propose(study: Study, trial: FrozenTrial) -> dict[str, Any] | None:
-        sampler = NSGAIISampler(population_size=population, seed=_stream(study, seed))
+        sampler = NSGAIISampler(population_size=population, seed=_stream(study, trial, seed))
         generation = sampler.get_trial_generation(study, trial)
         # Read once so that the parents come from the storage below, in its order, whether this
         # process chose them or an earlier one did.

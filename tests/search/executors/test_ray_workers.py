@@ -75,7 +75,8 @@ def finish(executor, jobs):
     return found
 
 
-def test_workers_score_as_this_process_does(workers, space, dataset):
+def test_workers_score_as_this_process_does(workers, space, dataset, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # of a cluster that was not asked for
     evaluator = SupernetEvaluator(Supernet(space, "small", 10, seed=1), dataset, 64, 100)
     executor = workers(unpack_evaluator, pack_evaluator(evaluator, here=True))
     chosen = [sampling.baseline(space, "small", width) for width in space.file.width]

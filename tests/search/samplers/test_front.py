@@ -251,6 +251,64 @@ def test_a_sampler_may_go_from_study_to_study():
     assert run(make_study(sampler), 10) == run(make_study(fresh), 10)
 
 
+def test_a_study_made_anew_under_the_same_name_is_another_one(tmp_path):
+    def study(storage):
+        return optuna.create_study(
+            study_name="x", storage=storage, sampler=sampler, directions=["maximize", "minimize"]
+        )
+
+    sampler, fresh = FrontSampler(make_domain(), seed=1), FrontSampler(make_domain(), seed=1)
+    expected = run(make_study(fresh), 10)
+    for _ in range(2):  # each in a storage of its own, where it has the same number
+        assert run(study(optuna.storages.InMemoryStorage()), 10) == expected
+    storage = optuna.storages.InMemoryStorage()
+    for trials in (10, 3):
+        assert run(study(storage), trials) == expected[:trials]
+        optuna.delete_study(study_name="x", storage=storage)
+
+
+def test_parameters_that_mean_nothing_beside_others_need_not_be_suggested():
+    space = {
+        "a": CategoricalDistribution(["x", "y", "z"]),
+        "n": IntDistribution(1, 8),
+        "lr": FloatDistribution(0.1, 1.0, step=0.1),
+    }
+    worth = {"x": 0.5, "y": 0.6, "z": 0.2}
+    domain = ParameterDomain(
+        space, identity=lambda p: (p["a"], p["lr"], p["n"] if p["a"] == "x" else None)
+    )
+    study = make_study(FrontSampler(domain, seed=0))
+    for _ in range(20):
+        trial = study.ask()
+        a = trial.suggest_categorical("a", ["x", "y", "z"])
+        lr = trial.suggest_float("lr", 0.1, 1, step=0.1)
+        n = trial.suggest_int("n", 1, 8) if a == "x" else 1
+        study.tell(trial, [worth[a] + 0.02 * n - (lr - 0.5) ** 2, n * lr])
+    found = [tuple(sorted(t.params.items())) for t in study.trials]
+    assert len(set(found)) == 20
+    assert max(t.values[0] for t in study.trials) > 0.6
+
+
+def test_a_fixed_parameter_is_one_of_one_choice():
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        fixed = optuna.samplers.PartialFixedSampler({"x0": 2}, FrontSampler(make_domain(), seed=0))
+    study = make_study(fixed)
+    with pytest.raises(ValueError, match="without x0 there is no proposal; give a fixed one a"):
+        study.ask(SPACE)
+    domain = ParameterDomain({**SPACE, "x0": CategoricalDistribution([2])})
+    study = make_study(FrontSampler(domain, seed=0))
+    trial = study.ask({**SPACE, "x0": CategoricalDistribution([2])})
+    assert trial.params["x0"] == 2
+
+
+def test_trials_of_others_may_have_anything_for_a_number():
+    study = make_study(FrontSampler(ParameterDomain({"n": IntDistribution(1, 9)}), seed=0))
+    odd = CategoricalDistribution([None, "two"])
+    for value in (None, "two"):
+        study.add_trial(create_trial(params={"n": value}, distributions={"n": odd}, values=[1, 2]))
+    assert 1 <= study.ask({"n": IntDistribution(1, 9)}).params["n"] <= 9
+
+
 def test_costs_that_are_no_numbers_are_not_feasible():
     domain = make_domain(costs=lambda p: [float("nan") if p["x0"] == 2 else cost(p)])
     assert all(row[0] < 2 for row in run(make_study(FrontSampler(domain, seed=0)), 15))

@@ -10,7 +10,6 @@ from nas.search.candidates import latency_range, repair
 from nas.search.samplers.domain import ExhaustedError
 from nas.search.samplers.repairing import (
     RepairingSampler,
-    count_finished,
     make_proposer,
     quiet_optuna,
 )
@@ -53,7 +52,7 @@ def in_memory(sampler):
 def scored(space, predictor, study, taken, trials):
     """Ask and tell; accuracy is replaced by something that conflicts with latency."""
     ids = []
-    while count_finished(study) < trials:
+    while len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))) < trials:
         trial = study.ask(distributions(space, "small"))
         architecture = sampling.from_genome(space, "small", trial.params)
         latency_ms = predictor.architecture(architecture).predicted_ms
@@ -61,6 +60,19 @@ def scored(space, predictor, study, taken, trials):
         ids.append(architecture.id)
         study.tell(trial, [space.network(architecture, 10).cost.params, latency_ms])
     return ids
+
+
+def test_what_runs_already_counts_where_several_are_asked_for_at_once(space, make_sampler):
+    first = [sampling.to_genome(space, sampling.baseline(space, "small", w)) for w in (0.5, 1.0)]
+    taken = set()
+    study = in_memory(make_sampler(taken, "random", initial=first, budget_ms=100.0))
+    found = []
+    for _ in range(4):
+        trial = study.ask(distributions(space, "small"))
+        found.append(sampling.from_genome(space, "small", trial.params).id)
+        taken.add(found[-1])
+    assert found[:2] == [sampling.from_genome(space, "small", genome).id for genome in first]
+    assert len(set(found)) == 4
 
 
 @pytest.mark.parametrize("name", ["nsga2", "random"])
