@@ -1,0 +1,188 @@
+"""Networks that were searched against MobileNets and ShuffleNets scaled by hand.
+
+    python benchmarks/accuracy/rivals.py --data DATA --searched runs/x86-.../front.json \
+        --epochs 30 --out runs/rivals --results results.json
+    ... --only train --processes 8        # on a machine with a GPU
+    ... --only latency                    # where the networks will run, with nothing beside it
+
+Everything is trained from scratch by `nas train` with one recipe and seed, in the `small` input
+plan at 32 pixels (ours at the resolution that was searched), and scored on the test images from the
+exported file. Latencies are of whole models with random weights (they do not matter), one thread
+of onnxruntime, all in one run. Started again with the same --out, it goes on.
+
+`--searched` is the front.json of a run, or a list of architectures as `nas sample --json` prints.
+Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
+the least accurate one, and for each rival how many times faster ours of at least its accuracy is.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "latency"))
+from timing import floor, time_files
+
+from nas import load_space
+from nas.export.graph import GraphTarget, random_weights
+from nas.export.onnx_file import write_onnx
+from nas.files import write_json, write_text
+from nas.pareto import hypervolume
+from nas.space import sample as sampling
+
+PLAN = "small"
+CLASSES = 10
+SMALL_V3 = str(Path(__file__).parent / "spaces" / "mobilenetv3-small.yaml")
+RIVALS = [
+    *[("MobileNetV2", "mobilenetv2", width) for width in (0.35, 0.5, 0.75, 1.0)],
+    *[("MobileNetV3-Small", SMALL_V3, width) for width in (0.75, 1.0)],
+    *[("ShuffleNetV2", "shufflenetv2", width) for width in (0.5, 1.0)],
+]
+ROUNDS = 12
+PROGRAM = "import sys; from nas.cli.main import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network: an architecture, and the space it is of."""
+
+    name: str
+    space: str
+    architecture: dict
+    ours: bool
+
+    def network(self):
+        space = load_space(self.space)
+        return space.network(space.from_json(self.architecture), CLASSES)
+
+
+def rivals() -> list[Entry]:
+    """The hand-made networks at their widths."""
+    found = []
+    for family, space, width in RIVALS:
+        scaled = sampling.baseline(load_space(space), PLAN, width)
+        found.append(Entry(f"{family} {width:g}", space, scaled.to_json(), ours=False))
+    return found
+
+
+def searched(path: Path) -> list[Entry]:
+    content = json.loads(path.read_text())
+    models = content["models"] if isinstance(content, dict) else content
+    listed = [model.get("architecture", model) for model in models]
+    return [Entry(f"ours {a['id']}", a["space"], a, ours=True) for a in listed]
+
+
+def folder(entry: Entry, out: Path) -> Path:
+    return out / entry.name.replace(" ", "-").lower()
+
+
+def train(entry: Entry, options: argparse.Namespace) -> None:
+    """`nas train`, unless it is done."""
+    place = folder(entry, options.out)
+    if (place / "model.json").exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    arch = options.out / f"{place.name}.arch.json"
+    write_text(arch, json.dumps(entry.architecture))
+    words = [
+        sys.executable, "-c", PROGRAM, "train",
+        "--arch", arch, "--space", entry.space, "--data", options.data,
+        "--epochs", options.epochs, "--seed", options.seed, "--out", place, "--resume",
+        *options.recipe.split(),
+    ]  # fmt: skip
+    if options.threads:
+        words += ["--threads", options.threads]
+    with (options.out / f"{place.name}.log").open("a") as log:
+        subprocess.run(list(map(str, words)), check=True, stdout=log, stderr=log)
+    print(f"{entry.name}: {accuracy(entry, options.out):.2%}", flush=True)
+
+
+def accuracy(entry: Entry, out: Path) -> float:
+    return json.loads((folder(entry, out) / "model.json").read_text())["accuracy"]["value"]
+
+
+def latencies(entries: list[Entry], seed: int) -> dict:
+    """Of all, twice: ms, and how far the two timings are apart."""
+    with tempfile.TemporaryDirectory() as place:
+        files = [Path(place) / f"{number}.onnx" for number in range(len(entries))]
+        for file, entry in zip(files, entries, strict=True):
+            write_onnx(file, entry.network(), random_weights(0), GraphTarget())
+        first, second = (time_files(files, "onnxruntime", 1, ROUNDS, seed + i) for i in (0, 1))
+    names = [entry.name for entry in entries]
+    mean = ((first + second) / 2).tolist()
+    return {"noise_floor": floor(first, second), "latency_ms": dict(zip(names, mean, strict=True))}
+
+
+def summary(rows: list[dict]) -> dict:
+    """Hypervolumes of both fronts, and how much faster ours are at each rival's accuracy."""
+    ours, theirs = ([r for r in rows if r["ours"] is mine] for mine in (True, False))
+    points = {side: np.array([[r["latency_ms"], 1 - r["accuracy"]] for r in each])
+              for side, each in (("ours", ours), ("theirs", theirs))}  # fmt: skip
+    reference = points["theirs"].max(axis=0)
+    volumes = {side: hypervolume(each, reference) for side, each in points.items()}
+    faster = {}
+    for rival in theirs:
+        as_good = [r["latency_ms"] for r in ours if r["accuracy"] >= rival["accuracy"]]
+        faster[rival["name"]] = rival["latency_ms"] / min(as_good) if as_good else 0.0
+    return {
+        "hypervolume_ratio": volumes["ours"] / volumes["theirs"],
+        "times_faster": faster,
+        "times_faster_median": float(np.median(list(faster.values()))),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--searched", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--recipe", default="", help="further options of nas train, in one string")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="of each training")
+    parser.add_argument("--processes", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--only", choices=["train", "latency"], help="one part of the work")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
+    parser.add_argument("--results", type=Path)
+    options = parser.parse_args()
+    entries = rivals() + searched(options.searched)
+    timed = options.out / "latencies.json"
+    if options.only != "latency":
+        options.out.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(options.processes) as pool:
+            list(pool.map(lambda entry: train(entry, options), entries))
+    if options.only != "train" and not timed.exists():
+        write_json(timed, latencies(entries, options.seed))
+    if options.only is not None:
+        return
+    measured = json.loads(timed.read_text())
+    rows = []
+    for entry in entries:
+        model = json.loads((folder(entry, options.out) / "model.json").read_text())
+        kept = ("params", "macs", "resolution", "epochs", "seconds", "device")
+        rows.append({
+            "name": entry.name, "ours": entry.ours, "architecture": entry.architecture,
+            "accuracy": model["accuracy"]["value"], "interval": model["accuracy"]["interval"],
+            "latency_ms": measured["latency_ms"][entry.name], **{k: model[k] for k in kept},
+        })  # fmt: skip
+    found = summary(rows)
+    print(json.dumps(found, indent=1))
+    if options.results:
+        write_json(options.results, {
+            "date": datetime.date.today().isoformat(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "noise_floor": measured["noise_floor"], "seed": options.seed,
+            "recipe": model["recipe"], **found, "rows": rows,
+        })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
