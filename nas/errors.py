@@ -60,6 +60,10 @@ class MeasurementError(NasError):
     """The device could not be measured."""
 
 
+class MemoryFullError(NasError):
+    """The memory of the device that trains is too small for even a few images."""
+
+
 class InputError(NasError):
     """Base of everything that better input would have avoided."""
 

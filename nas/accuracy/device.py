@@ -1,8 +1,9 @@
-"""Where training runs, and how: processor or CUDA, the latter with mixed precision."""
+"""Where training runs, and how: processor, CUDA (with mixed precision) or Apple's MPS."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,8 +15,10 @@ from nas.data.augment import HANDWRITING, PHOTOS, to_batch, vary
 
 
 def training_device() -> torch.device:
-    """CUDA where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """CUDA where there is one, else Apple's MPS, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -28,12 +31,36 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[o
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Only algorithms whose result does not depend on the order of threads."""
+    # Without it CUDA's matrix products warn that they may differ; it is read at the first one.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def repeatable_or_fast(device: torch.device) -> Iterator[None]:
+    """For long training: repeatable bit for bit on a processor, the fastest algorithms on CUDA."""
+    if device.type != "cuda":
+        with deterministic():
+            yield
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left: only CUDA's error has a class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        text in str(error) for text in ("MPS backend out of memory", "can't allocate memory")
+    )
 
 
 def training_batch(
