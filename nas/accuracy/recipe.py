@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from nas.accuracy.supernet_training import cosine_rate, sgd
+from nas.accuracy.supernet_training import sgd
 
 Optimiser = Literal["sgd", "adamw"]
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adamw")
@@ -75,10 +75,6 @@ class Recipe:
     def end_of(self, epoch: int, images: int) -> int:
         """Steps that are done when every image was seen `epoch` times."""
         return math.ceil(epoch * images / self.batch_size)
-
-    def rate(self, step: int, images: int) -> float:
-        """The learning rate of a step."""
-        return cosine_rate(step, self.steps(images), self.highest_rate)
 
     def make_optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
         """Its optimiser; on CUDA torch then updates many tensors at a time (`foreach`)."""

@@ -20,6 +20,7 @@ from nas.accuracy.feed import Feed
 from nas.accuracy.losses import with_teacher
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import recalibrate
+from nas.accuracy.supernet_training import cosine_rate
 from nas.accuracy.teacher import Teacher
 from nas.data import Dataset
 from nas.errors import MemoryFullError
@@ -52,6 +53,7 @@ class Trainer:
         seed: Of order and augmentation.
         teacher: Whose output is learned, too.
         say: Hears what a user should know.
+        steps: Optimiser steps in all, if not those of the recipe's epochs.
     """
 
     def __init__(
@@ -62,12 +64,13 @@ class Trainer:
         seed: int,
         teacher: Teacher | None = None,
         say: Callable[[str], None] = lambda text: None,
+        steps: int | None = None,
     ) -> None:
         self.model, self.dataset, self.recipe = model, dataset, recipe
         self.teacher, self.say = teacher, say
         self.device = next(model.parameters()).device
         self.images = len(dataset.train.labels)
-        self.steps = recipe.steps(self.images)
+        self.steps = recipe.steps(self.images) if steps is None else steps
         self.feed = Feed(dataset, model.network.resolution, recipe, seed, self.device)
         self.optimiser = recipe.make_optimiser(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
@@ -87,6 +90,10 @@ class Trainer:
                 self.train_step()
                 on_step(self.at.step)
 
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return cosine_rate(step, self.steps, self.recipe.highest_rate)
+
     def train_step(self) -> None:
         """One optimiser step; out of memory, its images go in twice as many parts.
 
@@ -94,7 +101,7 @@ class Trainer:
             MemoryFullError: Not even a few images fit into the device's memory.
         """
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate(self.at.step, self.images)
+            group["lr"] = self.rate(self.at.step)
         loss = self._gradients()
         while loss is None:
             self._halve()

@@ -121,12 +121,14 @@ def _add_work(add: Add) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
+    from nas.cli.progress import TerminalWatcher
     from nas.search.training.folder import TrainFolder, check_state
     from nas.search.training.run import default_folder
     from nas.search.training.settings import train_settings
 
     settings = train_settings(_given(options))
-    folder = TrainFolder(options.out or default_folder(settings))
+    with TerminalWatcher() as watcher:
+        folder = TrainFolder(options.out or default_folder(settings, watcher.progress))
     state = check_state(folder, settings, options.resume)
     if state == "absent" and options.resume:
         print(f"Nothing to resume in {folder.path}: this training begins there.", file=sys.stderr)

@@ -86,7 +86,7 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
     Raises:
         InputError: Something does not fit.
     """
-    subject = find_subject(settings)
+    subject = find_subject(settings, watcher.progress)
     path = None if settings.data is None else Path(settings.data)
     index = scan(path, settings.seed, progress=watcher.progress)
     threads = settings.threads or begun.get("threads") or os.cpu_count() or 1

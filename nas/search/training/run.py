@@ -12,6 +12,7 @@ import torch
 
 from nas.accuracy.device import training_device
 from nas.accuracy.training import Trainer
+from nas.data import Progress
 from nas.export.graph import GraphTarget
 from nas.export.onnx_file import write_onnx
 from nas.export.weights import folded_weights
@@ -32,13 +33,13 @@ from nas.space.memory import peak_activation_bytes
 HOW = "top-1 of the exported file run by onnxruntime on the CPU, fp32"
 
 
-def default_folder(settings: TrainSettings) -> Path:
+def default_folder(settings: TrainSettings, progress: Progress | None = None) -> Path:
     """`runs/train-<id of the network>-<digest>` in the working folder.
 
     Raises:
         InputError: There is no such network.
     """
-    return Path("runs") / f"train-{find_subject(settings).id}-{settings.digest}"
+    return Path("runs") / f"train-{find_subject(settings, progress).id}-{settings.digest}"
 
 
 def run_training(
@@ -63,7 +64,7 @@ def run_training(
         MemoryFullError: The device has too little memory.
         DiskFullError: No space is left; what is finished stays.
     """
-    place = TrainFolder(folder or default_folder(settings))
+    place = TrainFolder(folder or default_folder(settings, (watcher or Silent()).progress))
     watcher = watcher or Silent()
     if check_state(place, settings, resume) == "finished":
         return place

@@ -115,7 +115,7 @@ class Session:
                 epoch=epoch,
                 step=step,
                 loss=round(loss, 6),
-                learning_rate=trainer.recipe.rate(step - 1, trainer.images),
+                learning_rate=trainer.rate(step - 1),
                 validation_accuracy=accuracy,
                 images_per_second=round(images / max(self.epoch_seconds, 1e-9), 1),
                 seconds=round(self.epoch_seconds, 3),

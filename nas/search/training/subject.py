@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.data import scan
+from nas.data import Progress, scan
 from nas.errors import OptionError
 from nas.search.preparation import choose_plan
 from nas.search.training.settings import TrainSettings
@@ -47,8 +47,12 @@ class Subject:
         return {"reference": f"{self.space.name}/{self.reference}"}
 
 
-def find_subject(settings: TrainSettings) -> Subject:
+def find_subject(settings: TrainSettings, progress: Progress | None = None) -> Subject:
     """The network of some settings.
+
+    Args:
+        settings: Of a training.
+        progress: Told of the look at the images, if their size decides the input plan.
 
     Raises:
         InputError: There is no such space, plan, width, resolution, reference or architecture.
@@ -61,10 +65,12 @@ def find_subject(settings: TrainSettings) -> Subject:
     space = load_space(settings.space)
     if settings.architecture is not None:
         return Subject(space, space.from_json(settings.architecture), None)
-    return Subject(space, _hand_made(space, settings), None)
+    return Subject(space, _hand_made(space, settings, progress), None)
 
 
-def _hand_made(space: SearchSpace, settings: TrainSettings) -> Architecture:
+def _hand_made(
+    space: SearchSpace, settings: TrainSettings, progress: Progress | None
+) -> Architecture:
     if settings.width not in space.file.width:
         raise OptionError(
             f"search space {space.name} has no such width",
@@ -74,7 +80,7 @@ def _hand_made(space: SearchSpace, settings: TrainSettings) -> Architecture:
     plan: str | None = settings.plan
     if plan is None:
         path = None if settings.data is None else Path(settings.data)
-        plan = choose_plan(space, scan(path, settings.seed).source_size)
+        plan = choose_plan(space, scan(path, settings.seed, progress=progress).source_size)
     known = space.plan(plan).resolutions
     if settings.resolution is not None and settings.resolution not in known:
         raise OptionError(
