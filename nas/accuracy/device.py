@@ -19,6 +19,7 @@ from nas.data.augment import HANDWRITING, PHOTOS, to_batch, vary
 def training_device() -> torch.device:
     """CUDA where there is one, else Apple's MPS, else the processor."""
     if torch.cuda.is_available():
+        _repeat_products()
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
@@ -30,11 +31,15 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[o
     return contextlib.nullcontext()
 
 
+def _repeat_products() -> None:
+    """Let CUDA's matrix products be repeatable; else they warn. It is read at the first of them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Only algorithms whose result does not depend on the order of threads."""
-    # Without it CUDA's matrix products warn that they may differ; it is read at the first one.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _repeat_products()
     before = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic  # its type is made when it is loaded
     filled = memory.fill_uninitialized_memory
