@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.checkpoint import TRAINING, load_parts, save_parts
-from nas.accuracy.device import is_out_of_memory, training_device
+from nas.accuracy.device import is_out_of_memory, repeatable_or_fast, training_device
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import score_model
 from nas.accuracy.training import Trainer
@@ -195,6 +195,18 @@ def test_a_supernet_is_no_checkpoint_of_a_training(tmp_path):
     path.write_text("nothing")
     with pytest.raises(CheckpointError, match="cannot be read as a training's checkpoint"):
         load_parts(path, TRAINING)
+
+
+def test_deterministic_training_leaves_torch_as_it_was():
+    def settings():
+        filled = torch.utils.deterministic.fill_uninitialized_memory
+        return torch.are_deterministic_algorithms_enabled(), filled
+
+    before = settings()
+    with pytest.raises(ZeroDivisionError), repeatable_or_fast(torch.device("cpu")):
+        assert settings() == (True, False)
+        raise ZeroDivisionError
+    assert settings() == before
 
 
 def test_the_device_is_one_that_torch_has():
