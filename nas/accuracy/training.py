@@ -15,7 +15,13 @@ from torch import nn
 
 from nas.accuracy.averaging import WeightAverage
 from nas.accuracy.checkpoint import Parts
-from nas.accuracy.device import is_out_of_memory, mixed_precision, repeatable_or_fast
+from nas.accuracy.device import (
+    is_out_of_memory,
+    memory_errors,
+    memory_full,
+    mixed_precision,
+    repeatable_or_fast,
+)
 from nas.accuracy.feed import Feed
 from nas.accuracy.losses import with_teacher
 from nas.accuracy.recipe import Recipe
@@ -23,7 +29,6 @@ from nas.accuracy.scoring import recalibrate
 from nas.accuracy.supernet_training import cosine_rate
 from nas.accuracy.teacher import Teacher
 from nas.data import Dataset
-from nas.errors import MemoryFullError
 from nas.models.build import Model
 
 
@@ -85,7 +90,7 @@ class Trainer:
             MemoryFullError: Not even a few images fit into the device's memory.
         """
         self.model.train()
-        with repeatable_or_fast(self.device):
+        with repeatable_or_fast(self.device), memory_errors(self.device):
             while self.at.step < self.steps:
                 self.train_step()
                 on_step(self.at.step)
@@ -156,11 +161,7 @@ class Trainer:
         """
         size = -(-self.recipe.batch_size // self.at.parts)
         if 2 * self.at.parts * MIN_PART > self.recipe.batch_size:
-            raise MemoryFullError(
-                f"training does not fit into the memory of the device ({self.device.type})",
-                got=f"{size} images at a time",
-                do="a smaller architecture or resolution, or end what else uses the device",
-            )
+            raise memory_full(self.device, size)
         self.at.parts *= 2
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":

@@ -185,6 +185,14 @@ def test_what_never_fits_is_one_clear_error(make):
     )
 
 
+def test_a_lack_of_memory_elsewhere_is_the_same_error(make):
+    def measure(step):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(MemoryFullError, match="^training does not fit into the memory of the"):
+        make(Recipe(1, 256)).train(measure)
+
+
 def test_other_failures_are_not_taken_for_a_lack_of_memory():
     assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -188,6 +188,15 @@ def test_a_published_network_is_trained_at_its_resolution(nas, tmp_path, make_im
     assert result["accuracy"]["images"] == 8
 
 
+def test_a_training_that_diverges_says_so(nas, quick):
+    answer = nas(*quick, "--epochs", "2", "--batch-size", "256", "--learning-rate", "1e6")
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1] == (
+        "nas: training diverged in epoch 2: its loss is no finite number any more; got "
+        "'--learning-rate 1e+06'; try: --learning-rate 100000 and another --out"
+    )
+
+
 BAD = {
     ("--epochs", "0"): "argument --epochs: a whole number from 1 to 100000 is needed, got '0'",
     ("--mixup", "-1"): "settings: mixup: input should be greater than or equal to 0",

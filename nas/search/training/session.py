@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from nas.accuracy.checkpoint import TRAINING, load_parts, save_parts
 from nas.accuracy.scoring import score_model
 from nas.accuracy.training import Trainer
-from nas.errors import CheckpointError
+from nas.errors import CheckpointError, OptionError
 from nas.search.folders import append_log, read_log
 from nas.search.training.folder import TrainFolder
 from nas.search.watch import Watcher
@@ -64,7 +65,12 @@ class Session:
         self.watcher.say(f"Training continued at step {step} of {self.trainer.steps}")
 
     def run(self) -> None:
-        """Do the steps that are left; stopped, keep those that were done."""
+        """Do the steps that are left; stopped, keep those that were done.
+
+        Raises:
+            OptionError: The loss became infinite.
+            MemoryFullError: The device has too little memory.
+        """
         trainer = self.trainer
         self._next = self._epoch_after(trainer.at.step)
         self._since = self._saved = time.perf_counter()
@@ -102,6 +108,12 @@ class Session:
         trainer = self.trainer
         loss = trainer.mean_loss()  # waits for the device: what is timed ends after it
         self._tick()
+        if not math.isfinite(loss):
+            raise OptionError(
+                f"training diverged in epoch {epoch}: its loss is no finite number any more",
+                got=f"--learning-rate {trainer.recipe.highest_rate:g}",
+                do=f"--learning-rate {trainer.recipe.highest_rate / 10:g} and another --out",
+            )
         begun = trainer.recipe.end_of(epoch - 1, trainer.images)
         images = (step - begun) * trainer.recipe.batch_size
         dataset = trainer.dataset
