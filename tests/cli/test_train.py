@@ -11,8 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 
+from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
+from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import load_dataset
+from nas.models import Supernet
 from nas.search.folders import read_log
+from nas.search.supernets import checkpoint_subject
+from nas.space import load_space
 
 
 @contextlib.contextmanager
@@ -151,13 +156,12 @@ def test_an_architecture_from_a_file_learns_from_a_teacher(nas, quick, tiny, tmp
 
 
 def test_training_starts_from_a_supernet_whose_largest_network_teaches(nas, tiny, tmp_path):
-    search = [
-        "search", "--device", "jetson-nano", "--budget", "2.7ms", "--space", tiny, "--trials", "2",
-        "--finalists", "1", "--supernet-steps", "30", "--finetune-steps", "1", "--threads", "1",
-        "--promote", "0", "--out", tmp_path / "run",
-    ]  # fmt: skip
-    assert nas(*search).code == 0
-    [supernet] = (tmp_path / "user-cache" / "supernets").glob("*.safetensors")
+    space, dataset = load_space(tiny), load_dataset(None, 0, resolutions=(16, 20))
+    net = Supernet(space, "small", 10, seed=0)
+    SupernetTrainer(net, dataset, SupernetSettings(25)).train()
+    supernet = tmp_path / "supernet.safetensors"
+    subject = checkpoint_subject(space, "small", dataset)
+    save_checkpoint(supernet, Checkpoint(dict(net.weights.items()), {}, 25, subject))
     options = [
         "train", "--width", "1", "--space", tiny, "--epochs", "1", "--batch-size", "256",
         "--threads", "1", "--supernet", supernet, "--learning-rate", "0.0001", "--json",
