@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from nas.api import Model, Result, find_models, open_run
+    from nas.api import Model, Result, Trained, find_models, open_run, train_model
     from nas.errors import InputError, NasError
     from nas.latency.batch import BatchPredictor
     from nas.latency.predict import Prediction, Predictor
@@ -41,11 +41,13 @@ _HOMES = {
     "Predictor": "nas.latency.predict",
     "Result": "nas.api",
     "SearchSpace": "nas.space",
+    "Trained": "nas.api",
     "find_models": "nas.api",
     "load_space": "nas.space",
     "load_table": "nas.latency.table",
     "open_run": "nas.api",
     "sample": "nas.space.sample",
+    "train_model": "nas.api",
 }
 
 __all__ = [
@@ -62,11 +64,13 @@ __all__ = [
     "Predictor",
     "Result",
     "SearchSpace",
+    "Trained",
     "find_models",
     "load_space",
     "load_table",
     "open_run",
     "sample",
+    "train_model",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The Python way to do what `nas search` does."""
+"""The Python way to do what `nas search` and `nas train` do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.search.run_folder import RunFolder, check_finished, check_state
 from nas.search.settings import read_settings
+from nas.space.architecture import Architecture
 from nas.threads import spin_briefly
 
 if TYPE_CHECKING:
@@ -71,6 +72,78 @@ class Result:
     models: tuple[Model, ...]
     recommended: Model
     per_device: dict[str, tuple[Model, ...]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model of a finished training.
+
+    Attributes:
+        id: Of the network.
+        folder: Of the training.
+        file: The ONNX file.
+        accuracy: On the test images, from the file, 0 to 1.
+        validation_accuracy: On the validation images.
+        params: Number of parameters.
+        macs: Multiply-adds.
+        size_bytes: Of the file.
+        seconds: Of training, scoring left out.
+    """
+
+    id: str
+    folder: Path
+    file: Path
+    accuracy: float
+    validation_accuracy: float
+    params: int
+    macs: int
+    size_bytes: int
+    seconds: float
+
+
+def train_model(
+    architecture: Architecture | Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train one architecture by itself and export it; a finished training is read again.
+
+    Args:
+        architecture: Of a space that its name finds, unless `space` is given; or its object, as
+            `nas sample --json` prints it. `reference` or `width` may name a network instead.
+        out: Folder; `runs/train-<id>-<hash of the settings>` if not given.
+        resume: Continue an unfinished training.
+        watcher: Hears about the progress.
+        **settings: Fields of `nas.search.training.settings.TrainSettings`: `data`, `epochs`, ...
+
+    Raises:
+        InputError: Something about the input; the message says what and what is allowed.
+        NasError: Something failed.
+    """
+    spin_briefly()
+    from nas.search.training.run import run_training
+    from nas.search.training.settings import train_settings
+
+    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
+    if architecture is not None:
+        content = (
+            architecture.to_json() if isinstance(architecture, Architecture) else dict(architecture)
+        )
+        given = {"space": content.get("space"), **given, "architecture": content}
+    place = Path(out) if out is not None else None
+    done = run_training(train_settings(given), place, resume=resume, watcher=watcher)
+    found = done.read_result()
+    return Trained(
+        id=found["id"],
+        folder=done.path,
+        file=done.path / found["files"]["onnx"],
+        accuracy=found["accuracy"]["value"],
+        validation_accuracy=found["validation_accuracy"]["value"],
+        **{name: found[name] for name in ("params", "macs", "size_bytes", "seconds")},
+    )
 
 
 def find_models(

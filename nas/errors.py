@@ -4,6 +4,7 @@
     ├── DiskFullError            no space left; what is finished stays
     ├── ExportError              the exported file does not compute what torch computes
     ├── MeasurementError         the machine could not be measured
+    ├── MemoryFullError          a device's memory is too small for what is trained
     └── InputError               exit 2: what came in breaks a rule
         ├── ArchitectureError    an architecture object that its space does not allow
         ├── BudgetError          a budget that nothing, or nothing sensible, meets
@@ -58,6 +59,10 @@ class ExportError(NasError):
 
 class MeasurementError(NasError):
     """The device could not be measured."""
+
+
+class MemoryFullError(NasError):
+    """The memory of the device that trains is too small for even a few images."""
 
 
 class InputError(NasError):

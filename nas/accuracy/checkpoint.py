@@ -1,4 +1,4 @@
-"""Training state as safetensors: weights, momentum, step, and what they belong to. No pickle."""
+"""Training state as safetensors: tensors, step, and what they belong to. No pickle."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ FORMAT = "nas-supernet-1"
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What is in a file: its format, and what messages call it and advise."""
+
+    format: str
+    name: str
+    do: str
+
+
+SUPERNET = Kind(FORMAT, "supernet", "leave --supernet out, or give another file")
+TRAINING = Kind("nas-training-1", "training's checkpoint", "delete it to begin anew")
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """What a file holds.
 
@@ -36,18 +49,37 @@ class Checkpoint:
     belongs_to: dict[str, Any]
 
 
+Parts = dict[str, dict[str, torch.Tensor]]
+"""Tensors by kind (`weight`, `momentum`) and name."""
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write whole or not at all.
 
     Raises:
         DiskFullError: No space is left.
     """
-    tensors = {f"weight/{k}": v.detach().cpu().contiguous() for k, v in checkpoint.weights.items()}
-    tensors |= {f"momentum/{k}": v.cpu().contiguous() for k, v in checkpoint.momentum.items()}
+    parts = {"weight": dict(checkpoint.weights), "momentum": dict(checkpoint.momentum)}
+    save_parts(path, SUPERNET, parts, checkpoint.step, checkpoint.belongs_to)
+
+
+def save_parts(
+    path: Path, what: Kind, parts: Parts, step: int, belongs_to: Mapping[str, Any]
+) -> None:
+    """Write a file of the kind `what`, whole or not at all.
+
+    Raises:
+        DiskFullError: No space is left.
+    """
+    tensors = {
+        f"{part}/{name}": tensor.detach().cpu().contiguous()
+        for part, named in parts.items()
+        for name, tensor in named.items()
+    }
     metadata = {
-        "format": FORMAT,
-        "step": str(checkpoint.step),
-        "belongs_to": json.dumps(checkpoint.belongs_to, sort_keys=True),
+        "format": what.format,
+        "step": str(step),
+        "belongs_to": json.dumps(belongs_to, sort_keys=True),
     }
     with atomic_path(path) as temporary:
         try:
@@ -62,13 +94,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: It cannot be read or is no checkpoint of a supernet.
     """
-    parts: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "momentum": {}}
-    with _opened(path) as file:
+    parts, step, belongs_to = load_parts(path, SUPERNET)
+    return Checkpoint(parts.get("weight", {}), parts.get("momentum", {}), step, belongs_to)
+
+
+def load_parts(path: Path, what: Kind) -> tuple[Parts, int, dict[str, Any]]:
+    """Tensors, step and owner of a file.
+
+    Raises:
+        CheckpointError: It cannot be read or is of another format.
+    """
+    parts: Parts = {}
+    with _opened(path, what) as file:
         step, belongs_to = _head(file.metadata())
         for name in file.keys():
-            kind, _, rest = name.partition("/")
-            parts[kind][rest] = file.get_tensor(name)
-    return Checkpoint(parts["weight"], parts["momentum"], step, belongs_to)
+            part, _, rest = name.partition("/")
+            parts.setdefault(part, {})[rest] = file.get_tensor(name)
+    return parts, step, belongs_to
 
 
 def read_step(path: Path) -> tuple[int, dict[str, Any]]:
@@ -77,24 +119,23 @@ def read_step(path: Path) -> tuple[int, dict[str, Any]]:
     Raises:
         CheckpointError: It cannot be read or is no checkpoint of a supernet.
     """
-    with _opened(path) as file:
+    with _opened(path, SUPERNET) as file:
         return _head(file.metadata())
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, what: Kind) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             found = (file.metadata() or {}).get("format", "no format")
-            if found != FORMAT:
+            if found != what.format:
                 raise CheckpointError(
-                    f"{path} is not a supernet of this version", got=found, allowed=FORMAT
+                    f"{path} is not a {what.name} of this version", got=found, allowed=what.format
                 )
             yield file
     except (SafetensorError, OSError) as cause:
         raise CheckpointError(
-            f"{path} cannot be read as a supernet: {cause}",
-            do="leave --supernet out, or give another file",
+            f"{path} cannot be read as a {what.name}: {cause}", do=what.do
         ) from cause
 
 

@@ -1,21 +1,28 @@
-"""Where training runs, and how: processor or CUDA, the latter with mixed precision."""
+"""Where training runs, and how: processor, CUDA (with mixed precision) or Apple's MPS."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.utils.deterministic
 
 from nas.data import Dataset
 from nas.data.augment import HANDWRITING, PHOTOS, to_batch, vary
+from nas.errors import MemoryFullError
 
 
 def training_device() -> torch.device:
-    """CUDA where there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """CUDA where there is one, else Apple's MPS, else the processor."""
+    if torch.cuda.is_available():
+        _repeat_products()
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
@@ -25,15 +32,77 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[o
     return contextlib.nullcontext()
 
 
+def _repeat_products() -> None:
+    """Let CUDA's matrix products be repeatable; else they warn. It is read at the first of them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Only algorithms whose result does not depend on the order of threads."""
+    _repeat_products()
     before = torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic  # its type is made when it is loaded
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It only shows who reads memory that nobody wrote, and takes a seventh of a training step.
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
+        memory.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def repeatable_or_fast(device: torch.device) -> Iterator[None]:
+    """For long training: repeatable bit for bit on a processor, the fastest algorithms on CUDA."""
+    if device.type != "cuda":
+        with deterministic():
+            yield
+        return
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left: only CUDA's error has a class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        text in str(error) for text in ("MPS backend out of memory", "can't allocate memory")
+    )
+
+
+@contextlib.contextmanager
+def memory_errors(device: torch.device) -> Iterator[None]:
+    """Turn a lack of memory that fewer images at a time do not help into one line.
+
+    Raises:
+        MemoryFullError: The device has too little memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise memory_full(device) from error
+
+
+def memory_full(device: torch.device, size: int | None = None) -> MemoryFullError:
+    """The error that says so.
+
+    Args:
+        device: Whose memory it is.
+        size: With how many images at a time.
+    """
+    return MemoryFullError(
+        f"training does not fit into the memory of the device ({device.type})",
+        got=None if size is None else f"{size} images at a time",
+        do="a smaller architecture or resolution, or end what else uses the device",
+    )
 
 
 def training_batch(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import deterministic, mixed_precision, resize, training_batch
+from nas.accuracy.losses import with_teacher
 from nas.accuracy.scoring import recalibrate
 from nas.accuracy.supernet_training import cosine_rate, sgd
 from nas.data import Dataset, batch_indices
@@ -123,5 +124,4 @@ def _loss(
         target = teacher(images).float().softmax(dim=1)
     logits = model(resize(images, model.network.resolution)).float()
     on_labels = nn.functional.cross_entropy(logits, labels)
-    on_teacher = nn.functional.cross_entropy(logits, target)
-    return share * on_teacher + (1 - share) * on_labels
+    return with_teacher(on_labels, logits, target, share)

@@ -52,7 +52,8 @@ class Fidelity:
     Attributes:
         name: `supernet`, `short training`; finalists have their full training.
         steps: For how many optimiser steps it is trained by itself before, beginning with the
-            supernet's weights; none: scored with those.
+            supernet's weights; none: scored with those. An evaluator that trains from scratch does
+            so for these steps; none: for all of its recipe.
     """
 
     name: str

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import mixed_precision, resize, training_batch
+from nas.accuracy.losses import with_teacher
 from nas.data import Dataset, batch_indices
 from nas.models import Supernet
 from nas.space import sample as sampling
@@ -115,7 +116,7 @@ class SupernetTrainer:
         smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         if target is not None:
-            loss = share * nn.functional.cross_entropy(logits, target) + (1 - share) * loss
+            loss = with_teacher(loss, logits, target, share)
         loss.backward()  # type: ignore[no-untyped-call]
         return torch.as_tensor(logits.detach())
 

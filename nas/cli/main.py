@@ -24,6 +24,7 @@ from nas.cli import (
     sample,
     search,
     spaces,
+    train,
     validate,
 )
 from nas.errors import NasError, OptionError
@@ -40,7 +41,9 @@ against latency, as checked ONNX files.
       on your own images
 """
 UNUSABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP, errno.ENOTDIR)
-COMMANDS = (search, profile, validate, predict, export, sample, devices, spaces, report, dashboard)
+COMMANDS = (
+    search, train, profile, validate, predict, export, sample, devices, spaces, report, dashboard,
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):

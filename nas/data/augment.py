@@ -36,7 +36,7 @@ HANDWRITING = Augmentation(flip=False, shift=1 / 16, degrees=12, stretch=0.12)
 
 
 def vary(batch: torch.Tensor, generator: torch.Generator, how: Augmentation) -> torch.Tensor:
-    """A varied copy of N x C x R x R images; all randomness comes from `generator` (CPU)."""
+    """A varied copy of N x C x R x R images; all randomness comes from `generator`."""
     shift = int(batch.shape[-1] * how.shift)
     batch = augment(batch, generator, flip=how.flip, shift=shift)
     if how.degrees or how.stretch:
@@ -46,10 +46,10 @@ def vary(batch: torch.Tensor, generator: torch.Generator, how: Augmentation) -> 
 
 def _distort(batch: torch.Tensor, generator: torch.Generator, how: Augmentation) -> torch.Tensor:
     """Rotate, shear and resize every image about its centre; borders repeat the last pixel."""
-    drawn = torch.rand(3, len(batch), generator=generator) * 2 - 1
+    drawn = torch.rand(3, len(batch), generator=generator, device=generator.device) * 2 - 1
     turn, shear = drawn[:2] * math.radians(how.degrees)
     size = 1 + drawn[2] * how.stretch
-    maps = torch.zeros(len(batch), 2, 3)
+    maps = torch.zeros(len(batch), 2, 3, device=generator.device)
     maps[:, 0, 0] = maps[:, 1, 1] = turn.cos() * size
     maps[:, 0, 1] = shear.tan() - turn.sin() * size
     maps[:, 1, 0] = turn.sin() * size
@@ -76,9 +76,14 @@ def to_batch(
     """
     # torch shares memory only with arrays that may be written, and memory-mapped ones may not.
     pixels = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
+    return normalise(pixels, mean, std)
+
+
+def normalise(pixels: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """The same for uint8 pixels N x R x R x 3 that are a tensor already, where they are."""
     number, height, width, channels = pixels.shape
     # Whole rows at a time: loops over three channels alone take up to four times as long.
-    row_mean, row_std = (torch.tensor(v, device=device).repeat(width) for v in (mean, std))
+    row_mean, row_std = (torch.tensor(v, device=pixels.device).repeat(width) for v in (mean, std))
     batch = pixels.to(torch.float32).view(number, height, width * channels)
     batch.div_(255.0).sub_(row_mean).div_(row_std)
     return batch.view(number, height, width, channels).permute(0, 3, 1, 2)
@@ -94,7 +99,8 @@ def augment(
 
     Args:
         batch: N x C x R x R of any type, best channels-last; not changed.
-        generator: On the CPU; the only source of randomness.
+        generator: The only source of randomness; best on the batch's device, where what it draws
+            need not travel.
         flip: Mirror left to right with probability 1/2. Off where mirrored images mean something
             else, as digits do.
         shift: In pixels, 0 for none, below R; R / 8 is usual.
@@ -109,9 +115,10 @@ def augment(
     if not 0 <= shift < min(height, width):
         raise ValueError(f"a shift is at least 0 and below the resolution {height}, got {shift}")
     rows, columns = _offsets(number, shift, generator)
-    mirrored = (torch.rand(number, generator=generator) < 0.5) & flip
-    row_index = _reflected(torch.arange(height) + rows[:, None], height)
-    column_index = _reflected(torch.arange(width) + columns[:, None], width)
+    where = generator.device
+    mirrored = (torch.rand(number, generator=generator, device=where) < 0.5) & flip
+    row_index = _reflected(torch.arange(height, device=where) + rows[:, None], height)
+    column_index = _reflected(torch.arange(width, device=where) + columns[:, None], width)
     column_index = torch.where(mirrored[:, None], column_index.flip(1), column_index)
     return _gather(batch, row_index.to(batch.device), column_index.to(batch.device))
 
@@ -119,7 +126,9 @@ def augment(
 def _offsets(
     number: int, shift: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    drawn = torch.randint(-shift, shift + 1, (2, number), generator=generator)
+    drawn = torch.randint(
+        -shift, shift + 1, (2, number), generator=generator, device=generator.device
+    )
     return drawn[0], drawn[1]
 
 

@@ -18,6 +18,7 @@ from nas.export.graph import GraphTarget
 from nas.export.onnx_file import check_parity, run_onnx, write_onnx
 from nas.export.weights import folded_weights
 from nas.files import atomic_path, write_json
+from nas.models.build import Model
 from nas.search.watch import Watcher
 from nas.space.architecture import Architecture
 
@@ -81,12 +82,7 @@ def _make_model(
     model = finetuner.train(architecture, finetuner.settings.steps, on_step).cpu()
     file = workshop.file(architecture)
     write_onnx(file, model.network, folded_weights(model), workshop.target)
-    logits = {}
-    parity = {}
-    for split in (dataset.validation, dataset.test):
-        ours = logits_of(model, dataset, split, len(split.labels)).numpy()
-        logits[split.name] = file_logits(workshop, architecture, split)
-        parity[split.name] = asdict(check_parity(file, ours, logits[split.name]))
+    logits, parity = check_file(file, model, dataset, workshop.threads)
     with atomic_path(workshop.test_logits_file(architecture)) as temporary:
         with temporary.open("wb") as opened:
             np.save(opened, logits["test"], allow_pickle=False)
@@ -97,12 +93,44 @@ def _make_model(
     )
 
 
-def file_logits(workshop: Workshop, architecture: Architecture, split: ImageSplit) -> np.ndarray:
-    """The exported file's logits of a split, `N x classes`."""
-    dataset = workshop.dataset
-    pixels = split.at(architecture.resolution)
-    file = workshop.file(architecture)
-    return run_onnx(file, pixels, dataset.mean, dataset.std, workshop.threads)
+def check_file(
+    file: Path,
+    model: Model,
+    dataset: Dataset,
+    threads: int,
+    on_images: Callable[[int], None] = lambda done: None,
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+    """Compare an exported file with torch on every validation and test image.
+
+    Args:
+        file: To be run by onnxruntime.
+        model: What it was made of, on the processor.
+        dataset: The images.
+        threads: Images run beside each other.
+        on_images: Called with the number done.
+
+    Returns:
+        The file's logits `N x classes` and what was compared, both by the name of the split.
+
+    Raises:
+        ExportError: The file computes something else.
+    """
+    logits: dict[str, np.ndarray] = {}
+    parity = {}
+    for split in (dataset.validation, dataset.test):
+        before = sum(map(len, logits.values()))
+        pixels = split.at(model.network.resolution)
+        ours = logits_of(model, dataset, split, len(split.labels)).numpy()
+        logits[split.name] = run_onnx(
+            file,
+            pixels,
+            dataset.mean,
+            dataset.std,
+            threads,
+            lambda done, before=before: on_images(before + done),  # type: ignore[misc]
+        )
+        parity[split.name] = asdict(check_parity(file, ours, logits[split.name]))
+    return logits, parity
 
 
 def score_logits(logits: np.ndarray, split: ImageSplit) -> Score:

@@ -114,22 +114,29 @@ def metadata_bytes(classes: Sequence[str]) -> int:
     return OTHER_METADATA_BYTES + len(json.dumps(list(classes)))
 
 
-def onnx_metadata(
-    dataset: Any, architecture: Architecture, entry: dict[str, Any] | None
-) -> dict[str, str]:
-    """Preprocessing, labels, architecture and accuracy as JSON texts."""
+def data_metadata(dataset: Any, resolution: int) -> dict[str, str]:
+    """How images become a file's input, and what its outputs mean, as JSON texts."""
     preprocessing = {
         "color": "RGB",
         "layout": "NCHW",
-        "resolution": architecture.resolution,
+        "resolution": resolution,
         "resize": RESIZE,
         "scale": "1/255",
         "mean": list(dataset.mean),
         "std": list(dataset.std),
     }
-    metadata = {
+    return {
         "nas.preprocessing": json.dumps(preprocessing),
         "nas.labels": json.dumps(list(dataset.classes)),
+    }
+
+
+def onnx_metadata(
+    dataset: Any, architecture: Architecture, entry: dict[str, Any] | None
+) -> dict[str, str]:
+    """Preprocessing, labels, architecture and accuracy as JSON texts."""
+    metadata = {
+        **data_metadata(dataset, architecture.resolution),
         "nas.architecture": json.dumps(architecture.to_json()),
     }
     if entry is not None:

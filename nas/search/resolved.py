@@ -179,7 +179,7 @@ def _run_content(inputs: Inputs, work: Work) -> dict[str, Any]:
         "work": asdict(work),
         "threads": inputs.threads,
         "training_device": training_device().type,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions()},
         "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -198,7 +198,8 @@ def _device_content(inputs: Inputs, device: str) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that results depend on."""
     found = {}
     for package in PACKAGES:
         try:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from filelock import FileLock, Timeout
 
 from nas.errors import RunFolderError
-from nas.files import disk_errors, write_json, write_text
+from nas.files import write_json, write_text
+from nas.search.folders import LOG, append_log, is_new, locked, read_log, to_yaml, without_none
 from nas.search.settings import SearchSettings
 
-LOCK = ".lock"
 State = Literal["absent", "unfinished", "finished"]
 
 
@@ -76,7 +72,7 @@ class RunFolder:
         Raises:
             RunFolderError: There is something else here.
         """
-        if not self.path.exists() or self._is_empty():
+        if is_new(self.path, self.run_file.name):
             return "absent"
         if not self.run_file.is_file():
             raise RunFolderError(
@@ -102,11 +98,11 @@ class RunFolder:
 
     def write_run(self, content: dict[str, Any]) -> None:
         """Write `run.yaml` whole or not at all."""
-        write_text(self.run_file, _to_yaml(content))
+        write_text(self.run_file, to_yaml(content))
 
     def write_space(self, content: dict[str, Any]) -> None:
         """Write `space.yaml`: with it the run's architectures can be read anywhere."""
-        write_text(self.space, _to_yaml(_without_none(content)))
+        write_text(self.space, to_yaml(without_none(content)))
 
     def read_front(self) -> dict[str, Any]:
         """Content of `front.json`; its recommended model is one of its models.
@@ -129,61 +125,20 @@ class RunFolder:
 
     def logged(self, event: str) -> dict[str, Any]:
         """The last line of `log.jsonl` about an event; empty if there is none."""
-        path = self.path / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        for line in reversed(lines):
-            with contextlib.suppress(ValueError):  # cut off by a killed process
-                found = json.loads(line)
-                if found["event"] == event:
-                    return dict(found)
-        return {}
+        found = [line for line in read_log(self.path / LOG) if line["event"] == event]
+        return found[-1] if found else {}
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to `log.jsonl`."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **facts})
-        path = self.path / "log.jsonl"
-        with disk_errors(path), path.open("ab+") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            # A killed process may have left half a line, which must not swallow this one.
-            start = b"\n" if file.read() not in (b"", b"\n") else b""
-            file.write(start + line.encode() + b"\n")
+        append_log(self.path / LOG, event, **facts)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Be the only process that works in this folder; nothing stays if nothing was written.
 
         Raises:
             RunFolderError: Another one does, or the folder cannot be made.
         """
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / LOCK, timeout=0)
-        with disk_errors(self.path):
-            try:
-                lock.acquire()
-            except Timeout as cause:  # an OSError too, but not the disk's
-                raise RunFolderError(
-                    f"another process is working in {self.path}",
-                    do="wait for it, or choose another --out",
-                ) from cause
-        try:
-            yield
-        finally:
-            lock.release()
-            if self._is_empty():
-                with contextlib.suppress(OSError):
-                    for file in self.path.iterdir():
-                        file.unlink()
-                    for folder in made:
-                        folder.rmdir()
-
-    def _is_empty(self) -> bool:
-        """Nothing but what a run leaves that was stopped before it had begun."""
-        return self.path.is_dir() and all(
-            path.name == LOCK or path.name.startswith(f".{self.run_file.name}.")
-            for path in self.path.iterdir()
-        )
+        return locked(self.path, self.run_file.name)
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
@@ -241,19 +196,6 @@ def check_finished(run: RunFolder) -> None:
             do=f"nas search with the same settings, --resume and --out {folder}; "
             f"nas dashboard {folder} while it runs",
         )
-
-
-def _without_none(value: Any) -> Any:
-    """The same without keys that hold nothing."""
-    if isinstance(value, dict):
-        return {name: _without_none(item) for name, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_none(item) for item in value]
-    return value
-
-
-def _to_yaml(content: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def check_state(run: RunFolder, settings: SearchSettings, resume: bool) -> State:

@@ -35,7 +35,7 @@ HEAVY = ("torch", "ray", "plotly", "optuna", "sklearn", "onnxruntime")
 def test_the_commands_are_those_that_work():
     assert sorted(COMMANDS) == [
         "dashboard", "devices", "export", "predict", "profile", "report", "sample", "search",
-        "spaces", "validate",
+        "spaces", "train", "validate",
     ]  # fmt: skip
 
 

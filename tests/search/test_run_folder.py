@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from nas.errors import RunFolderError
-from nas.search.run_folder import LOCK, RunFolder, check_state
+from nas.search.folders import LOCK
+from nas.search.run_folder import RunFolder, check_state
 
 
 @pytest.fixture

@@ -1,0 +1,160 @@
+"""Networks that others learn from: one of torch's, or an ONNX file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from nas.accuracy.device import resize
+from nas.data import Dataset
+from nas.errors import ModelFileError
+from nas.models.build import Model
+
+Teacher = Callable[[torch.Tensor], torch.Tensor]
+"""Normalised images `N x 3 x R x R` to probabilities `N x classes`, float32."""
+
+
+def model_teacher(model: Model) -> Teacher:
+    """A torch model, in evaluation mode with its batch-norm statistics set."""
+
+    @torch.no_grad()
+    def teach(images: torch.Tensor) -> torch.Tensor:
+        logits = model(resize(images, model.network.resolution))
+        return torch.softmax(logits.float(), dim=1)
+
+    return teach
+
+
+class OnnxTeacher:
+    """A model file, run by onnxruntime on the processor.
+
+    Its input's size is its own, and so is its normalisation where its metadata have one as files of
+    `nas` do; else the normalisation is the data set's.
+
+    Args:
+        path: The file: one float32 input `N x 3 x R x R`, and as its first output logits or
+            probabilities `N x classes`.
+        dataset: Whose images and classes these are.
+        threads: For onnxruntime.
+
+    Raises:
+        ModelFileError: It cannot be run, or is of other classes.
+    """
+
+    def __init__(self, path: Path, dataset: Dataset, threads: int = 1) -> None:
+        self.path, self.dataset = path, dataset
+        self._session = _open(path, threads)
+        [self._input, *others] = self._session.get_inputs()
+        shape = self._input.shape
+        square = len(shape) == 4 and shape[1] == 3 and shape[2:3] == shape[3:]
+        symbolic = len(shape) == 4 and shape[1] == 3 and {type(d) for d in shape[2:]} == {str}
+        if others or not (square or symbolic) or self._input.type != "tensor(float)":
+            raise _refused(path, "its input", f"{self._input.type} {shape}", "float N x 3 x R x R")
+        self._batch, self._size = (d if isinstance(d, int) else None for d in (shape[0], shape[2]))
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._check_labels(metadata)
+        how = _json(metadata.get("nas.preprocessing")) or {}
+        self._size = self._size or how.get("resolution")
+        self._mean, self._std = how.get("mean", dataset.mean), how.get("std", dataset.std)
+        self._probabilities = self._check_output()
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Probabilities, `N x classes`, on the images' device."""
+        if self._size is not None:
+            images = resize(images.float(), self._size)
+        mean, std, own_mean, own_std = (
+            torch.tensor(v, device=images.device, dtype=torch.float32)[None, :, None, None]
+            for v in (self.dataset.mean, self.dataset.std, self._mean, self._std)
+        )
+        scaled = (images.float() * std + mean - own_mean) / own_std
+        output = torch.from_numpy(self._run(scaled.contiguous().cpu().numpy()))
+        found = output if self._probabilities else output.softmax(dim=1)
+        return found.to(images.device)
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
+        """As many at a time as the file takes."""
+        size = self._batch or len(images)
+        number = len(images)
+        missing = -number % size
+        if missing:  # a fixed batch is filled up
+            images = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+        parts = [
+            self._session.run(None, {self._input.name: images[start : start + size]})[0]
+            for start in range(0, len(images), size)
+        ]
+        return np.concatenate(parts)[:number]
+
+    def _check_labels(self, metadata: dict[str, str]) -> None:
+        labels = _json(metadata.get("nas.labels"))
+        if labels is not None and labels != list(self.dataset.classes):
+            raise _refused(
+                self.path,
+                "its classes",
+                _short(labels),
+                f"those of {self.dataset.name}, in this order: {_short(self.dataset.classes)}",
+            )
+
+    def _check_output(self) -> bool:
+        """Whether it answers with probabilities; asked with noise."""
+        size = self._size or self.dataset.source_size
+        noise = np.random.default_rng(0).normal(size=(2, 3, size, size)).astype(np.float32)
+        try:
+            output = self._run(noise)
+        except _FAILURES as cause:
+            raise _refused(
+                self.path, "it", f"an error: {cause}", "a file that can be run"
+            ) from cause
+        classes = len(self.dataset.classes)
+        if output.shape != (2, classes) or output.dtype != np.float32:
+            raise _refused(
+                self.path,
+                "its output",
+                f"{output.dtype} {list(output.shape)} for 2 images",
+                f"float32 [2, {classes}], for the {classes} classes of {self.dataset.name}",
+            )
+        return bool((output >= 0).all() and np.allclose(output.sum(axis=1), 1, atol=1e-4))
+
+
+_FAILURES = (
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    onnxruntime.capi.onnxruntime_pybind11_state.NoSuchFile,
+    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+)
+
+
+def _open(path: Path, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except _FAILURES as cause:
+        raise ModelFileError(
+            f"the teacher {path} cannot be read as an ONNX model: {cause}", do="another file"
+        ) from cause
+
+
+def _refused(path: Path, what: str, got: str, allowed: str) -> ModelFileError:
+    return ModelFileError(
+        f"the teacher {path} does not fit: {what}", got=got, allowed=allowed, do="another --teacher"
+    )
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _short(names: Any) -> str:
+    text = ", ".join(map(str, names))
+    return text if len(text) <= 60 else f"{text[:57]}..."

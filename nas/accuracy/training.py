@@ -1,0 +1,245 @@
+"""Training one architecture by itself, from random weights or from given ones.
+
+Every step depends on nothing but the seed and its number, so that training stopped anywhere goes on
+as if it had not been: on a processor bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nas.accuracy.averaging import WeightAverage
+from nas.accuracy.checkpoint import Parts
+from nas.accuracy.device import (
+    is_out_of_memory,
+    memory_errors,
+    memory_full,
+    mixed_precision,
+    repeatable_or_fast,
+)
+from nas.accuracy.feed import Feed
+from nas.accuracy.losses import with_teacher
+from nas.accuracy.recipe import Recipe
+from nas.accuracy.scoring import recalibrate
+from nas.accuracy.supernet_training import cosine_rate
+from nas.accuracy.teacher import Teacher
+from nas.data import Dataset
+from nas.models.build import Model
+
+
+@dataclass
+class Progress:
+    """Where a training is.
+
+    Attributes:
+        step: Optimiser steps done.
+        parts: In how many parts a step's images go through the network; more than one where memory
+            ran out.
+        summed: Sum of the losses, and their number, since somebody last asked.
+    """
+
+    step: int
+    parts: int
+    summed: tuple[torch.Tensor, int]
+
+
+class Trainer:
+    """A network, its optimiser, and the step they are at.
+
+    Args:
+        model: To be trained in place; its weights are what training starts from.
+        dataset: Its data, decoded at the model's resolution.
+        recipe: How.
+        seed: Of order and augmentation.
+        teacher: Whose output is learned, too.
+        say: Hears what a user should know.
+        steps: Optimiser steps in all, if not those of the recipe's epochs.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        teacher: Teacher | None = None,
+        say: Callable[[str], None] = lambda text: None,
+        steps: int | None = None,
+    ) -> None:
+        self.model, self.dataset, self.recipe = model, dataset, recipe
+        self.teacher, self.say = teacher, say
+        self.device = next(model.parameters()).device
+        self.images = len(dataset.train.labels)
+        self.steps = recipe.steps(self.images) if steps is None else steps
+        self.feed = Feed(dataset, model.network.resolution, recipe, seed, self.device)
+        self.optimiser = recipe.make_optimiser(model)
+        self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
+        self.at = Progress(0, 1, (self._zero(), 0))
+        self.intact = True
+        """Whether weights, optimiser and step belong together: not in the middle of an update."""
+
+    def train(self, on_step: Callable[[int], None] = lambda step: None) -> None:
+        """Do the steps that are left; `on_step` is called after each with the number done.
+
+        Raises:
+            MemoryFullError: Not even a few images fit into the device's memory.
+        """
+        self.model.train()
+        with repeatable_or_fast(self.device), memory_errors(self.device):
+            while self.at.step < self.steps:
+                self.train_step()
+                on_step(self.at.step)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return cosine_rate(step, self.steps, self.recipe.highest_rate)
+
+    def train_step(self) -> None:
+        """One optimiser step; out of memory, its images go in twice as many parts.
+
+        Raises:
+            MemoryFullError: Not even a few images fit into the device's memory.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(self.at.step)
+        loss = self._gradients()
+        while loss is None:
+            self._halve()
+            loss = self._gradients()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_norm)
+        self.intact = False
+        self.optimiser.step()
+        self.at.step += 1
+        if self.average is not None:
+            self.average.update(self.at.step)
+        total, number = self.at.summed
+        self.at.summed = total + loss, number + 1
+        self.intact = True
+
+    def _gradients(self) -> torch.Tensor | None:
+        """The gradients of a step's loss, and the loss; `None` where memory ran out."""
+        self.optimiser.zero_grad(set_to_none=True)
+        try:
+            images, targets = self.feed.batch(self.at.step)
+            if self.at.parts == 1:
+                return self._backward(images, targets, 1.0)
+            total = self._zero()
+            pieces = (whole.tensor_split(self.at.parts) for whole in (images, targets))
+            for part, wanted in zip(*pieces, strict=True):
+                total += self._backward(part, wanted, len(part) / len(images))
+            return total
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _backward(self, images: torch.Tensor, targets: torch.Tensor, share: float) -> torch.Tensor:
+        """Add the gradients of a part that is this share of the step's images."""
+        recipe = self.recipe
+        with mixed_precision(self.device):
+            logits = self.model(images).float()
+            loss = nn.functional.cross_entropy(
+                logits, targets, label_smoothing=recipe.label_smoothing
+            )
+            if self.teacher is not None:
+                taught = self.teacher(images)
+                loss = with_teacher(loss, logits, taught, recipe.teacher_share)
+        loss = loss * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _halve(self) -> None:
+        """Let fewer images through the network at a time.
+
+        Raises:
+            MemoryFullError: They are as few as can be.
+        """
+        size = -(-self.recipe.batch_size // self.at.parts)
+        if 2 * self.at.parts * MIN_PART > self.recipe.batch_size:
+            raise memory_full(self.device, size)
+        self.at.parts *= 2
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = -(-self.recipe.batch_size // self.at.parts)
+        self.say(
+            f"Out of memory with {size} images at a time: going on with {half}, still "
+            f"{self.recipe.batch_size} for each step."
+        )
+
+    def mean_loss(self) -> float:
+        """Of the steps since this was last asked; NaN if there were none. Waits for the device."""
+        total, number = self.at.summed
+        self.at.summed = self._zero(), 0
+        return float(total) / number if number else float("nan")
+
+    def finished_model(self, recalibration_images: int | None = None) -> Model:
+        """A copy with the averaged weights and fresh batch-norm statistics, in evaluation mode.
+
+        Args:
+            recalibration_images: Training images for these; the recipe's if not given.
+        """
+        model = copy.deepcopy(self.model)
+        if self.average is not None:
+            _copy_into(model, self.average.weights)
+        recalibrate(model, self.dataset, recalibration_images or self.recipe.recalibration_images)
+        return model
+
+    def state(self) -> Parts:
+        """All that the remaining steps depend on; for a checkpoint together with the step."""
+        named = dict(self.model.named_parameters())
+        total, number = self.at.summed
+        parts: Parts = {
+            "weight": dict(named),
+            "progress": {
+                "parts": torch.tensor(self.at.parts),
+                "loss": total,
+                "losses": torch.tensor(number),
+            },
+        }
+        if self.average is not None:
+            parts["average"] = self.average.weights
+        for name, parameter in named.items():
+            for kind, value in self.optimiser.state.get(parameter, {}).items():
+                parts.setdefault(f"optimiser.{kind}", {})[name] = value
+        return parts
+
+    @torch.no_grad()
+    def restore(self, parts: Parts, step: int) -> None:
+        """Continue from a saved state."""
+        _copy_into(self.model, parts["weight"])
+        if self.average is not None:
+            self.average.restore(parts["average"])
+        for name, parameter in self.model.named_parameters():
+            for kind, named in parts.items():
+                if kind.startswith("optimiser.") and name in named:
+                    key = kind.removeprefix("optimiser.")
+                    self.optimiser.state[parameter][key] = _like(named[name], parameter)
+        progress = parts["progress"]
+        summed = progress["loss"].to(self.device), int(progress["losses"])
+        self.at = Progress(step, int(progress["parts"]), summed)
+
+    def _zero(self) -> torch.Tensor:
+        return torch.zeros((), device=self.device)
+
+
+MIN_PART = 2
+"""Batch norm needs more than one value for each channel, which one image may not have."""
+
+
+@torch.no_grad()
+def _copy_into(model: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
+
+
+def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A buffer where and as the parameter lies; the optimiser's own counters stay scalars."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
