@@ -1,4 +1,4 @@
-"""The way into the data: digits, a folder or an archive; find it first, then decode it."""
+"""The way into the data: find the images of any source first, then decode them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.data import digits
-from nas.data.cache import decode_files
+from nas.data.archive import ARCHIVE_SUFFIXES, archive_name, extract
+from nas.data.cache import decode_source
 from nas.data.dataset import Dataset, DatasetIndex, Progress
-from nas.data.folder import scan_path
+from nas.data.folder import LAYOUTS, open_folder
+from nas.data.indexing import make_index
+from nas.data.source import Source
+from nas.errors import DataError
+
+
+def open_source(path: Path) -> Source:
+    """What a path is: a folder, an archive, a table, arrays.
+
+    Raises:
+        DataError: It is none of these, or damaged.
+        DiskFullError: No space was left to unpack an archive.
+    """
+    if path.is_dir():
+        return open_folder(path, path.resolve().name)
+    if not path.exists():
+        raise DataError("the data path exists", got=str(path), allowed=LAYOUTS, do="check --data")
+    name = path.name.lower()
+    if name.endswith(ARCHIVE_SUFFIXES):
+        return open_folder(extract(path), archive_name(path))
+    raise DataError(
+        "data are a folder or an archive",
+        got=str(path),
+        allowed=f"a folder, or a file ending in {', '.join(ARCHIVE_SUFFIXES)}",
+        do="pack the images' folder, or give the folder itself",
+    )
 
 
 def scan(path: Path | None, seed: int, *, progress: Progress | None = None) -> DatasetIndex:
-    """Find the images, classes and splits of a data set without decoding pixels.
+    """Find the images, classes and splits of a data set; broken images are left out.
 
     Args:
         path: A folder or an archive of images; None for scikit-learn's digits.
@@ -23,7 +49,15 @@ def scan(path: Path | None, seed: int, *, progress: Progress | None = None) -> D
         DataError: The data cannot be used; the message names the file or class.
         DiskFullError: No space was left to unpack the archive.
     """
-    return digits.scan_digits(seed) if path is None else scan_path(path, seed, progress)
+    if path is None:
+        return digits.scan_digits(seed)
+    try:
+        return make_index(open_source(path), seed, progress)
+    except OSError as error:
+        raise DataError(
+            f"data can be read; {error.filename or path} cannot ({error.strerror})",
+            do="check its permissions",
+        ) from error
 
 
 def decode(
@@ -32,15 +66,15 @@ def decode(
     """Decode every image of `index` at each of `resolutions`, or reuse what the cache holds.
 
     Raises:
-        DataError: An image is broken; the message names it.
+        DataError: An image changed since the scan; the message names it.
         DiskFullError: The decoded images do not fit on the disk of the cache folder.
     """
     wanted = tuple(sorted(set(resolutions)))
     if not wanted or wanted[0] < 1:
         raise ValueError(f"resolutions are one or more positive sizes in pixels, got {wanted}")
-    if index.root is None:
+    if index.source is None:
         return digits.decode_digits(index, wanted)
-    return decode_files(index, index.root, wanted, progress)
+    return decode_source(index, index.source, wanted, progress)
 
 
 def load_dataset(
