@@ -92,7 +92,11 @@ def _add_limits(add: Add) -> None:
 
 def _add_data(add: Add) -> None:
     """What is learned, and the space."""
-    add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
+    add(
+        "--data",
+        metavar="PATH",
+        help="images: a folder, an archive, .csv or .npz (default: embedded digits)",
+    )
     add("--space", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
 

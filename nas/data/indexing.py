@@ -87,7 +87,8 @@ def _check_share(broken: Mapping[str, str], images: int, source: Source) -> None
             write_text(place, "".join(f"{item}\t{why}\n" for item, why in broken.items()))
         do = f"remove or replace the files that are listed in {place}"
     raise DataError(
-        f"at most {100 * MOST_BROKEN:g} % of the images are broken and left out; {name_broken(broken)}",
+        f"at most {100 * MOST_BROKEN:g} % of the images are broken and left out; "
+        f"{name_broken(broken)}",
         got=f"{len(broken):,} of {images:,} images that cannot be read",
         allowed=f"{most:,} of them; {READABLE}",
         do=do,

@@ -7,12 +7,19 @@ from pathlib import Path
 
 from nas.data import digits
 from nas.data.archive import ARCHIVE_SUFFIXES, archive_name, extract
+from nas.data.arrays import ARRAYS_SUFFIX, open_arrays
 from nas.data.cache import decode_source
+from nas.data.csv_table import CSV_SUFFIXES, CsvTable
 from nas.data.dataset import Dataset, DatasetIndex, Progress
 from nas.data.folder import LAYOUTS, open_folder
 from nas.data.indexing import make_index
 from nas.data.source import Source
 from nas.errors import DataError
+
+ALLOWED = (
+    f"a folder ({LAYOUTS}), an archive of one ({', '.join(ARCHIVE_SUFFIXES)}), "
+    f"a table ({', '.join(CSV_SUFFIXES)}), or arrays ({ARRAYS_SUFFIX})"
+)
 
 
 def open_source(path: Path) -> Source:
@@ -25,14 +32,18 @@ def open_source(path: Path) -> Source:
     if path.is_dir():
         return open_folder(path, path.resolve().name)
     if not path.exists():
-        raise DataError("the data path exists", got=str(path), allowed=LAYOUTS, do="check --data")
+        raise DataError("the data path exists", got=str(path), allowed=ALLOWED, do="check --data")
     name = path.name.lower()
     if name.endswith(ARCHIVE_SUFFIXES):
         return open_folder(extract(path), archive_name(path))
+    if name.endswith(CSV_SUFFIXES):
+        return CsvTable(path)
+    if name.endswith(ARRAYS_SUFFIX):
+        return open_arrays(path)
     raise DataError(
-        "data are a folder or an archive",
+        "data are a folder, or a file of a known kind",
         got=str(path),
-        allowed=f"a folder, or a file ending in {', '.join(ARCHIVE_SUFFIXES)}",
+        allowed=ALLOWED,
         do="pack the images' folder, or give the folder itself",
     )
 
@@ -41,7 +52,7 @@ def scan(path: Path | None, seed: int, *, progress: Progress | None = None) -> D
     """Find the images, classes and splits of a data set; broken images are left out.
 
     Args:
-        path: A folder or an archive of images; None for scikit-learn's digits.
+        path: What `open_source` takes; None for scikit-learn's digits.
         seed: Decides the split where the folders do not.
         progress: Called with (what is done, images done, images in all).
 

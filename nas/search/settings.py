@@ -82,7 +82,7 @@ class SearchSettings(_Shared):
         max_macs: Multiply-adds, such as `50M`.
         space: Name of a search space, or the path of its file.
         plan: Input plan; chosen from the size of the images if not given.
-        data: Folder or archive of images; scikit-learn's digits if not given.
+        data: Images, as `nas.data.scan` takes them; scikit-learn's digits if not given.
         seed: Of everything random.
         trials: Distinct architectures to score.
         finalists: Models to fine-tune and export, at most.

@@ -18,6 +18,11 @@ LAYOUTS = (
     "allowed: train/<class>/ and test/<class>/ (validation/<class>/ if you like), "
     "or one folder of <class>/"
 )
+KNOWN = (
+    "allowed: a folder (train/<class>/ and test/<class>/ (validation/<class>/ if you like), or one "
+    "folder of <class>/), an archive of one (.zip, .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2), "
+    "a table (.csv, .tsv), or arrays (.npz)"
+)
 MakeFolder = Callable[..., Path]
 
 
@@ -137,17 +142,16 @@ def test_progress_counts_to_the_end(pets: Path) -> None:
 def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
     assert _error(missing) == (
-        f"the data path exists; got {str(missing)!r}; {LAYOUTS}; try: check --data"
+        f"the data path exists; got {str(missing)!r}; {KNOWN}; try: check --data"
     )
 
 
-def test_neither_folder_nor_archive(tmp_path: Path) -> None:
-    file = tmp_path / "data.csv"
+def test_a_file_of_no_known_kind(tmp_path: Path) -> None:
+    file = tmp_path / "data.txt"
     file.write_text("a,b")
     assert _error(file) == (
-        f"data are a folder or an archive; got {str(file)!r}; allowed: a folder, or a file "
-        "ending in .zip, .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2; try: pack the images' folder, or "
-        "give the folder itself"
+        f"data are a folder, or a file of a known kind; got {str(file)!r}; {KNOWN}; "
+        "try: pack the images' folder, or give the folder itself"
     )
 
 
