@@ -5,8 +5,8 @@
     dataset.train.at(32)              # N x 32 x 32 x 3, memory-mapped
 
 Formats are sources (`source.py`), one file each: folders (`folder.py`; archives are unpacked into
-one), tables (`csv_table.py`), arrays (`arrays.py`). Without a path the data are scikit-learn's digits. `nas.data.augment` alone imports torch, so it
-is not imported here.
+one), tables (`csv_table.py`), arrays (`arrays.py`). Without a path the data are scikit-learn's
+digits. `nas.data.augment` alone imports torch, so it is not imported here.
 """
 
 from nas.data.batches import batch_indices

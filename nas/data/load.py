@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.data import digits
+from nas.data import digits, hugging_face
 from nas.data.archive import ARCHIVE_SUFFIXES, archive_name, extract
 from nas.data.arrays import ARRAYS_SUFFIX, open_arrays
 from nas.data.cache import decode_source
@@ -18,17 +18,21 @@ from nas.errors import DataError
 
 ALLOWED = (
     f"a folder ({LAYOUTS}), an archive of one ({', '.join(ARCHIVE_SUFFIXES)}), "
-    f"a table ({', '.join(CSV_SUFFIXES)}), or arrays ({ARRAYS_SUFFIX})"
+    f"a table ({', '.join(CSV_SUFFIXES)}), arrays ({ARRAYS_SUFFIX}), or hf:NAME"
 )
 
 
 def open_source(path: Path) -> Source:
-    """What a path is: a folder, an archive, a table, arrays.
+    """What a path is: a folder, an archive, a table, arrays, or a name after `hf:`.
 
     Raises:
         DataError: It is none of these, or damaged.
         DiskFullError: No space was left to unpack an archive.
     """
+    if str(path).startswith(hugging_face.PREFIX):
+        return hugging_face.open_named(str(path))
+    if path.is_dir() and hugging_face.is_saved(path):
+        return hugging_face.open_saved(path)
     if path.is_dir():
         return open_folder(path, path.resolve().name)
     if not path.exists():

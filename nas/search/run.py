@@ -103,7 +103,8 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     hunt = Hunt(settings, inputs.costing, inputs.start)
     scored = _score(run, hunt, work, finetuner, execution, watcher)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
-    workshop = Workshop(finetuner, _target(inputs.tables.values()), run.work, inputs.threads)
+    target = _target(inputs.tables.values())
+    workshop = Workshop(finetuner, target, run.work, inputs.threads, settings.metric)
     _finish(run, inputs, hunt, workshop, chosen, watcher)
     run.log("finished")
 
@@ -135,6 +136,7 @@ def _score(
         work.recalibration_images,
         work.validation_images,
         finetuner if work.promoted else None,
+        hunt.settings.metric,
     )
     executor = make_executor(evaluator, execution)
     try:

@@ -21,7 +21,7 @@ LAYOUTS = (
 KNOWN = (
     "allowed: a folder (train/<class>/ and test/<class>/ (validation/<class>/ if you like), or one "
     "folder of <class>/), an archive of one (.zip, .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2), "
-    "a table (.csv, .tsv), or arrays (.npz)"
+    "a table (.csv, .tsv), arrays (.npz), or hf:NAME"
 )
 MakeFolder = Callable[..., Path]
 
