@@ -17,8 +17,8 @@ from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp, sorted
 from nas.errors import DataError
 
 PREFIX = "hf:"
-MARKS = ("dataset_dict.json", "state.json")
-"""One of them is in a folder that `save_to_disk` wrote."""
+MARKS = (("dataset_dict.json",), ("state.json", "dataset_info.json"))
+"""Files that a folder has which `save_to_disk` wrote: with splits, and without."""
 LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
 """Columns of labels that are taken where there are several of classes, the first one first."""
 _SPLITS = {TRAIN: TRAIN, VALIDATION: VALIDATION, "valid": VALIDATION, "val": VALIDATION, TEST: TEST}
@@ -92,7 +92,7 @@ class HuggingFace:
 
 def is_saved(folder: Path) -> bool:
     """Whether `save_to_disk` wrote the folder."""
-    return any((folder / mark).is_file() for mark in MARKS)
+    return any(all((folder / name).is_file() for name in names) for names in MARKS)
 
 
 def open_saved(folder: Path) -> HuggingFace:

@@ -175,7 +175,7 @@ def test_a_damaged_folder(datasets: Any, tmp_path: Path) -> None:
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    (tmp_path / "state.json").write_text("{}")
+    (tmp_path / "dataset_dict.json").write_text("{}")
     for path in (tmp_path, Path("hf:someone/pets")):
         text = _error(path)
         assert text.startswith("Hugging Face data sets are read by a library of theirs (")

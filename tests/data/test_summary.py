@@ -35,7 +35,7 @@ def test_sizes_forms_and_what_was_left_out(make_folder: MakeFolder) -> None:
     (root / "dog" / "001.jpg").write_bytes(b"")
     (root / "dog" / "002.JPEG").write_bytes(b"no image")
     first, sizes, left_out = describe(scan(root, 0))
-    assert first.startswith("Data pets: 118 images of 2 classes (")
+    assert first.startswith("Data pets: 120 images of 2 classes (")
     assert sizes.startswith("Shorter sides: 5 to 200 pixels, median 9; 1")
     assert all(told in sizes for told in ("1 greyscale", "1 transparent", "1 16-bit"))
     assert left_out == (
