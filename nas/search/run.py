@@ -91,8 +91,8 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())
     work = fix_work(run, inputs, supernet, watcher, execution)
-    run.log("data", about=inputs.about)
     run.log("start", **asdict(work))
+    run.log("data", about=inputs.about)
     job = supernet_job(inputs, supernet, work)
     if settings.supernet is not None:
         load_given(job, Path(settings.supernet))
