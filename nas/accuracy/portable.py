@@ -13,6 +13,7 @@ from torch import nn
 
 from nas.accuracy.device import training_device
 from nas.accuracy.finetune import Finetuner, FinetuneSettings
+from nas.accuracy.score import Metric
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.data import Dataset, ImageSplit
 from nas.models import Supernet
@@ -43,6 +44,7 @@ class EvaluatorState:
         validation_labels: Of these.
         mean: Of the normalisation.
         std: Of the normalisation.
+        metric: What is scored.
     """
 
     space: dict[str, Any]
@@ -59,6 +61,7 @@ class EvaluatorState:
     validation_labels: np.ndarray
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    metric: Metric = "accuracy"
 
 
 def pack_evaluator(evaluator: SupernetEvaluator, *, here: bool) -> EvaluatorState:
@@ -86,6 +89,7 @@ def pack_evaluator(evaluator: SupernetEvaluator, *, here: bool) -> EvaluatorStat
         validation_labels=np.array(dataset.validation.labels[:validation]),
         mean=dataset.mean,
         std=dataset.std,
+        metric=evaluator.metric,
     )
 
 
@@ -119,7 +123,9 @@ def unpack_evaluator(state: EvaluatorState) -> SupernetEvaluator:
     if state.finetuning is not None:
         finetuner = Finetuner(supernet, dataset, FinetuneSettings(**state.finetuning), state.seed)
     scored = len(state.validation_labels)
-    return SupernetEvaluator(supernet, dataset, state.recalibration_images, scored, finetuner)
+    return SupernetEvaluator(
+        supernet, dataset, state.recalibration_images, scored, finetuner, state.metric
+    )
 
 
 def _split(name: str, images: Images, labels: np.ndarray) -> ImageSplit:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import mixed_precision
-from nas.accuracy.score import Score
+from nas.accuracy.score import Metric, Score, count_score
 from nas.data import Dataset, ImageSplit
 from nas.data.augment import to_batch
 from nas.models.build import Model
@@ -51,8 +51,9 @@ def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) ->
     return torch.cat(parts)
 
 
-def score_model(model: Model, dataset: Dataset, split: ImageSplit, images: int) -> Score:
-    """Top-1 of a torch model on the first images of a split."""
+def score_model(
+    model: Model, dataset: Dataset, split: ImageSplit, images: int, metric: Metric = "accuracy"
+) -> Score:
+    """The score of a torch model on the first images of a split."""
     predicted = logits_of(model, dataset, split, images).argmax(dim=1)
-    labels = torch.from_numpy(split.labels[:images].copy())
-    return Score(int((predicted == labels).sum()), len(predicted))
+    return count_score(predicted.numpy(), split.labels[:images], metric)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.accuracy.finetune import Finetuner
-from nas.accuracy.score import SUPERNET, Fidelity, Score
+from nas.accuracy.score import SUPERNET, Fidelity, Metric, Score
 from nas.accuracy.scoring import recalibrate, score_model
 from nas.data import Dataset
 from nas.models import Supernet
@@ -22,6 +22,7 @@ class SupernetEvaluator:
         recalibration_images: Training images for the batch-norm statistics.
         validation_images: How many are scored; the first ones, which are a random sample.
         finetuner: Trains slices; not needed where none is asked for.
+        metric: What is scored.
     """
 
     supernet: Supernet
@@ -29,6 +30,7 @@ class SupernetEvaluator:
     recalibration_images: int
     validation_images: int
     finetuner: Finetuner | None = None
+    metric: Metric = "accuracy"
 
     def evaluate(self, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> Score:
         """Score one architecture at its own resolution.
@@ -43,4 +45,5 @@ class SupernetEvaluator:
         else:
             model = self.supernet.subnet(architecture)
             recalibrate(model, self.dataset, self.recalibration_images)
-        return score_model(model, self.dataset, self.dataset.validation, self.validation_images)
+        split, images = self.dataset.validation, self.validation_images
+        return score_model(model, self.dataset, split, images, self.metric)

@@ -29,7 +29,7 @@ SETTINGS = (
     "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
     "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
     "supernet", "supernet_steps", "finetune_steps", "promote",
-    "short_steps", "threads",
+    "short_steps", "threads", "metric",
 )  # fmt: skip
 
 
@@ -92,7 +92,16 @@ def _add_limits(add: Add) -> None:
 
 def _add_data(add: Add) -> None:
     """What is learned, and the space."""
-    add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
+    add(
+        "--data",
+        metavar="PATH",
+        help="images: a folder, an archive, .csv or .npz (default: embedded digits)",
+    )
+    add(
+        "--metric",
+        choices=["accuracy", "balanced"],
+        help="compare by accuracy, or balanced: its mean over the classes (accuracy)",
+    )
     add("--space", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
 

@@ -61,7 +61,9 @@ def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
 
 def _headings(front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     """Of the columns: 80 characters are few, so that other latencies take the place of the MACs."""
-    accuracy, devices = "test accuracy\n% (95 % interval)", facts["devices"]
+    devices = facts["devices"]
+    what = "balanced test" if _balanced(facts) else "test accuracy"
+    accuracy = f"{what}\n% (95 % interval)"
     if len(devices) > 1:
         latencies = [f"{_short(name)}\nms (bound)" for name in devices]
         return ["", "model", accuracy, "valida-\ntion %", *latencies, "size"]
@@ -149,8 +151,8 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
         f"Searched {searched.get('trials', '?')} architectures on {data['train']} training images "
         f"of {data['name']} ({data['classes']} classes)."
         f"{_refused(searched)}{_short_training(run, facts)}",
-        f"Accuracies are the exported files', on {data['test']} test and {data['validation']} "
-        "validation images.",
+        f"{_accuracies(facts)} are the exported files', on {data['test']} test and "
+        f"{data['validation']} validation images.",
         *(_recommended(run, front, found, facts) for found in front["fronts"]),
         f"Report: {run.report}   Dashboard: nas dashboard {shlex.quote(str(run.path))}",
     ]
@@ -159,6 +161,14 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     for device, found in facts["devices"].items():
         lines += _device_lines(device, found, front, facts)
     return lines
+
+
+def _balanced(facts: dict[str, Any]) -> bool:
+    return bool(facts["settings"].get("metric") == "balanced")
+
+
+def _accuracies(facts: dict[str, Any]) -> str:
+    return "Balanced accuracies (means over the classes)" if _balanced(facts) else "Accuracies"
 
 
 def _short_training(run: RunFolder, facts: dict[str, Any]) -> str:

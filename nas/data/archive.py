@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -25,8 +25,7 @@ from nas.files import cache_folder, map_disk_error
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
-# What the standard library raises on damaged or encrypted archives.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     RuntimeError,
@@ -38,6 +37,7 @@ _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
 )
+"""What the standard library raises on damaged or encrypted archives."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,31 @@ def extract(path: Path) -> Path:
             link or a device.
         DiskFullError: No space is left.
     """
-    target = cache_folder() / "archives" / _content_hash(path)
+
+    def unpack(folder: Path) -> None:
+        for member in _members(path):
+            _write(member, folder, path)
+
+    return unpacked(path, "archives", unpack)
+
+
+def unpacked(path: Path, kind: str, unpack: Callable[[Path], None]) -> Path:
+    """The folder in the cache that `unpack` has filled, once for this content of the file `path`.
+
+    Args:
+        path: An archive.
+        kind: Of its content: the name of a folder of the cache.
+        unpack: Fills the folder that it is given.
+
+    Raises:
+        DataError: The archive or the cache folder cannot be used.
+        DiskFullError: No space is left.
+    """
+    target = cache_folder() / kind / _content_hash(path)
     if target.is_dir():
         return target
     with cache_errors(), _temporary_folder(target) as temporary:
-        for member in _members(path):
-            _write(member, temporary, path)
+        unpack(temporary)
         # Another process may have finished the same archive meanwhile; its result is as good.
         if not target.is_dir():
             temporary.rename(target)
@@ -82,7 +101,7 @@ def _content_hash(path: Path) -> str:
             while block := file.read(1 << 20):
                 total.update(block)
     except OSError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     return total.hexdigest()[:32]
 
 
@@ -103,8 +122,8 @@ def _members(path: Path) -> Iterator[_Member]:
     opened = _zip_members if path.name.lower().endswith(".zip") else _tar_members
     try:
         yield from opened(path)
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    except DAMAGE as error:
+        raise damaged(path, error) from error
 
 
 def _zip_members(path: Path) -> Iterator[_Member]:
@@ -161,8 +180,8 @@ def _read(member: _Member, archive: Path) -> bytes:
         return b""
     try:
         return member.content.read()
-    except _DAMAGE as error:
-        raise _damaged(archive, error) from error
+    except DAMAGE as error:
+        raise damaged(archive, error) from error
 
 
 def _safe_parts(member: _Member, archive: Path) -> tuple[str, ...]:
@@ -186,7 +205,8 @@ def _hostile(archive: Path, member: _Member, why: str) -> DataError:
     )
 
 
-def _damaged(archive: Path, error: Exception) -> DataError:
+def damaged(archive: Path, error: Exception) -> DataError:
+    """The error of an archive that cannot be read to its end."""
     return DataError(
         f"an archive can be read to its end; {archive} cannot ({str(error) or 'it is truncated'})",
         allowed=", ".join(ARCHIVE_SUFFIXES),

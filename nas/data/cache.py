@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL
+from PIL import Image
 
 from nas.data.dataset import (
     STATISTICS_RESOLUTION,
@@ -27,23 +28,24 @@ from nas.data.dataset import (
     SplitIndex,
     make_dataset,
 )
-from nas.data.images import load_rgb, resize
+from nas.data.images import content_rgb, resize
+from nas.data.source import Source
 from nas.data.workers import in_order
 from nas.errors import DataError, DiskFullError, RunFolderError
 from nas.files import atomic_path, cache_folder, write_json
 from nas.units import format_bytes
 
-DECODER = f"v1-pillow-{PIL.__version__}"
+DECODER = f"v2-pillow-{PIL.__version__}"
 """Raised when `nas.data.images` computes other pixels; Pillow's decoders change them too."""
 
 
-def decode_files(
-    index: DatasetIndex, root: Path, resolutions: Sequence[int], progress: Progress | None
+def decode_source(
+    index: DatasetIndex, source: Source, resolutions: Sequence[int], progress: Progress | None
 ) -> Dataset:
     """Decode what the cache lacks and open the rest.
 
     Raises:
-        DataError: An image is broken, or the cache folder cannot be written.
+        DataError: An image changed since the scan, or the cache folder cannot be written.
         DiskFullError: The decoded images do not fit.
     """
     folder = cache_folder() / "images" / f"{index.fingerprint}-{DECODER}"
@@ -55,7 +57,7 @@ def decode_files(
         for split in index.splits():
             counted = sums if split is index.train and known is None else None
             if missing[split.name] or counted is not None:
-                _decode_split(folder, root, split, missing[split.name], counted, progress)
+                _decode_split(folder, source, split, missing[split.name], counted, progress)
         if known is None:
             _write_sums(folder / "statistics.json", sums)
     held = [{r: _file(folder, split, r) for r in resolutions} for split in index.splits()]
@@ -112,7 +114,7 @@ def _check_space(folder: Path, index: DatasetIndex, missing: Mapping[str, list[i
 
 def _decode_split(
     folder: Path,
-    root: Path,
+    source: Source,
     split: SplitIndex,
     resolutions: Sequence[int],
     counted: ChannelSums | None,
@@ -122,7 +124,7 @@ def _decode_split(
     sizes = {*resolutions, STATISTICS_RESOLUTION} if counted is not None else {*resolutions}
 
     def load(item: str) -> dict[int, Pixels]:
-        image = load_rgb(root / item, item)
+        image = _load(source, item)
         return {size: resize(image, size) for size in sizes}
 
     with contextlib.ExitStack() as stack:
@@ -135,6 +137,16 @@ def _decode_split(
                 file.write(pixels[resolution].tobytes())
             if counted is not None:
                 counted.add(pixels[STATISTICS_RESOLUTION])
+
+
+def _load(source: Source, item: str) -> Image.Image:
+    try:
+        return content_rgb(source.read(item), item)
+    except (DataError, OSError) as error:  # broken ones were left out by the scan
+        raise DataError(
+            f"images stay as they are while they are read; {item} changed ({error})",
+            do="the same command again",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.source import Source
 from nas.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -34,6 +35,21 @@ class SplitIndex:
     labels: Labels = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Forms:
+    """What the images of a data set look like.
+
+    Attributes:
+        smallest: The shortest of their shorter sides, pixels.
+        largest: The longest of those.
+        counts: Images by form (`RGB`, `greyscale`, ...).
+    """
+
+    smallest: int
+    largest: int
+    counts: Mapping[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class DatasetIndex:
     """A data set whose images were found and identified but not decoded.
@@ -45,7 +61,10 @@ class DatasetIndex:
             depend on where the data lie, nor on whether they were packed.
         source_size: Median of the shorter sides of the source images in pixels.
         flip: Whether mirrored images keep their meaning.
-        root: The folder that the items are relative to; None for the embedded digits.
+        forms: What the images look like.
+        source: Where the items are read; `None` for the embedded digits.
+        left_out: Broken images, by item, and why they cannot be read.
+        note: What has to be known of how the splits were read; empty for nothing.
     """
 
     name: str
@@ -56,7 +75,10 @@ class DatasetIndex:
     fingerprint: str
     source_size: int
     flip: bool
-    root: Path | None
+    forms: Forms
+    source: Source | None
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
+    note: str = ""
 
     def splits(self) -> tuple[SplitIndex, SplitIndex, SplitIndex]:
         """Train, validation, test."""
@@ -69,8 +91,8 @@ class ImageSplit:
 
     Attributes:
         name: `train`, `validation` or `test`.
-        items: File names relative to the data folder, or "digits/0042"; any prefix is a random
-            sample.
+        items: File names relative to the data folder, "digits/0042", or "train/000042" of what
+            has rows; any prefix is a random sample.
         labels: N class indices.
         images: Per resolution the pixels, or the `.npy` file that holds them.
     """
@@ -109,6 +131,7 @@ class Dataset:
     Attributes:
         mean: Per channel, of the train pixels in 0..1 at `STATISTICS_RESOLUTION`, 6 decimals.
         std: Standard deviation per channel; at least one grey level (1/255).
+        left_out: Broken images, by item, and why they cannot be read.
     """
 
     name: str
@@ -121,6 +144,7 @@ class Dataset:
     flip: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def splits(self) -> tuple[ImageSplit, ImageSplit, ImageSplit]:
         """Train, validation, test."""
@@ -174,6 +198,7 @@ def make_dataset(
         flip=index.flip,
         mean=mean,
         std=std,
+        left_out=index.left_out,
     )
 
 
@@ -233,7 +258,7 @@ def manifest(dataset: Dataset) -> dict[str, Any]:
     """Which image is in which split with which label, for the run folder; JSON-able.
 
     With it and the data a third party can reproduce every accuracy. Items of the digits are
-    `digits/<row of sklearn.datasets.load_digits()>`.
+    `digits/<row of sklearn.datasets.load_digits()>`. `left_out` has the broken images with reasons.
     """
     splits = dataset.splits()
     return {
@@ -243,4 +268,5 @@ def manifest(dataset: Dataset) -> dict[str, Any]:
         "classes": list(dataset.classes),
         **{split.name: list(split.items) for split in splits},
         "labels": {split.name: split.labels.tolist() for split in splits},
+        "left_out": dict(dataset.left_out),
     }

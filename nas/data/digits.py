@@ -18,6 +18,7 @@ from nas.data.dataset import (
     ChannelSums,
     Dataset,
     DatasetIndex,
+    Forms,
     Labels,
     Pixels,
     fingerprint,
@@ -55,7 +56,8 @@ def scan_digits(seed: int) -> DatasetIndex:
         fingerprint=fingerprint(classes, splits, digests),
         source_size=SOURCE_SIZE,
         flip=False,  # a mirrored 2 is no digit
-        root=None,
+        forms=Forms(SOURCE_SIZE, SOURCE_SIZE, {"greyscale": len(labels)}),
+        source=None,
     )
 
 

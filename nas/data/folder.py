@@ -1,22 +1,15 @@
-"""A folder or archive of images: which files, which classes, which split."""
+"""A folder of images: which files, which classes, which split."""
 
 from __future__ import annotations
 
 import os
-import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.archive import ARCHIVE_SUFFIXES, archive_name, extract
-from nas.data.dataset import (
-    DatasetIndex,
-    Progress,
-    fingerprint,
-    make_split,
-    split_items,
-)
-from nas.data.identity import identify_files
+from nas.data.identity import stamp_of
 from nas.data.images import SUFFIXES
+from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp
 from nas.errors import DataError
 
 LAYOUTS = (
@@ -24,42 +17,49 @@ LAYOUTS = (
 )
 _VALIDATION_NAMES = ("val", "valid", "validation")
 _SPLIT_NAMES = ("train", "test", *_VALIDATION_NAMES)
-_VALIDATION_SHARE = 0.1  # of train/, where there is no validation folder
-_SHARES = (0.15, 0.15)  # validation and test of one folder of classes
 
 _Classes = Mapping[str, list[str]]  # class name -> items
 
 
-def scan_path(path: Path, seed: int, progress: Progress | None = None) -> DatasetIndex:
-    """The index of a folder or archive of images.
+@dataclass(frozen=True)
+class Files:
+    """Image files below a folder; items are their paths relative to it.
 
-    Raises:
-        DataError: The data cannot be used; the message names the file or class.
-        DiskFullError: No space was left to unpack the archive.
+    Attributes:
+        name: Of the data set.
+        root: The folder that holds the splits or classes.
     """
-    root, name = _open(path)
-    try:
-        return _scan_folder(_unwrapped(root), name, seed, progress)
-    except OSError as error:
-        raise DataError(
-            f"a data folder can be read; {error.filename or root} cannot ({error.strerror})",
-            do="check its permissions",
-        ) from error
+
+    name: str
+    root: Path
+
+    @property
+    def place(self) -> str:
+        """The folder, wherever it is reached from."""
+        return str(self.root.resolve())
+
+    def listing(self) -> Listing:
+        """What the folders say.
+
+        Raises:
+            DataError: They are not laid out as data have to be.
+        """
+        splits = _splits(self.root, self.name)
+        classes = next(iter(splits.values()))
+        return Listing(tuple(sorted(classes)), splits)
+
+    def stamp(self, item: str) -> Stamp:
+        """Of the file."""
+        return stamp_of(self.root / item)
+
+    def read(self, item: str) -> bytes:
+        """The file."""
+        return (self.root / item).read_bytes()
 
 
-def _open(path: Path) -> tuple[Path, str]:
-    if path.is_dir():
-        return path, path.resolve().name
-    if not path.exists():
-        raise DataError("the data path exists", got=str(path), allowed=LAYOUTS, do="check --data")
-    if not path.name.lower().endswith(ARCHIVE_SUFFIXES):
-        raise DataError(
-            "data are a folder or an archive",
-            got=str(path),
-            allowed=f"a folder, or a file ending in {', '.join(ARCHIVE_SUFFIXES)}",
-            do="pack the images' folder, or give the folder itself",
-        )
-    return extract(path), archive_name(path)
+def open_folder(path: Path, name: str) -> Files:
+    """A folder of images as a source."""
+    return Files(name, _unwrapped(path))
 
 
 def _unwrapped(root: Path) -> Path:
@@ -70,35 +70,12 @@ def _unwrapped(root: Path) -> Path:
     return root
 
 
-def _scan_folder(root: Path, name: str, seed: int, progress: Progress | None) -> DatasetIndex:
-    splits = _splits(root, name, seed)
-    classes = tuple(sorted(splits["train"]))
-    indexes = [
-        make_split(split, ((i, label) for label, c in enumerate(classes) for i in by_class[c]))
-        for split, by_class in splits.items()
-    ]
-    items = sorted(item for index in indexes for item in index.items)
-    identities = identify_files(root, items, progress)
-    digests = {item: identity.digest for item, identity in identities.items()}
-    return DatasetIndex(
-        name=name,
-        classes=classes,
-        train=indexes[0],
-        validation=indexes[1],
-        test=indexes[2],
-        fingerprint=fingerprint(classes, indexes, digests),
-        source_size=round(statistics.median(i.shorter_side for i in identities.values())),
-        flip=True,
-        root=root,
-    )
-
-
-def _splits(root: Path, name: str, seed: int) -> dict[str, _Classes]:
-    """Train, validation and test in this order, each with the same classes."""
+def _splits(root: Path, name: str) -> dict[str, _Classes]:
+    """Train, test and perhaps validation, each with the same classes; or all."""
     names = [folder.name for folder in _folders(root)]
     found = [validation for validation in _VALIDATION_NAMES if validation in names]
     if "train" not in names and "test" not in names:
-        return _split_three_ways(_classes(root, root, name), seed)
+        return {ALL: _classes(root, root, name)}
     if "train" not in names or "test" not in names or len(found) > 1:
         raise DataError(
             "a data folder with train/ has test/ and at most one of val/, valid/ and validation/",
@@ -108,27 +85,11 @@ def _splits(root: Path, name: str, seed: int) -> dict[str, _Classes]:
         )
     train, test = (_classes(root, root / split, f"{split}/") for split in ("train", "test"))
     _check_same_classes("train", train, "test", test)
-    if not found:
-        train, validation = _split_off_validation(train, seed)
-    else:
-        validation = _classes(root, root / found[0], f"{found[0]}/")
-        _check_same_classes("train", train, found[0], validation)
-    return {"train": train, "validation": validation, "test": test}
-
-
-def _split_three_ways(classes: _Classes, seed: int) -> dict[str, _Classes]:
-    _check_enough(classes, 3, "one folder of classes is split into train, validation and test")
-    parts = {name: split_items(items, _SHARES, seed) for name, items in classes.items()}
-    return {
-        split: {name: part[position] for name, part in parts.items()}
-        for position, split in enumerate(("train", "validation", "test"))
-    }
-
-
-def _split_off_validation(train: _Classes, seed: int) -> tuple[_Classes, _Classes]:
-    _check_enough(train, 2, "validation is split off train/")
-    parts = {name: split_items(items, (_VALIDATION_SHARE,), seed) for name, items in train.items()}
-    return {name: p[0] for name, p in parts.items()}, {name: p[1] for name, p in parts.items()}
+    splits = {TRAIN: train, TEST: test}
+    for validation in found:
+        splits[VALIDATION] = _classes(root, root / validation, f"{validation}/")
+        _check_same_classes("train", train, validation, splits[VALIDATION])
+    return splits
 
 
 def _classes(root: Path, folder: Path, where: str) -> _Classes:
@@ -167,15 +128,6 @@ def _check_same_classes(name: str, classes: _Classes, other_name: str, other: _C
         raise DataError(
             f"{name}/ and {other_name}/ hold the same classes; {', '.join(differing)}",
             do="rename, add or remove these folders",
-        )
-
-
-def _check_enough(classes: _Classes, least: int, why: str) -> None:
-    few = [f"{name} ({len(items)})" for name, items in classes.items() if len(items) < least]
-    if few:
-        raise DataError(
-            f"{why}, which takes at least {least} images per class; too few in {_listed(few)}",
-            do="add images or remove the class",
         )
 
 

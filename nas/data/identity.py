@@ -1,90 +1,107 @@
-"""What each image file is: a hash of its bytes and its size, looked at once per file.
+"""What each image is: a hash of its content, its size and form, looked at once per image.
 
-    <cache folder>/scans/<hash of the data folder's path>.json
+    <cache folder>/scans/<hash of the source's place and of the decoder>.json
 
-A file whose size, modification time and change time are as before is not read again, so a later
-run on the same folder starts at once.
+An image whose file's size, modification time and change time are as before is not read again, so a
+later run on the same data starts at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from nas.data.cache import cache_errors
+from nas.data.cache import DECODER, cache_errors
 from nas.data.dataset import Progress
-from nas.data.images import shorter_side
+from nas.data.images import look_at
+from nas.data.source import Content, Source, Stamp
 from nas.data.workers import in_order
 from nas.files import cache_folder, write_text
 
 
-@dataclass(frozen=True)
-class FileIdentity:
-    """What is known of one image file; the first three fields tell whether it changed since."""
+class Identity(NamedTuple):
+    """What is known of one image; the first three fields tell whether it changed since.
+
+    A plain tuple, as there may be many of them. `shorter_side`, `form` and `problem` are those of
+    `nas.data.images.Look`.
+    """
 
     size_bytes: int
     modified_ns: int
     changed_ns: int
     digest: str
     shorter_side: int
-
-    def is_current(self, path: Path) -> bool:
-        """Whether the file looks untouched since it was identified."""
-        stat = path.stat()
-        now = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-        return now == (self.size_bytes, self.modified_ns, self.changed_ns)
+    form: str
+    problem: str | None
 
 
-def identify_files(
-    root: Path, items: Sequence[str], progress: Progress | None = None
-) -> dict[str, FileIdentity]:
-    """The identity of every item below `root`, in the order of `items`.
+def identify(
+    source: Source, items: Sequence[str], progress: Progress | None = None
+) -> dict[str, Identity]:
+    """The identity of every item, broken ones too, in the order of `items`.
 
     Raises:
-        DataError: A file is no image, or the cache folder cannot be written.
+        DataError: The cache folder cannot be written.
         DiskFullError: No space was left to remember the result.
         OSError: A file cannot be read.
     """
-    place = cache_folder() / "scans" / f"{_hash(str(root.resolve()))}.json"
+    place = memory_file(source)
     known = _remembered(place)
-    unknown = [i for i in items if i not in known or not known[i].is_current(root / i)]
-    read = in_order(lambda item: _identify(root, item), unknown, "looking at images", progress)
+    unknown = [i for i in items if i not in known or known[i][:3] != source.stamp(i)]
+    read = in_order(lambda item: _identify(source, item), unknown, "looking at images", progress)
     found = {**known, **dict(zip(unknown, read, strict=True))}
     result = {item: found[item] for item in items}
     if result != known:
-        _remember(place, result)
+        with cache_errors():
+            write_text(place, json.dumps(result))
     return result
 
 
-def _identify(root: Path, item: str) -> FileIdentity:
-    stat = (root / item).stat()
-    content = (root / item).read_bytes()
-    return FileIdentity(
-        stat.st_size,
-        stat.st_mtime_ns,
-        stat.st_ctime_ns,
-        hashlib.sha256(content).hexdigest(),
-        shorter_side(io.BytesIO(content), item),
-    )
+def memory_file(source: Source) -> Path:
+    """Where it is remembered; another version of the decoder may find other images broken."""
+    text = f"{source.place} {DECODER}"
+    name = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return cache_folder() / "scans" / f"{name}.json"
 
 
-def _remembered(place: Path) -> dict[str, FileIdentity]:
+def _identify(source: Source, item: str) -> Identity:
+    stamp = source.stamp(item)
+    content = source.read(item)
+    look = look_at(content)
+    return Identity(*stamp, _digest(content), look.shorter_side, look.form, look.problem)
+
+
+def _digest(content: Content) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    shaped = hashlib.sha256(repr(content.shape).encode())
+    shaped.update(content.tobytes())
+    return shaped.hexdigest()
+
+
+def _remembered(place: Path) -> dict[str, Identity]:
     try:
-        rows = json.loads(place.read_text(encoding="utf-8"))
-        return {item: FileIdentity(*row) for item, row in rows.items()}
+        rows: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        return {item: _from_row(*row) for item, row in rows.items()}
     except (OSError, ValueError, TypeError, AttributeError):  # absent, or damaged from outside
         return {}
 
 
-def _remember(place: Path, identities: Mapping[str, FileIdentity]) -> None:
-    rows = {item: astuple(identity) for item, identity in identities.items()}
-    with cache_errors():
-        write_text(place, json.dumps(rows))
+def _from_row(
+    size: int, modified: int, changed: int, digest: str, side: int, form: str, problem: str | None
+) -> Identity:
+    return Identity(size, modified, changed, digest, side, sys.intern(form), problem)
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def stamp_of(path: Path) -> Stamp:
+    """Of a file.
+
+    Raises:
+        OSError: It is gone.
+    """
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -176,6 +176,7 @@ def _facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[s
         finetune_steps=content["work"]["finetune_steps"],
         started=content["started"],
         versions=tuple(content["versions"].items()),
+        balanced=settings.get("metric") == "balanced",
     )
     return facts, notes
 

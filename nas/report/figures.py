@@ -70,7 +70,8 @@ def front_figure(data: ReportData, number: int = 0) -> go.Figure:
     _fit_accuracies(figure, data)
     figure.update_xaxes(title=axis_title(data, axis))
     figure.update_layout(margin_b=78)
-    figure.update_yaxes(title="Validation accuracy (%)")
+    what = "Balanced validation" if data.facts.balanced else "Validation"
+    figure.update_yaxes(title=f"{what} accuracy (%)")
     return figure
 
 

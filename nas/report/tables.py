@@ -36,12 +36,17 @@ def finalists_table(data: ReportData) -> str:
     rows = [(_row_class(model), _finalist_cells(model, data)) for model in data.finalists]
     images = data.finalists[0]
     return (
-        table(columns, rows)
-        + f"<p class='soft small'>Accuracy with its 95 % Wilson interval: validation "
+        table(columns, rows) + f"<p class='soft small'>{_accuracy_words(data)}: validation "
         f"n = {images.validation.images:,}, test n = {images.test.images:,}; test images were "
         "scored once, when everything was decided. Latency at batch 1 with its upper bound. "
         f"{_dominated_text(data.finalists)}</p>"
     )
+
+
+def _accuracy_words(data: ReportData) -> str:
+    if data.facts.balanced:
+        return "Balanced accuracy (the mean over the classes of theirs) with its 95 % interval"
+    return "Accuracy with its 95 % Wilson interval"
 
 
 def _latency_columns(data: ReportData) -> list[Column]:

@@ -11,7 +11,7 @@ from nas.report.stacks import StackBlock
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 accuracy, 0 to 1, with its 95 % Wilson interval."""
+    """Top-1 accuracy or its mean over classes, 0 to 1, with its 95 % interval."""
 
     value: float
     lower: float
@@ -181,6 +181,7 @@ class RunFacts:
     finetune_steps: int
     started: str
     versions: tuple[tuple[str, str], ...]
+    balanced: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nas.accuracy.finetune import Finetuner
-from nas.accuracy.score import Score
+from nas.accuracy.score import Metric, Score, count_score
 from nas.accuracy.scoring import logits_of
 from nas.data import Dataset, ImageSplit
 from nas.export.graph import GraphTarget
@@ -32,12 +32,14 @@ class Workshop:
         target: What the device's runtime accepts.
         folder: For intermediate results, so that a stopped run continues.
         threads: Images run beside each other when files are scored.
+        metric: What is scored.
     """
 
     finetuner: Finetuner
     target: GraphTarget
     folder: Path
     threads: int
+    metric: Metric = "accuracy"
 
     @property
     def dataset(self) -> Dataset:
@@ -86,10 +88,15 @@ def _make_model(
     with atomic_path(workshop.test_logits_file(architecture)) as temporary:
         with temporary.open("wb") as opened:
             np.save(opened, logits["test"], allow_pickle=False)
-    score = score_logits(logits["validation"], dataset.validation)
+    score = score_logits(logits["validation"], dataset.validation, workshop.metric)
     write_json(
         workshop.facts_file(architecture),
-        {"correct": score.correct, "images": score.images, "parity": parity},
+        {
+            "correct": score.correct,
+            "images": score.images,
+            "per_class": score.per_class,
+            "parity": parity,
+        },
     )
 
 
@@ -133,21 +140,22 @@ def check_file(
     return logits, parity
 
 
-def score_logits(logits: np.ndarray, split: ImageSplit) -> Score:
-    """Top-1 of logits."""
-    return Score(int((logits.argmax(axis=1) == split.labels).sum()), len(logits))
+def score_logits(logits: np.ndarray, split: ImageSplit, metric: Metric = "accuracy") -> Score:
+    """The score of logits, `N x classes`."""
+    return count_score(logits.argmax(axis=1), split.labels, metric)
 
 
 def validation_score(workshop: Workshop, architecture: Architecture) -> Score:
     """The exported file's validation score."""
     facts = read_facts(workshop, architecture)
-    return Score(facts["correct"], facts["images"])
+    per_class = tuple((correct, images) for correct, images in facts.get("per_class", ()))
+    return Score(facts["correct"], facts["images"], per_class)
 
 
 def test_score(workshop: Workshop, architecture: Architecture) -> Score:
     """The exported file's test score; looked at once, when everything is decided."""
     logits = np.load(workshop.test_logits_file(architecture), allow_pickle=False)
-    return score_logits(logits, workshop.dataset.test)
+    return score_logits(logits, workshop.dataset.test, workshop.metric)
 
 
 def read_facts(workshop: Workshop, architecture: Architecture) -> dict[str, Any]:

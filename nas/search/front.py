@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from nas.accuracy.score import METRIC_WORDS
 from nas.export.onnx_file import add_metadata
 from nas.files import disk_errors, write_json
 from nas.pareto import non_dominated
@@ -24,7 +25,8 @@ OTHER_METADATA_BYTES = 8192
 
 def model_entry(workshop: Workshop, costing: Costing, architecture: Architecture) -> dict[str, Any]:
     """Everything about one model but its test accuracy and its place on the front."""
-    how = "top-1 of the exported file run by onnxruntime on the CPU, fp32"
+    what = METRIC_WORDS[workshop.metric]
+    how = f"{what} of the exported file run by onnxruntime on the CPU, fp32"
     file = f"models/{architecture.id}.onnx"
     return {
         "id": architecture.id,

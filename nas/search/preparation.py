@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data import Dataset, Progress, decode, scan
+from nas.data import Dataset, Progress, decode, describe, scan
 from nas.errors import OptionError, SpaceError
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table
@@ -35,7 +35,11 @@ SLOW_S = 2.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that was read and checked before anything is written."""
+    """Everything that was read and checked before anything is written.
+
+    Attributes:
+        about: The data in a few lines.
+    """
 
     settings: SearchSettings
     space: SearchSpace
@@ -45,6 +49,7 @@ class Inputs:
     costing: Costing
     start: Start
     threads: int
+    about: tuple[str, ...] = ()
 
 
 def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> Inputs:
@@ -60,6 +65,9 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
     start = check_limits(costing, settings.seed)
     for advice in start.advice:
         watcher.say(advice)
+    about = tuple(describe(index))
+    for line in about:
+        watcher.say(line)
     if settings.supernet is None:
         check_cache()
     else:
@@ -67,7 +75,7 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
     threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
     _warn_of_few_images(len(index.validation.labels), watcher)
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
-    return Inputs(settings, space, plan, tables, dataset, costing, start, threads)
+    return Inputs(settings, space, plan, tables, dataset, costing, start, threads, about)
 
 
 def _tables(settings: SearchSettings) -> dict[str, LatencyTable]:

@@ -92,6 +92,7 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     supernet = supernet.to(training_device())
     work = fix_work(run, inputs, supernet, watcher, execution)
     run.log("start", **asdict(work))
+    run.log("data", about=inputs.about)
     job = supernet_job(inputs, supernet, work)
     if settings.supernet is not None:
         load_given(job, Path(settings.supernet))
@@ -102,7 +103,8 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     hunt = Hunt(settings, inputs.costing, inputs.start)
     scored = _score(run, hunt, work, finetuner, execution, watcher)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
-    workshop = Workshop(finetuner, _target(inputs.tables.values()), run.work, inputs.threads)
+    target = _target(inputs.tables.values())
+    workshop = Workshop(finetuner, target, run.work, inputs.threads, settings.metric)
     _finish(run, inputs, hunt, workshop, chosen, watcher)
     run.log("finished")
 
@@ -134,6 +136,7 @@ def _score(
         work.recalibration_images,
         work.validation_images,
         finetuner if work.promoted else None,
+        hunt.settings.metric,
     )
     executor = make_executor(evaluator, execution)
     try:

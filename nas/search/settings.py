@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from nas.accuracy.score import Metric
 from nas.documents import Section, read_yaml, validate
 from nas.errors import OptionError
 from nas.files import search_folders
@@ -50,6 +51,7 @@ class _Shared(Section):
     space: str = DEFAULT_SPACE
     plan: Literal["small", "large"] | None = None
     data: str | None = None
+    metric: Metric = "accuracy"
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     trials: Annotated[int, Field(gt=0, le=1_000_000)] = 64
     finalists: Annotated[int, Field(gt=0, le=1000)] = 8
@@ -82,7 +84,8 @@ class SearchSettings(_Shared):
         max_macs: Multiply-adds, such as `50M`.
         space: Name of a search space, or the path of its file.
         plan: Input plan; chosen from the size of the images if not given.
-        data: Folder or archive of images; scikit-learn's digits if not given.
+        data: Images, as `nas.data.scan` takes them; scikit-learn's digits if not given.
+        metric: What models are compared by: `accuracy`, or `balanced`, its mean over the classes.
         seed: Of everything random.
         trials: Distinct architectures to score.
         finalists: Models to fine-tune and export, at most.

@@ -35,6 +35,10 @@ def test_a_packed_evaluator_scores_the_same_with_shared_read_only_arrays():
     for _ in range(5):
         architecture = sampling.sample(space, "small", rng)
         assert again.evaluate(architecture) == evaluator.evaluate(architecture)
+    balanced = replace(evaluator, metric="balanced")
+    score = balanced.evaluate(architecture)
+    assert score.metric == "balanced" and len(score.per_class) == 10
+    assert unpack_evaluator(pack_evaluator(balanced, here=True)).evaluate(architecture) == score
     assert len(pickle.dumps(state)) < 5_000_000, "the other images do not travel"
 
 

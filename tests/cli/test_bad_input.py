@@ -557,7 +557,7 @@ def test_a_class_without_images(refused, tiny, make_images):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "no image format recognised"), (b"no image", "no image format recognised"), (None, "")],
+    [(b"", "it is empty"), (b"no image", "no image format recognised"), (None, "")],
 )
 def test_a_broken_image(refused, tiny, make_images, content, reason):
     root = make_images({"cat": 9, "dog": 9})
@@ -565,9 +565,10 @@ def test_a_broken_image(refused, tiny, make_images, content, reason):
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2] if content is None else content)
     message = search_data(refused, tiny, root)
-    assert message.startswith(f"every image can be read; cat/003.png cannot ({reason}")
-    assert message.endswith("; try: remove or replace this file")
-    assert "allowed: JPEG, PNG, " in message
+    rule = "at most 2 % of the images are broken and left out"
+    assert message.startswith(f"{rule}; cat/003.png: {reason}")
+    assert "; got '1 of 18 images that cannot be read'; allowed: 0 of them; JPEG, PNG, " in message
+    assert message.endswith("; try: remove or replace these files")
 
 
 def test_different_classes_in_train_and_test(refused, tiny, make_images):

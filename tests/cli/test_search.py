@@ -46,8 +46,10 @@ def test_a_search_prints_its_front_as_json_alone_and_lands_in_its_default_folder
     assert folder.name.startswith("jetson-nano-2.7ms-")
     assert answer.json() == json.loads((folder / "front.json").read_text())
     lines = answer.err.splitlines()
-    assert lines[0].startswith("This takes about "), "an estimate before the work starts"
-    stages = [line.split()[0] for line in lines[1:]]
+    assert lines[0].startswith("Data digits: 1,797 images of 10 classes (")
+    assert lines[1] == "Shorter sides: 32 pixels; 1,797 greyscale."
+    assert lines[2].startswith("This takes about "), "an estimate before the work starts"
+    stages = [line.split()[0] for line in lines[3:]]
     assert [s for i, s in enumerate(stages) if i == 0 or stages[i - 1] != s] == [
         "supernet", "search", "short", "finalists",
     ]  # fmt: skip
@@ -134,12 +136,50 @@ def test_a_broken_front_is_made_anew_as_the_message_says(nas, quick, tmp_path, c
 def test_own_data_begins_with_the_advice_on_the_budget_and_few_images(nas, quick, make_images):
     data = make_images({"cat": 40, "dog": 40})
     quick[quick.index("2.7ms")] = "1s"
-    first, second, *_ = nas(*quick, "--data", data).err.splitlines()
+    first, *described, last = nas(*quick, "--data", data).err.splitlines()[:4]
     assert first.startswith("The budget of 1000 ms binds nothing: ")
-    assert second == (
+    assert described == [
+        "Data photos: 80 images of 2 classes (56 train, 12 validation, 12 test); "
+        "28 training images in each.",
+        "Shorter sides: 20 pixels; 80 RGB.",
+    ]
+    assert last == (
         "Only 12 validation images: one of them is 8.3% of accuracy, and models are chosen by "
         "differences of 0.5%. 200 or more make the choice sound."
     )
+
+
+def test_a_table_of_uneven_classes_by_balanced_accuracy(nas, quick, make_images, tmp_path):
+    files = sorted(make_images({"cat": 70, "dog": 30}).rglob("*.png"))
+    files[7].write_bytes(b"")
+    rows = [f"{file.relative_to(tmp_path)},{file.parent.name}" for file in files]
+    (tmp_path / "pets.csv").write_text("\n".join(["path,label", *rows]))
+    command = [*quick, "--trials", "3", "--data", tmp_path / "pets.csv", "--metric", "balanced"]
+    answer = nas(*command, "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    said = [
+        "Data pets: 99 images of 2 classes (72 train, 13 validation, 14 test); "
+        "22 (dog) to 50 (cat) training images in each, a ratio of 2.27.",
+        "Shorter sides: 20 pixels; 99 RGB.",
+        "Left out: 1 broken image (photos/cat/007.png: it is empty); data.json lists all.",
+    ]
+    assert answer.err.splitlines()[:3] == said
+    run = RunFolder(tmp_path / "run")
+    assert run.logged("data")["about"] == said
+    told = json.loads((run.path / "data.json").read_text())
+    assert told["left_out"] == {"photos/cat/007.png": "it is empty"}
+    for model in run.read_front()["models"]:
+        for name in ("accuracy", "validation_accuracy"):
+            score = model[name]
+            assert score["metric"] == "balanced"
+            assert score["measured"].startswith("balanced accuracy (the mean over the classes")
+            low, high = score["interval"]
+            assert 0 <= low <= score["value"] <= high <= 1
+    assert "balanced test" in answer.out
+    assert "Balanced accuracies (means over the classes) are the exported files', on" in answer.out
+    page = (run.path / "report.html").read_text()
+    assert "Balanced accuracy (the mean over the classes of theirs) with its 95 % interval" in page
+    assert "Balanced validation accuracy (%)" in page
 
 
 def test_the_front_fits_into_80_columns(finished, capsys, monkeypatch):

@@ -44,7 +44,7 @@ def test_a_second_load_decodes_nothing(
 ) -> None:
     first = load_dataset(pets, 0, resolutions=[8, 6])
     before = _files(cache)
-    monkeypatch.setattr(cache_module, "load_rgb", None)
+    monkeypatch.setattr(cache_module, "content_rgb", None)
     again = load_dataset(pets, 0, resolutions=[6])
     assert _files(cache) == before
     assert np.array_equal(again.test.at(6), first.test.at(6))
@@ -81,13 +81,15 @@ def test_a_changed_image_is_seen(pets: Path) -> None:
     assert np.array_equal(again.train.at(8)[0], again.train.at(8)[1])
 
 
-def test_an_image_that_breaks_while_decoding_leaves_no_file(pets: Path, cache: Path) -> None:
+def test_an_image_that_breaks_after_the_scan_leaves_no_file(pets: Path, cache: Path) -> None:
     index = scan(pets, 0)
     broken = pets / index.train.items[-1]
     os.truncate(broken, broken.stat().st_size // 2)
     with pytest.raises(DataError) as caught:
         decode(index, [8])
-    assert f"every image can be read; {index.train.items[-1]} cannot (" in str(caught.value)
+    text = str(caught.value)
+    assert f"images stay as they are while they are read; {index.train.items[-1]} changed" in text
+    assert text.endswith("try: the same command again")
     assert list((cache / "images").rglob("*.npy*")) == []
 
 

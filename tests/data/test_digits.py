@@ -13,7 +13,7 @@ from nas.data import decode, load_dataset, manifest, scan
 
 def test_sizes_and_split() -> None:
     index = scan(None, seed=0)
-    assert (index.name, index.source_size, index.flip, index.root) == ("digits", 32, False, None)
+    assert (index.name, index.source_size, index.flip, index.source) == ("digits", 32, False, None)
     assert index.classes == tuple("0123456789")
     sizes = [len(split.items) for split in index.splits()]
     assert sum(sizes) == 1797

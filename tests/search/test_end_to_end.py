@@ -201,7 +201,7 @@ def test_data_json_and_the_log(result):
     assert sum(map(len, splits)) == len(set().union(*splits)) == 1797
     lines = (result.folder / "log.jsonl").read_text().splitlines()
     events = [json.loads(line)["event"] for line in lines]
-    assert events == ["start", "supernet", "search", "short training", "finished"]
+    assert events == ["start", "data", "supernet", "search", "short training", "finished"]
 
 
 def test_the_python_result_is_the_front(result, front):

@@ -156,6 +156,7 @@ def test_quantities_need_a_unit_and_are_above_zero(name, text, rule):
 CHANGES = {
     "device": "raspberry-pi-4", "budget": "21ms", "space": "mobilenetv1", "plan": "small",
     "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
+    "metric": "balanced",
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
     "threads": 2, "promote": 20, "short_steps": 7,
     "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",

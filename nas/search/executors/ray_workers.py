@@ -63,10 +63,10 @@ class Worker:
         """Its process, once it can work."""
         return os.getpid()
 
-    def evaluate(self, architecture: Architecture, fidelity: Fidelity) -> tuple[int, int]:
-        """Images that were named right, and all of them."""
+    def evaluate(self, architecture: Architecture, fidelity: Fidelity) -> tuple[Any, ...]:
+        """The numbers that its score is made of."""
         score = self._evaluator.evaluate(architecture, fidelity)
-        return score.correct, score.images
+        return score.correct, score.images, score.per_class
 
 
 @dataclass
@@ -156,7 +156,7 @@ class RayWorkers:
     def _ended(self, ref: Any) -> Outcome:
         running = self._running.pop(ref)
         try:
-            correct, images = self._ray.get(ref)
+            numbers = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as cause:
             self._idle.append(running.actor)
             return Outcome(running.job, None, _cause(cause))
@@ -164,7 +164,7 @@ class RayWorkers:
             self._start()
             return Outcome(running.job, None, f"its worker was lost: {_cause(cause)}")
         self._idle.append(running.actor)
-        return Outcome(running.job, Score(correct, images))
+        return Outcome(running.job, Score(*numbers))
 
     def _over_time(self) -> list[Outcome]:
         """Evaluations beyond the limit, whose workers are killed and replaced."""
