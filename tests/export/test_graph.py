@@ -28,6 +28,12 @@ PARAMS = {
         "activation": "hardswish", "kernel": 3, "stride": 1, "hidden": 24, "se": 8,
         "gate": "hardsigmoid", "residual": True,
     },
+    "fused_inverted_residual": {
+        "activation": "silu", "kernel": 3, "stride": 1, "hidden": 24, "residual": True,
+    },
+    "residual": {**SPATIAL, "hidden": 24},
+    "shuffle_unit": {"activation": "relu", "kernel": 3, "stride": 1, "hidden": 8},
+    "fire": {**SPATIAL, "hidden": 8},
     "head": {"activation": "relu"},
     "classifier": {"activation": "hardswish", "hidden": 12, "pooling": "mean"},
 }  # fmt: skip

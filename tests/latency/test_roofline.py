@@ -37,7 +37,7 @@ ROOFLINES = {table: load_roofline(table) for table in TABLES}
 NANO, PI = ROOFLINES.values()
 
 channels = st.integers(2, 1280)
-activations = st.sampled_from(["none", "relu", "relu6", "hardswish"])
+activations = st.sampled_from(["none", "relu", "relu6", "hardswish", "silu"])
 
 
 def op_params(op):
@@ -50,6 +50,10 @@ def op_params(op):
             "gate": st.just("hardsigmoid"),
             "residual": st.just(False),
         },
+        "fused_inverted_residual": {**spatial, "hidden": channels, "residual": st.just(False)},
+        "residual": {**spatial, "hidden": channels},
+        "shuffle_unit": {**spatial, "hidden": channels},
+        "fire": {**spatial, "hidden": channels},
         "head": {},
         "classifier": {"hidden": st.sampled_from([0, 1024]), "pooling": st.just("mean")},
     }.get(op, spatial)
@@ -61,6 +65,8 @@ def blocks(draw):
     op = draw(st.sampled_from(sorted(OPS)))
     size = (draw(st.integers(1, 320)), draw(st.integers(1, 320)))
     in_channels, out_channels = draw(channels), draw(channels)
+    if op in ("shuffle_unit", "fire"):
+        out_channels *= 2
     params = draw(op_params(op))
     if op == "inverted_residual" and params["stride"] == 1 and draw(st.booleans()):
         params["residual"], out_channels = True, in_channels
@@ -103,9 +109,10 @@ def test_a_larger_input_or_output_is_never_faster(table, block, more):
         ((block.height + more, block.width), 0, 0),
         ((block.height, block.width + more), 0, 0),
     ]
-    if not params.get("residual"):
-        changes.append((size, 0, more))
-    if block.op != "inverted_residual":
+    # A unit that splits its channels, and a sum without projection, do less than one that has both.
+    if not params.get("residual") and block.op not in ("residual", "shuffle_unit"):
+        changes.append((size, 0, 2 * more))
+    if not block.op.endswith("inverted_residual") and block.op not in ("residual", "shuffle_unit"):
         changes.append((size, more, 0))
     latency_ms, upper_ms = estimate_block_ms(roofline, block, roofline.precision)
     for new_size, more_in, more_out in changes:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.models.supernet import Supernet
+from nas.models.supernet import Supernet, weight_keys
 from nas.space import load_space, space_names
 from nas.space.sample import largest, sample, smallest
 
@@ -30,9 +30,11 @@ def images(architecture, number=4, seed=0):
     return torch.randn(number, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def key(name):
-    """Where the supernet keeps a parameter of a network's module."""
-    return name.removeprefix("blocks.").replace(".", "/")
+def parameters(shared, architecture):
+    """Where the supernet keeps each parameter of an architecture, and a copy of it."""
+    model = shared.subnet(architecture)
+    key = weight_keys(shared.space, model.network)
+    return {name: (key(name), parameter) for name, parameter in model.named_parameters()}
 
 
 def used_slice(weight, shape):
@@ -50,9 +52,9 @@ def test_the_weights_of_every_architecture_fit_in(name):
     shared = supernet(name)
     space, generator = shared.space, np.random.default_rng(0)
     for _ in range(6):
-        model = shared.subnet(sample(space, "small", generator))
-        for parameter_name, parameter in model.named_parameters():
-            expected = used_slice(shared.weights[key(parameter_name)], parameter.shape)
+        found = parameters(shared, sample(space, "small", generator))
+        for parameter_name, (key, parameter) in found.items():
+            expected = used_slice(shared.weights[key], parameter.shape)
             assert torch.equal(parameter, expected), parameter_name
 
 
@@ -78,7 +80,7 @@ def test_gradients_flow_into_the_slices_in_use_and_nowhere_else(name, seed):
     logits = shared(architecture, images(architecture, seed=seed))
     direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
     (logits * direction).sum().backward()
-    shapes = {key(n): p.shape for n, p in shared.subnet(architecture).named_parameters()}
+    shapes = {key: p.shape for key, p in parameters(shared, architecture).values()}
     for name, weight in shared.weights.items():
         if name not in shapes:
             assert weight.grad is None
@@ -114,8 +116,8 @@ def test_architectures_share_their_weights(name):
     low, high = smallest(space, "small"), largest(space, "small")
     before = shared.subnet(low)
     with torch.no_grad():
-        for name, parameter in shared.subnet(high).named_parameters():
-            used_slice(shared.weights[key(name)], parameter.shape).add_(1.0)
+        for key, parameter in parameters(shared, high).values():
+            used_slice(shared.weights[key], parameter.shape).add_(1.0)
     after = dict(shared.subnet(low).named_parameters())
     moved = [name for name, p in before.named_parameters() if not torch.equal(p, after[name])]
     assert {"blocks.stem.body.conv.conv.weight", "blocks.classifier.body.classes.linear.bias"} <= {
