@@ -1,7 +1,8 @@
 """Memory of blocks and networks: activations that are alive together, and weights.
 
 Both are exact for the ONNX graph as `nas.export.graph` writes it for any runtime (hard-swish as
-HardSigmoid and Mul), nodes in their order. A tensor is alive from the node that writes it to the
+HardSigmoid and Mul), nodes in onnxruntime's order: that of the file, but of branches, a sum's
+shortcut among them, the one that is written last comes first. A tensor is alive from the node that writes it to the
 last one that reads it. Element-wise nodes of one input (Relu, Clip, HardSigmoid, Sigmoid) and
 Reshape write over it where nobody reads it afterwards; every other node, sums and products too,
 writes a tensor of its own, as onnxruntime's do. `tests/export/test_memory.py` holds this against
@@ -113,18 +114,25 @@ def _layer(layer: Layer, value: _Value, beside: int, kept: bool) -> tuple[int, _
 
 
 def _residual(layer: Residual, value: _Value, beside: int, kept: bool) -> int:
-    peak, body = _chain(layer.body, value, beside, True)
-    shortcut, start = _chain(layer.shortcut, value, beside + body.size, kept)
-    rest = beside + (value.size if kept and layer.shortcut else 0)
-    total = rest + body.size + start.size + body.size
-    return max(peak, shortcut, total, rest + _activation_size(layer.activation, body.size))
+    if not layer.shortcut:
+        peak, body = _chain(layer.body, value, beside, True)
+        return max(peak, _sum(layer, beside, value.size, body.size))
+    first, start = _chain(layer.shortcut, value, beside, True)
+    second, body = _chain(layer.body, value, beside + start.size, kept)
+    rest = beside + (value.size if kept else 0)
+    return max(first, second, _sum(layer, rest, start.size, body.size))
+
+
+def _sum(layer: Residual, rest: int, start: int, body: int) -> int:
+    """Both terms and the sum; an activation may need more than one tensor of that size."""
+    return rest + max(start + 2 * body, _activation_size(layer.activation, body))
 
 
 def _split(layer: Branches, value: _Value, rest: int) -> int:
     """Each branch has a copy of its part of the input."""
     part = value._replace(channels=value.channels // len(layer.branches))
     peak, waiting = rest + 2 * value.size, value.size
-    for branch in layer.branches:
+    for branch in reversed(layer.branches):
         waiting -= part.size
         found, end = _chain(branch, part, rest + waiting, False)
         peak, waiting = max(peak, found), waiting + end.size
@@ -133,9 +141,10 @@ def _split(layer: Branches, value: _Value, rest: int) -> int:
 
 def _all(layer: Branches, value: _Value, beside: int, kept: bool) -> int:
     """Every branch reads the input itself, which is there until the last one has."""
-    peak, last = 0, len(layer.branches) - 1
-    for index, branch in enumerate(layer.branches):
-        found, end = _chain(branch, value, beside, kept or index < last)
+    peak, left = 0, len(layer.branches)
+    for branch in reversed(layer.branches):
+        left -= 1
+        found, end = _chain(branch, value, beside, kept or left > 0)
         peak, beside = max(peak, found), beside + end.size
     return peak
 

@@ -47,14 +47,31 @@ def bytes_of(info):
     return 4 * int(np.prod([d.dim_value for d in info.type.tensor_type.shape.dim]))
 
 
+def in_turn(graph):
+    """As onnxruntime runs them: what a node needs before it, the one that was written last first."""
+    maker = {name: at for at, node in enumerate(graph.node) for name in node.output}
+    order, done = [], set()
+
+    def run(at):
+        if at not in done:
+            done.add(at)
+            for needed in sorted({maker[n] for n in graph.node[at].input if n in maker})[::-1]:
+                run(needed)
+            order.append(graph.node[at])
+
+    run(len(graph.node) - 1)
+    return order
+
+
 def peak_of_graph(model):
     """From the nodes and inferred shapes alone: it knows nothing of layers and blocks."""
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     size = {i.name: bytes_of(i) for i in (*graph.input, *graph.value_info, *graph.output)}
-    last = {name: at for at, node in enumerate(graph.node) for name in node.input}
-    last[graph.output[0].name] = len(graph.node)
+    nodes = in_turn(graph)
+    last = {name: at for at, node in enumerate(nodes) for name in node.input}
+    last[graph.output[0].name] = len(nodes)
     alive, peak = {graph.input[0].name}, 0
-    for at, node in enumerate(graph.node):
+    for at, node in enumerate(nodes):
         over = node.op_type in IN_PLACE and last[node.input[0]] == at
         written = 0 if over else sum(size[name] for name in node.output)
         peak = max(peak, sum(size[name] for name in alive) + written)
