@@ -34,8 +34,8 @@ Shape = tuple[int, int, int]
 """Channels, height and width."""
 Weights = Callable[[str, Layer], Sequence[np.ndarray]]
 """Weight and bias arrays (float32) of a layer, given its place such as `stage2.block1` and itself:
-Conv `[O x I/g x k x k, O]` with batch norm folded in, if any, Linear `[O x I, O]`, SqueezeExcite both
-convolutions in turn."""
+Conv `[O x I/g x k x k, O]` with batch norm folded in, if any, Linear `[O x I, O]`, SqueezeExcite
+both convolutions in turn."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,12 @@ def build_graph(
     graph = _Graph(weights, target)
     for place, block in blocks:
         graph.place = place
-        _add_layers(graph, block.layers, graph.value, (block.in_channels, block.height, block.width))
+        _add_layers(
+            graph, block.layers, graph.value, (block.in_channels, block.height, block.width)
+        )
     graph.nodes[-1].output[0] = OUTPUT
     first, last = blocks[0][1], blocks[-1][1]
-    shape = [1, first.in_channels, first.height, first.width]
+    in_shape = [1, first.in_channels, first.height, first.width]
     out_shape = [1, last.out_channels]
     if last.op != "classifier":
         out_shape += list(last.output_size)
@@ -116,7 +118,7 @@ def build_graph(
         helper.make_graph(
             graph.nodes,
             "network",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, in_shape)],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out_shape)],
             graph.initialisers,
         ),

@@ -41,7 +41,7 @@ Unfitted = Literal["silu", "copy"]
 """Kinds that no source has: a SiLU; a part of the channels that is copied, joined or shuffled."""
 Precision = Literal["fp32", "fp16", "int8"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-STAND_INS: dict[Kind | Unfitted, Kind] = {"silu": "hardswish", "copy": "pool"}
+STAND_INS: dict[Unfitted, Kind] = {"silu": "hardswish", "copy": "pool"}
 """What they cost like: the same passes over the memory. Never covered, so with the wider bound."""
 MOBILE_OPS = ("stem", "conv", "depthwise_separable", "inverted_residual", "head", "classifier")
 """Blocks that are covered where their kinds are: the sources of every device have such networks."""
@@ -152,7 +152,7 @@ def _covered(roofline: Roofline, operation: Operation) -> bool:
 
 
 def _fitted(kind: Kind | Unfitted) -> Kind:
-    return STAND_INS[kind] if kind in ("silu", "copy") else kind
+    return STAND_INS[kind] if kind == "silu" or kind == "copy" else kind
 
 
 def block_operations(block: Block) -> tuple[Operation, ...]:

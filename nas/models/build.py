@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "hardswish": nn.Hardswish,
     "silu": nn.SiLU,
 }
-GATES = {"hardsigmoid": nn.functional.hardsigmoid, "sigmoid": torch.sigmoid}
+GATES: dict[str, type[nn.Module]] = {"hardsigmoid": nn.Hardsigmoid, "sigmoid": nn.Sigmoid}
 
 
 class WideDepthwise(torch.autograd.Function):
@@ -126,12 +126,12 @@ class SqueezeExciteModule(nn.Module):
         self.reduce = nn.Conv2d(layer.channels, layer.squeeze, 1)
         self.expand = nn.Conv2d(layer.squeeze, layer.channels, 1)
         self.activation = ACTIVATIONS[layer.activation]()
-        self.gate = GATES[layer.gate]
+        self.gate = GATES[layer.gate]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`N x C x H x W` to the same shape."""
         inner = self.activation(self.reduce(x.mean((2, 3), keepdim=True)))
-        return x * self.gate(self.expand(inner))
+        return x * self.gate(self.expand(inner))  # type: ignore[no-any-return]
 
 
 class PoolModule(nn.Module):

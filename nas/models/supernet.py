@@ -1,10 +1,10 @@
 """One set of weights for all architectures of a space.
 
 The supernet holds, for every position of the space and every family of blocks that may stand there,
-weights of the largest such block. An architecture's weights are slices of them: leading channels, the centre of a kernel
-(Cai et al. 2020, arXiv:1908.09791, without its kernel transforms). So the supernet needs no
-modules of its own: a network's module is run with sliced weights, and gradients flow back
-through the slices.
+weights of the largest such block. An architecture's weights are slices of them: leading channels,
+the centre of a kernel (Cai et al. 2020, arXiv:1908.09791, without its kernel transforms). So the
+supernet needs no modules of its own: a network's module is run with sliced weights, and gradients
+flow back through the slices.
 """
 
 from __future__ import annotations

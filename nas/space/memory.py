@@ -2,11 +2,11 @@
 
 Both are exact for the ONNX graph as `nas.export.graph` writes it for any runtime (hard-swish as
 HardSigmoid and Mul), nodes in onnxruntime's order: that of the file, but of branches, a sum's
-shortcut among them, the one that is written last comes first. A tensor is alive from the node that writes it to the
-last one that reads it. Element-wise nodes of one input (Relu, Clip, HardSigmoid, Sigmoid) and
-Reshape write over it where nobody reads it afterwards; every other node, sums and products too,
-writes a tensor of its own, as onnxruntime's do. `tests/export/test_memory.py` holds this against
-the graph and against what onnxruntime allocates.
+shortcut among them, the one that is written last comes first. A tensor is alive from the node that
+writes it to the last one that reads it. Element-wise nodes of one input (Relu, Clip, HardSigmoid,
+Sigmoid) and Reshape write over it where nobody reads it afterwards; every other node, sums and
+products too, writes a tensor of its own, as onnxruntime's do. `tests/export/test_memory.py` holds
+this against the graph and against what onnxruntime allocates.
 """
 
 from __future__ import annotations

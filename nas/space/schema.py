@@ -161,7 +161,7 @@ class Stage(Section):
         return self
 
     def _check_op(self) -> None:
-        """What an op does not have is not given; stages lend theirs to the variants that have it."""
+        """What an op does not have is not given; a stage's is for the variants that have it."""
         ops = {variant.op or self.op for variant in (self.variants or {"": Variant()}).values()}
         if ops == {"depthwise_separable"} and (self.se or self.expand != 1):
             raise ValueError("a depthwise_separable stage has no expand ratio and no se")

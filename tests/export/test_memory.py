@@ -48,7 +48,7 @@ def bytes_of(info):
 
 
 def in_turn(graph):
-    """As onnxruntime runs them: what a node needs before it, the one that was written last first."""
+    """As onnxruntime runs them: before a node what it needs, the last one written first."""
     maker = {name: at for at, node in enumerate(graph.node) for name in node.output}
     order, done = [], set()
 

@@ -34,7 +34,7 @@ class _Joined:
 
 def branched_block(flow: Flow, step: Step) -> Found | None:
     """The block with branches that starts at `step`, and its steps; `None` where there is none."""
-    if step.op == "Split":
+    if step.op in ("Split", "Slice") and len(step.inputs) == 1:
         return _split_unit(flow, step)
     return fire_at(flow, step) or _residual(flow, step) or _unit(flow, step)
 
@@ -79,12 +79,18 @@ def _unit(flow: Flow, step: Step) -> Found | None:
 
 def _split_unit(flow: Flow, step: Step) -> Found | None:
     """A ShuffleNetV2 unit that keeps the shape: half of the channels pass by."""
-    if len(step.outputs) != 2 or step.attributes.get("axis", 0) not in (1, -3):
+    steps = [step] if step.op == "Split" else flow.users(step.inputs[0])
+    values = [value for part in steps for value in part.outputs]
+    channels, *size = flow.shape(step.inputs[0])[1:] or (0,)
+    halves = {flow.shape(value) for value in values} == {(1, channels // 2, *size)}
+    if len(values) != 2 or not halves or {part.op for part in steps} != {step.op}:
         return None
-    left, right = (_arm(flow, flow.only_user(value)) for value in step.outputs)
+    arms = [_arm(flow, flow.only_user(value)) for value in values]
+    # Slices are written in either order: what passes by is the half that nothing works on.
+    left, right = sorted(arms, key=lambda arm: len(arm[0]) if arm else 0)
     if left is None or right is None or left[1] is not right[1] or left[0]:
         return None
-    return _shuffled(flow, step, _Joined((left[0], right[0]), left[1]), [step])
+    return _shuffled(flow, step, _Joined((left[0], right[0]), left[1]), steps)
 
 
 def _shuffled(flow: Flow, step: Step, joined: _Joined, before: list[Step]) -> Found | None:

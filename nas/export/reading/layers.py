@@ -102,7 +102,11 @@ def _max_pool(flow: Flow, step: Step) -> None:
     shape = flow.shape(step.inputs[0]) if step.inputs else ()
     if step.op != "MaxPool" or len(shape) != 4 or len(step.outputs) != 1:
         return
-    if len({*window}) != 1 or len({*strides}) != 1 or {*step.attributes.get("dilations", [1])} != {1}:
+    if (
+        len({*window}) != 1
+        or len({*strides}) != 1
+        or {*step.attributes.get("dilations", [1])} != {1}
+    ):
         return
     layer = MaxPool("", shape[1], window[0], strides[0])
     usual = (1, shape[1], *output_size(layer, *shape[2:]))
