@@ -146,6 +146,50 @@ def test_a_block_is_lowered_to_what_the_runtime_does():
     assert kinds == expected.split()
 
 
+INNER = {"activation": "relu", "hidden": 16, "kernel": 3, "stride": 1}
+LOWERED = [
+    ("fused_inverted_residual", {"activation": "silu", "residual": True}, "dense silu pointwise add"),
+    ("residual", {}, "dense dense add"),
+    ("residual", {"stride": 2}, "dense dense pointwise add"),
+    ("shuffle_unit", {}, "copy pointwise depthwise pointwise copy copy"),
+    ("shuffle_unit", {"stride": 2},
+     "depthwise pointwise pointwise depthwise pointwise copy copy"),
+    ("fire", {"stride": 2}, "pool pointwise pointwise dense"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "changes", "kinds"), LOWERED)
+def test_families_are_lowered_to_what_the_runtime_does(op, changes, kinds):
+    block = make_block(op, (14, 14), 16, 16, {**INNER, **changes})
+    assert [operation.kind for operation in block_operations(block)] == kinds.split()
+
+
+def test_a_shuffle_moves_every_value_it_reads_and_writes():
+    block = make_block("shuffle_unit", (14, 14), 16, 16, INNER)
+    copies = [o for o in block_operations(block) if o.kind == "copy"]
+    assert {(o.macs, o.elements) for o in copies} == {(0, 2 * 16 * 14 * 14)}
+
+
+@pytest.mark.parametrize(
+    ("op", "changes", "nano", "pi"),
+    [
+        ("fire", {}, True, False),
+        ("residual", {}, True, False),
+        ("shuffle_unit", {}, False, False),
+        ("fused_inverted_residual", {"residual": False}, False, False),
+        ("inverted_residual", {"residual": False, "se": 0, "gate": "hardsigmoid"}, False, True),
+        ("inverted_residual",
+         {"residual": False, "se": 0, "gate": "hardsigmoid", "activation": "silu"}, False, False),
+    ],
+)  # fmt: skip
+def test_families_without_a_source_of_the_device_have_the_wider_bound(op, changes, nano, pi):
+    block = make_block(op, (14, 14), 16, 16, {**INNER, **changes})
+    for roofline, covered in ((NANO, nano), (PI, pi)):
+        latency_ms, upper_ms = estimate_block_ms(roofline, block, roofline.precision)
+        factor = roofline.bound_factor if covered else roofline.uncovered_bound_factor
+        assert upper_ms == pytest.approx(latency_ms * factor)
+
+
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [({}, "depthwise"), ({"se": 16}, "squeeze_excite"), ({"activation": "hardswish"}, "hardswish")],

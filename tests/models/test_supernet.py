@@ -149,6 +149,38 @@ def test_a_skipped_first_block_has_weights_of_its_own():
     assert later == {"expand", "depthwise", "project"}
 
 
+def test_families_have_weights_of_their_own(tmp_path):
+    """They are called alike here and there, and are something else: even at one width alone."""
+    path = tmp_path / "families.yaml"
+    path.write_text(
+        "schema: 1\nname: families\ndescription: d\nwidth: [0.5, 1.0]\n"
+        "plans: {small: {resolutions: [16], stem_stride: 1, strides: [1]}}\n"
+        "stem: {channels: 16, activation: relu, scale: false}\n"
+        "stages:\n- channels: 16\n  depth: 2\n  activation: relu\n  variants:\n"
+        "    inverted: {expand: 2}\n    separable: {op: depthwise_separable}\n"
+        "    fused: {op: fused_inverted_residual, expand: 2}\n    residual: {op: residual}\n"
+        "    shuffle: {op: shuffle_unit}\n    fire: {op: fire}\n"
+    )
+    space = load_space(path)
+    shared = Supernet(space, "small", classes=3)
+    kept = {name.rpartition("/body/")[0] for name in shared.weights}
+    ops = "depthwise_separable fused_inverted_residual residual shuffle_unit fire".split()
+    assert kept == {"stem", "classifier"} | {
+        f"stage1_block{block}{op}" for block in (1, 2) for op in ["", *(f"/{op}" for op in ops)]
+    }
+    depthwise = {
+        name: w.shape[0] for name, w in shared.weights.items() if "/depthwise/conv" in name
+    }
+    assert depthwise["stage1_block1/body/depthwise/conv/weight"] == 32
+    assert depthwise["stage1_block1/depthwise_separable/body/depthwise/conv/weight"] == 16
+    # At half the width the first block has another number of channels, so that it needs these.
+    assert "stage1_block1/residual/body/shortcut/conv/weight" in shared.weights
+    assert "stage1_block1/shuffle_unit/body/left_depthwise/conv/weight" in shared.weights
+    for seed in range(9):
+        architecture = sample(space, "small", np.random.default_rng(seed))
+        assert shared(architecture, images(architecture)).shape == (4, 3)
+
+
 def test_a_seed_gives_the_same_supernet():
     space = load_space("mobilenetv1")
     one, two, other = (Supernet(space, "small", 10, seed).state_dict() for seed in (1, 1, 2))
