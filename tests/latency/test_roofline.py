@@ -148,7 +148,8 @@ def test_a_block_is_lowered_to_what_the_runtime_does():
 
 INNER = {"activation": "relu", "hidden": 16, "kernel": 3, "stride": 1}
 LOWERED = [
-    ("fused_inverted_residual", {"activation": "silu", "residual": True}, "dense silu pointwise add"),
+    ("fused_inverted_residual", {"activation": "silu", "residual": True},
+     "dense silu pointwise add"),
     ("residual", {}, "dense dense add"),
     ("residual", {"stride": 2}, "dense dense pointwise add"),
     ("shuffle_unit", {}, "copy pointwise depthwise pointwise copy copy"),

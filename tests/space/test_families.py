@@ -232,7 +232,7 @@ def test_efficientnet_squeezes_to_a_share_of_the_input():
          "variant f: a fire has no se: inverted_residual has"),
         ("c: {op: depthwise_separable}", "c: {op: depthwise_separable, expand: 2}",
          "variant c: a depthwise_separable has no expand ratio"),
-        ("  - {channels: 24, depth: 2, variants: *all,", "  - {op: residual, channels: 24, se: 0.5,",
+        ("{channels: 24, depth: 2, variants: *all,", "{op: residual, channels: 24, se: 0.5,",
          "a residual stage has no se: inverted_residual has"),
         ("  - channels: 16\n", "  - channels: [16, 24, 32]\n",
          "the channels of stage 1 are one number, or one for each of the 2 widths"),
