@@ -45,6 +45,8 @@ METHOD = (
     "whole networks on the devices that share the runtime; benchmarks/latency/fit_estimates.py"
 )
 
+FAMILY_OPS = {"resnet": "residual", "squeezenet": "fire"}
+"""The block that a family of sources is made of, beside those of mobile networks."""
 # Standard deviations of the priors, in natural logarithms: 0.5 is a factor of 1.6 either way.
 DEVICE_WIDTHS = (0.5, 0.5, 0.7, 0.5)  # compute, memory, launch, constant
 KIND_WIDTHS = (0.5, 0.25)  # compute, memory, relative to a dense convolution
@@ -264,6 +266,7 @@ def roofline(
         bound_factor=factors[0],
         uncovered_bound_factor=factors[1],
         constant_ms=significant(constant),
+        covered_ops=sorted({FAMILY_OPS[n.family] for n in own if n.family in FAMILY_OPS}),
         kinds={
             kind: RooflineKind(
                 ms_per_gmac=significant(compute * kinds[0, index]),

@@ -15,14 +15,27 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nas.space.blocks import Block
-from nas.space.layers import Conv, GlobalPool, Layer, Linear, Residual, SqueezeExcite
+from nas.space.layers import (
+    Branches,
+    Conv,
+    GlobalPool,
+    Layer,
+    Linear,
+    MaxPool,
+    Residual,
+    SqueezeExcite,
+    output_channels,
+    output_size,
+)
 
 INPUT, OUTPUT = "image", "logits"
 
+Shape = tuple[int, int, int]
+"""Channels, height and width."""
 Weights = Callable[[str, Layer], Sequence[np.ndarray]]
 """Weight and bias arrays (float32) of a layer, given its place such as `stage2.block1` and itself:
-Conv `[O x I/g x k x k, O]` with batch norm folded in, Linear `[O x I, O]`, SqueezeExcite both
-convolutions in turn."""
+Conv `[O x I/g x k x k, O]` with batch norm folded in, if any, Linear `[O x I, O]`, SqueezeExcite
+both convolutions in turn."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,12 @@ class GraphTarget:
 
 @dataclass
 class _Graph:
-    """Nodes and initialisers as they are added; `value` is the name of the last output."""
+    """Nodes and initialisers as they are added.
+
+    Attributes:
+        value: Name of the last output.
+        place: Of the block that is being added.
+    """
 
     weights: Weights
     target: GraphTarget
@@ -57,6 +75,19 @@ class _Graph:
         self.nodes.append(helper.make_node(op, inputs, [full], name=full, **attributes))
         self.value = full
         return full
+
+    def split(self, shares: list[int], name: str) -> list[str]:
+        """The last output in parts, by channels."""
+        full = f"{self.place}/{name}"
+        parts = [f"{full}.{index}" for index in range(1, len(shares) + 1)]
+        sizes = self.constant(np.array(shares, np.int64), f"{name}.sizes")
+        self.nodes.append(helper.make_node("Split", [self.value, sizes], parts, name=full, axis=1))
+        return parts
+
+    def reshape(self, shape: tuple[int, ...], name: str) -> None:
+        """The last output in another shape."""
+        wanted = self.constant(np.array(shape, np.int64), f"{name}.shape")
+        self.node("Reshape", [self.value, wanted], name)
 
     def constant(self, array: np.ndarray, name: str) -> str:
         full = f"{self.place}/{name}"
@@ -74,11 +105,12 @@ def build_graph(
     graph = _Graph(weights, target)
     for place, block in blocks:
         graph.place = place
-        for layer in block.layers:
-            _add_layer(graph, layer)
+        _add_layers(
+            graph, block.layers, graph.value, (block.in_channels, block.height, block.width)
+        )
     graph.nodes[-1].output[0] = OUTPUT
     first, last = blocks[0][1], blocks[-1][1]
-    shape = [1, first.in_channels, first.height, first.width]
+    in_shape = [1, first.in_channels, first.height, first.width]
     out_shape = [1, last.out_channels]
     if last.op != "classifier":
         out_shape += list(last.output_size)
@@ -86,7 +118,7 @@ def build_graph(
         helper.make_graph(
             graph.nodes,
             "network",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, in_shape)],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out_shape)],
             graph.initialisers,
         ),
@@ -98,7 +130,21 @@ def build_graph(
     return model
 
 
-def _add_layer(graph: _Graph, layer: Layer) -> None:
+def _add_layers(graph: _Graph, layers: Sequence[Layer], start: str, shape: Shape) -> str:
+    """A chain of layers on the value `start`; the name of its output."""
+    graph.value = start
+    for layer in layers:
+        _add_layer(graph, layer, shape)
+        shape = _output_shape(layer, shape)
+    return graph.value
+
+
+def _output_shape(layer: Layer, shape: Shape) -> Shape:
+    channels, height, width = shape
+    return output_channels(layer, channels), *output_size(layer, height, width)
+
+
+def _add_layer(graph: _Graph, layer: Layer, shape: Shape) -> None:
     match layer:
         case Conv():
             weight, bias = graph.weights(graph.place, layer)
@@ -119,11 +165,31 @@ def _add_layer(graph: _Graph, layer: Layer) -> None:
             ]
             graph.node("Gemm", [graph.value, *inputs], name, transB=1)
             _activate(graph, name, layer.activation)
+        case MaxPool():
+            window = {"kernel_shape": [layer.kernel] * 2, "pads": [layer.kernel // 2] * 4}
+            graph.node("MaxPool", [graph.value], layer.name, strides=[layer.stride] * 2, **window)
         case Residual():
             start = graph.value
-            for inner in layer.body:
-                _add_layer(graph, inner)
-            graph.node("Add", [graph.value, start], "add")
+            body = _add_layers(graph, layer.body, start, shape)
+            graph.node("Add", [body, _add_layers(graph, layer.shortcut, start, shape)], "add")
+            _activate(graph, "add", layer.activation)
+        case Branches():
+            _branches(graph, layer, shape)
+
+
+def _branches(graph: _Graph, layer: Branches, shape: Shape) -> None:
+    number, name = len(layer.branches), layer.name
+    starts = [graph.value] * number
+    joined, height, width = _output_shape(layer, shape)
+    if layer.split:
+        shape = shape[0] // number, *shape[1:]
+        starts = graph.split([shape[0]] * number, f"{name}.split")
+    pairs = zip(layer.branches, starts, strict=True)
+    graph.node("Concat", [_add_layers(graph, *pair, shape) for pair in pairs], name, axis=1)
+    if layer.shuffle:
+        graph.reshape((1, number, joined // number, height, width), f"{name}.fold")
+        graph.node("Transpose", [graph.value], f"{name}.shuffle", perm=[0, 2, 1, 3, 4])
+        graph.reshape((1, joined, height, width), f"{name}.unfold")
 
 
 def _conv(
@@ -152,9 +218,12 @@ def _squeeze_excite(graph: _Graph, layer: SqueezeExcite) -> None:
     reduce_weight, reduce_bias, expand_weight, expand_bias = graph.weights(graph.place, layer)
     graph.node("GlobalAveragePool", [start], f"{name}.pool")
     _conv(graph, f"{name}.reduce", reduce_weight, reduce_bias)
-    _activate(graph, f"{name}.reduce", "relu")
+    _activate(graph, f"{name}.reduce", layer.activation)
     _conv(graph, f"{name}.expand", expand_weight, expand_bias)
-    graph.node("HardSigmoid", [graph.value], f"{name}.gate", alpha=1 / 6, beta=0.5)
+    if layer.gate == "sigmoid":
+        graph.node("Sigmoid", [graph.value], f"{name}.gate")
+    else:
+        graph.node("HardSigmoid", [graph.value], f"{name}.gate", alpha=1 / 6, beta=0.5)
     graph.node("Mul", [start, graph.value], name)
 
 
@@ -171,6 +240,9 @@ def _activate(graph: _Graph, name: str, activation: str) -> None:
     elif activation == "hardswish":
         graph.node("HardSigmoid", [start], f"{name}.hardsigmoid", alpha=1 / 6, beta=0.5)
         graph.node("Mul", [start, graph.value], f"{name}.hardswish")
+    elif activation == "silu":
+        graph.node("Sigmoid", [start], f"{name}.sigmoid")
+        graph.node("Mul", [start, graph.value], f"{name}.silu")
 
 
 POOL = 4093

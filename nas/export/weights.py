@@ -36,13 +36,15 @@ def folded_weights(model: Model) -> Weights:
 
 
 def _fold(module: ConvNormActivation) -> Sequence[np.ndarray]:
-    norm = module.norm
+    norm, bias = module.norm, module.conv.bias
+    if not isinstance(norm, torch.nn.BatchNorm2d):
+        assert bias is not None
+        return _array(module.conv.weight), _array(bias)
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None and variance is not None
     scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
     weight = module.conv.weight.double() * scale[:, None, None, None]
-    bias = norm.bias.double() - mean.double() * scale
-    return _array(weight), _array(bias)
+    return _array(weight), _array(norm.bias.double() - mean.double() * scale)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.space.blocks import Block
+from nas.space.blocks import Block, Param
 from nas.spread import farthest_first
 
 SCALES = (2.0, 4.0, 8.0)
@@ -124,7 +124,7 @@ def _score(found: BlockRegression) -> float:
 
 
 def _features(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of sizes, shape `N x 8`, and kinds, shape `N x 6`."""
+    """Logarithms of sizes, shape `N x 8`, and kinds, shape `N x 8`."""
     sizes, kinds = [], []
     for block in blocks:
         params = dict(block.params)
@@ -135,10 +135,17 @@ def _features(blocks: Sequence[Block]) -> tuple[np.ndarray, np.ndarray]:
              int(params.get("kernel", 1)), 1 + squeeze, block.cost.macs, block.border_values)
         )  # fmt: skip
         kinds.append(
-            (block.op, block.stride, params.get("activation"), params.get("residual"),
-             squeeze > 0, hidden == block.in_channels)
+            (block.op, block.stride, params.get("activation"), _sum(block),
+             squeeze > 0, hidden == block.in_channels, params.get("gate"), params.get("pool"))
         )  # fmt: skip
     return np.log(np.array(sizes, float)), np.array(kinds, dtype=object)
+
+
+def _sum(block: Block) -> Param | None:
+    """Whether the input goes round the block as it is; some ops say so, of some it follows."""
+    if block.op in ("residual", "shuffle_unit"):
+        return block.stride == 1 and block.in_channels == block.out_channels
+    return dict(block.params).get("residual")
 
 
 def _kernel(

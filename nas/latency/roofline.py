@@ -20,21 +20,31 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from nas.errors import TableError
 from nas.space.blocks import Block
 from nas.space.layers import (
+    Branches,
     Conv,
     GlobalPool,
     Layer,
     Linear,
+    MaxPool,
     Residual,
     SqueezeExcite,
+    chain_channels,
     layer_cost,
+    output_channels,
     output_size,
 )
 
 Kind = Literal[
     "dense", "pointwise", "depthwise", "linear", "squeeze_excite", "pool", "add", "hardswish"
 ]
+Unfitted = Literal["silu", "copy"]
+"""Kinds that no source has: a SiLU; a part of the channels that is copied, joined or shuffled."""
 Precision = Literal["fp32", "fp16", "int8"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+STAND_INS: dict[Unfitted, Kind] = {"silu": "hardswish", "copy": "pool"}
+"""What they cost like: the same passes over the memory. Never covered, so with the wider bound."""
+MOBILE_OPS = ("stem", "conv", "depthwise_separable", "inverted_residual", "head", "classifier")
+"""Blocks that are covered where their kinds are: the sources of every device have such networks."""
 BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
 _Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -51,7 +61,7 @@ class Operation:
         elements: Numbers read and written: inputs, weights, outputs.
     """
 
-    kind: Kind
+    kind: Kind | Unfitted
     macs: int
     elements: int
 
@@ -83,6 +93,8 @@ class Roofline(BaseModel):
         bound_factor: Upper bound over prediction, where all kinds are covered.
         uncovered_bound_factor: The same where a block has a kind that is not covered.
         constant_ms: Part of a whole network's latency that belongs to no block.
+        covered_ops: Families of blocks, beyond those of mobile networks, that a source measured on
+            this very device is made of.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,6 +104,7 @@ class Roofline(BaseModel):
     bound_factor: _Factor
     uncovered_bound_factor: Annotated[float, Field(ge=1.5, allow_inf_nan=False)]
     constant_ms: _Coefficient
+    covered_ops: list[str] = []
 
     @model_validator(mode="after")
     def _all_kinds(self) -> Roofline:
@@ -115,7 +128,8 @@ def estimate_block_ms(roofline: Roofline, block: Block, precision: str) -> tuple
         )
     operations = block_operations(block)
     latency_ms = operations_ms(roofline, operations)
-    covered = all(roofline.kinds[operation.kind].covered for operation in operations)
+    covered = block.op in (*MOBILE_OPS, *roofline.covered_ops)
+    covered &= all(_covered(roofline, operation) for operation in operations)
     factor = roofline.bound_factor if covered else roofline.uncovered_bound_factor
     return latency_ms, latency_ms * factor
 
@@ -125,23 +139,36 @@ def operations_ms(roofline: Roofline, operations: Iterable[Operation]) -> float:
     size = BYTES[roofline.precision]
     total = 0.0
     for operation in operations:
-        kind = roofline.kinds[operation.kind]
+        kind = roofline.kinds[_fitted(operation.kind)]
         total += kind.launch_ms
         total += operation.macs * 1e-9 * kind.ms_per_gmac
         total += operation.elements * 1e-6 * size * kind.ms_per_mb
     return total
 
 
+def _covered(roofline: Roofline, operation: Operation) -> bool:
+    kind = _fitted(operation.kind)
+    return kind == operation.kind and roofline.kinds[kind].covered
+
+
+def _fitted(kind: Kind | Unfitted) -> Kind:
+    return STAND_INS[kind] if kind == "silu" or kind == "copy" else kind
+
+
 def block_operations(block: Block) -> tuple[Operation, ...]:
     """What a runtime does for `block`, in order."""
-    return _chain_operations(block.layers, block.height, block.width)
+    return _chain_operations(block.layers, (block.in_channels, block.height, block.width))
 
 
-def layer_operations(layer: Layer, height: int, width: int) -> tuple[Operation, ...]:
-    """What a runtime does for one layer whose input is `height` x `width`.
+def layer_operations(
+    layer: Layer, height: int, width: int, channels: int = 0
+) -> tuple[Operation, ...]:
+    """What a runtime does for one layer whose input is `channels` x `height` x `width`.
 
     Batch norm, bias, ReLU and ReLU6 are part of the layer before them (runtimes fuse them), a
-    HardSwish is an operation of its own.
+    HardSwish or SiLU is an operation of its own. Joining branches is free, as the SqueezeNets that
+    were fitted to were counted; a split or a shuffle is not. Channels matter to those that hold
+    other layers only.
     """
     match layer:
         case Conv():
@@ -150,13 +177,19 @@ def layer_operations(layer: Layer, height: int, width: int) -> tuple[Operation, 
             return (_squeeze_excite_operation(layer, height, width),)
         case GlobalPool():
             return (Operation("pool", 0, layer.channels * (height * width + 1)),)
+        case MaxPool():
+            after = output_size(layer, height, width)
+            elements = layer.channels * (height * width + after[0] * after[1])
+            return (Operation("pool", 0, elements),)
         case Linear():
             macs = layer_cost(layer, height, width).macs
             elements = macs + layer.in_features + layer.out_features
             linear = Operation("linear", macs, elements)
             return (linear, *_activation_operations(layer.activation, layer.out_features))
         case Residual():
-            return _residual_operations(layer, height, width)
+            return _residual_operations(layer, (channels, height, width))
+        case Branches():
+            return _branches_operations(layer, (channels, height, width))
 
 
 def convolution_kind(layer: Conv) -> Kind:
@@ -166,10 +199,16 @@ def convolution_kind(layer: Conv) -> Kind:
     return "pointwise" if layer.kernel == 1 else "dense"
 
 
-def _chain_operations(layers: tuple[Layer, ...], height: int, width: int) -> tuple[Operation, ...]:
+Shape = tuple[int, int, int]
+"""Channels, height and width."""
+
+
+def _chain_operations(layers: tuple[Layer, ...], shape: Shape) -> tuple[Operation, ...]:
     operations: list[Operation] = []
+    channels, height, width = shape
     for layer in layers:
-        operations.extend(layer_operations(layer, height, width))
+        operations.extend(layer_operations(layer, height, width, channels))
+        channels = output_channels(layer, channels)
         height, width = output_size(layer, height, width)
     return tuple(operations)
 
@@ -190,11 +229,35 @@ def _squeeze_excite_operation(layer: SqueezeExcite, height: int, width: int) -> 
     return Operation("squeeze_excite", macs, macs + 3 * layer.channels * height * width)
 
 
-def _residual_operations(layer: Residual, height: int, width: int) -> tuple[Operation, ...]:
-    operations = _chain_operations(layer.body, height, width)
-    channels = next(part.out_channels for part in reversed(layer.body) if isinstance(part, Conv))
-    return (*operations, Operation("add", 0, 3 * channels * height * width))
+def _residual_operations(layer: Residual, shape: Shape) -> tuple[Operation, ...]:
+    height, width = output_size(layer, *shape[1:])
+    values = chain_channels(layer.body, shape[0]) * height * width
+    body, start = (_chain_operations(chain, shape) for chain in (layer.body, layer.shortcut))
+    activation = _activation_operations(layer.activation, values)
+    return (*body, *start, Operation("add", 0, 3 * values), *activation)
+
+
+def _branches_operations(layer: Branches, shape: Shape) -> tuple[Operation, ...]:
+    """A split reads and writes the input; a shuffle joins and reorders, one pass each."""
+    channels, height, width = shape
+    after = output_size(layer, height, width)
+    values = output_channels(layer, channels) * after[0] * after[1]
+    operations: list[Operation] = []
+    if layer.split:
+        operations.append(Operation("copy", 0, 2 * channels * height * width))
+        channels //= len(layer.branches)
+    for branch in layer.branches:
+        operations.extend(_chain_operations(branch, (channels, height, width)))
+    if layer.shuffle:
+        operations += [Operation("copy", 0, 2 * values)] * 2
+    return tuple(operations)
 
 
 def _activation_operations(activation: str, elements: int) -> tuple[Operation, ...]:
-    return (Operation("hardswish", 0, 2 * elements),) if activation == "hardswish" else ()
+    match activation:
+        case "hardswish":
+            return (Operation("hardswish", 0, 2 * elements),)
+        case "silu":
+            return (Operation("silu", 0, 2 * elements),)
+        case _:
+            return ()

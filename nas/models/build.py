@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from nas.space.architecture import Network
-from nas.space.layers import Conv, GlobalPool, Layer, Linear, Residual, SqueezeExcite
+from nas.space.layers import (
+    Branches,
+    Conv,
+    GlobalPool,
+    Layer,
+    Leaf,
+    Linear,
+    MaxPool,
+    Residual,
+    SqueezeExcite,
+    leaves,
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "hardswish": nn.Hardswish,
+    "silu": nn.SiLU,
 }
+GATES: dict[str, type[nn.Module]] = {"hardsigmoid": nn.Hardsigmoid, "sigmoid": nn.Sigmoid}
 
 
 class WideDepthwise(torch.autograd.Function):
@@ -76,7 +90,7 @@ def _conv_backward(
 
 
 class ConvNormActivation(nn.Module):
-    """Convolution, batch norm, activation: `N x C x H x W` to `N x C' x H' x W'`."""
+    """Convolution, batch norm (or a bias), activation: `N x C x H x W` to `N x C' x H' x W'`."""
 
     def __init__(self, layer: Conv) -> None:
         super().__init__()
@@ -88,9 +102,9 @@ class ConvNormActivation(nn.Module):
             layer.stride,
             padding,
             groups=layer.groups,
-            bias=False,
+            bias=not layer.norm,
         )
-        self.norm = nn.BatchNorm2d(layer.out_channels)
+        self.norm = nn.BatchNorm2d(layer.out_channels) if layer.norm else nn.Identity()
         self.activation = ACTIVATIONS[layer.activation]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -111,11 +125,13 @@ class SqueezeExciteModule(nn.Module):
         super().__init__()
         self.reduce = nn.Conv2d(layer.channels, layer.squeeze, 1)
         self.expand = nn.Conv2d(layer.squeeze, layer.channels, 1)
+        self.activation = ACTIVATIONS[layer.activation]()
+        self.gate = GATES[layer.gate]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`N x C x H x W` to the same shape."""
-        gate = self.expand(nn.functional.relu(self.reduce(x.mean((2, 3), keepdim=True))))
-        return x * nn.functional.hardsigmoid(gate)
+        inner = self.activation(self.reduce(x.mean((2, 3), keepdim=True)))
+        return x * self.gate(self.expand(inner))  # type: ignore[no-any-return]
 
 
 class PoolModule(nn.Module):
@@ -140,34 +156,67 @@ class LinearActivation(nn.Module):
 
 
 class BlockModule(nn.Module):
-    """The layers of one block. Weights keep their name whether or not there is a residual."""
+    """The layers of one block. Weights keep their name wherever in the block their layer is."""
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
         super().__init__()
-        self.residual = len(layers) == 1 and isinstance(layers[0], Residual)
-        body = layers[0].body if isinstance(layers[0], Residual) else layers
-        self.body = nn.ModuleDict({layer.name: _layer_module(layer) for layer in body})
+        self.layers = layers
+        self.body = nn.ModuleDict({leaf.name: _leaf_module(leaf) for leaf in leaves(layers)})
+
+    @property
+    def last_before_sum(self) -> nn.Module | None:
+        """The layer whose output is added to the block's input, or to its projection."""
+        for layer in self.layers:
+            if isinstance(layer, Residual):
+                return self.body[layer.body[-1].name]
+        return None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the layers, and add the input where the block is residual."""
-        out = x
-        for layer in self.body.values():
-            out = layer(out)
-        return x + out if self.residual else out
+        """Run the layers in turn."""
+        return self._chain(self.layers, x)
+
+    def _chain(self, layers: tuple[Layer, ...], x: torch.Tensor) -> torch.Tensor:
+        for layer in layers:
+            x = self._layer(layer, x)
+        return x
+
+    def _layer(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+        match layer:
+            case Residual():
+                total = self._chain(layer.shortcut, x) + self._chain(layer.body, x)
+                activate = _FUNCTIONS[layer.activation]
+                return total if activate is None else activate(total)
+            case Branches():
+                number = len(layer.branches)
+                starts = x.chunk(number, dim=1) if layer.split else [x] * number
+                pairs = zip(layer.branches, starts, strict=True)
+                joined = torch.cat([self._chain(branch, start) for branch, start in pairs], dim=1)
+                return nn.functional.channel_shuffle(joined, number) if layer.shuffle else joined
+            case _:
+                return self.body[layer.name](x)  # type: ignore[no-any-return]
 
 
-def _layer_module(layer: Layer) -> nn.Module:
+_FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor] | None] = {
+    "none": None,
+    "relu": nn.functional.relu,
+    "relu6": nn.functional.relu6,
+    "hardswish": nn.functional.hardswish,
+    "silu": nn.functional.silu,
+}
+
+
+def _leaf_module(layer: Leaf) -> nn.Module:
     match layer:
         case Conv():
             return ConvNormActivation(layer)
         case SqueezeExcite():
             return SqueezeExciteModule(layer)
+        case MaxPool():
+            return nn.MaxPool2d(layer.kernel, layer.stride, layer.kernel // 2)
         case GlobalPool():
             return PoolModule()
         case Linear():
             return LinearActivation(layer)
-        case Residual():
-            raise TypeError("a residual is the whole of its block")
 
 
 class Model(nn.Module):
@@ -176,12 +225,12 @@ class Model(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        modules = {_module_name(p): BlockModule(b.layers) for p, b in network.blocks}
+        modules = {module_name(p): BlockModule(b.layers) for p, b in network.blocks}
         self.blocks = nn.ModuleDict(modules)
 
     def layer(self, position: str, name: str) -> nn.Module:
         """One layer's module by the position of its block and its own name."""
-        return self.blocks.get_submodule(f"{_module_name(position)}.body.{name}")
+        return self.blocks.get_submodule(f"{module_name(position)}.body.{name}")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits."""
@@ -190,7 +239,8 @@ class Model(nn.Module):
         return x
 
 
-def _module_name(position: str) -> str:
+def module_name(position: str) -> str:
+    """What torch lets the module of a position be called."""
     return position.replace(".", "_")
 
 
@@ -223,8 +273,9 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
         elif isinstance(module, nn.Linear):
             module.weight.normal_(0, 1 / math.sqrt(module.in_features), generator=generator)
-        elif isinstance(module, BlockModule) and module.residual:
-            norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-            norms[-1].weight.zero_()
+        elif isinstance(module, BlockModule):
+            last = module.last_before_sum
+            if isinstance(last, ConvNormActivation) and isinstance(last.norm, nn.BatchNorm2d):
+                last.norm.weight.zero_()
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             module.bias.zero_()

@@ -15,7 +15,11 @@ NAMES = {
     "stem": "stem convolution",
     "conv": "convolution",
     "inverted_residual": "inverted residual",
+    "fused_inverted_residual": "fused inverted residual",
     "depthwise_separable": "depthwise-separable",
+    "residual": "residual",
+    "shuffle_unit": "ShuffleNetV2 unit",
+    "fire": "fire module",
     "head": "head (1 × 1 convolution)",
     "classifier": "pooling and classifier (→ classes)",
 }

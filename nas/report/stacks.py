@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nas.errors import TableError
@@ -9,6 +10,7 @@ from nas.latency.predict import look_up
 from nas.latency.table import LatencyTable
 from nas.space.architecture import Network
 from nas.space.blocks import Block, BlockKey
+from nas.space.resolve import FIRE_SHARE
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class StackBlock:
     size: int
     macs_share: float
     latency_share: float | None
+
+
+USUAL: dict[str, Callable[[Block], float]] = {
+    "inverted_residual": lambda block: block.in_channels,
+    "fused_inverted_residual": lambda block: block.in_channels,
+    "residual": lambda block: block.out_channels,
+    "shuffle_unit": lambda block: block.out_channels / 2,
+    "fire": lambda block: block.out_channels / FIRE_SHARE,
+}
+"""Channels inside a block at an expand ratio of 1."""
 
 
 def make_stack(network: Network, table: LatencyTable | None) -> tuple[StackBlock, ...]:
@@ -69,8 +81,8 @@ def block_label(block: Block) -> str:
     """
     params = dict(block.params)
     parts = [f"k{params['kernel']}"] if "kernel" in params else []
-    if block.op == "inverted_residual":
-        parts.append(f"e{int(params['hidden']) / block.in_channels:.2g}")
+    if block.op in USUAL:
+        parts.append(f"e{int(params['hidden']) / USUAL[block.op](block):.2g}")
     if params.get("se"):
         parts.append("SE")
     if block.op == "classifier" and params["hidden"]:

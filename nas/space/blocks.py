@@ -1,30 +1,19 @@
-"""Blocks: the unit of choice and of the latency table, their keys and their lowering to layers."""
+"""Blocks: the unit of choice and of the latency table, and their keys."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
 
 from nas.errors import SpaceError
-from nas.space.layers import (
-    Activation,
-    Conv,
-    Cost,
-    Gate,
-    GlobalPool,
-    Layer,
-    Linear,
-    Residual,
-    SqueezeExcite,
-    layers_cost,
-)
+from nas.space.families import HALVED, OP_PARAMS, OPS, OPTIONAL_PARAMS, Param
+from nas.space.layers import Cost, Layer, layers_cost
+
+__all__ = ["KEY_SCHEMA", "OPS", "Block", "BlockKey", "Param", "make_block"]
 
 KEY_SCHEMA = 1
-
-Param = int | str | bool
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,8 @@ class Block:
     @property
     def stride(self) -> int:
         """How much smaller the output is."""
-        return int(dict(self.params).get("stride", 1))
+        params = dict(self.params)
+        return int(params.get("stride", 1)) * int(params.get("pool", 1))
 
     @property
     def output_size(self) -> tuple[int, int]:
@@ -105,87 +95,23 @@ class BlockKey:
 def make_block(
     op: str, size: tuple[int, int], in_channels: int, out_channels: int, params: Mapping[str, Param]
 ) -> Block:
-    """A block from its parts; `params` must be exactly those that `op` has.
+    """A block from its parts; `params` must be those that `op` has, optional ones may be missing.
 
     Raises:
-        SpaceError: Unknown op, or parameters that the op does not have.
+        SpaceError: Unknown op, parameters that the op does not have, or channels that it cannot
+            give.
     """
     if op not in OPS:
         raise SpaceError("a block names a known op", got=op, allowed=", ".join(sorted(OPS)))
-    allowed = OP_PARAMS[op]
-    if set(params) != set(allowed):
+    optional = OPTIONAL_PARAMS.get(op, {})
+    needed, given = set(OP_PARAMS[op]), set(params)
+    if not needed <= given <= needed | set(optional):
         raise SpaceError(
             f"{op} takes exactly its own parameters",
             got=", ".join(sorted(params)) or "none",
-            allowed=", ".join(allowed),
+            allowed=", ".join((*OP_PARAMS[op], *(f"{name} (optional)" for name in optional))),
         )
-    return Block(op, *size, in_channels, out_channels, tuple(sorted(params.items())))
-
-
-def _activation(params: Mapping[str, Any]) -> Activation:
-    return cast(Activation, params["activation"])
-
-
-def _plain(name: str) -> Callable[[int, int, dict[str, Any]], tuple[Layer, ...]]:
-    def lower(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[Layer, ...]:
-        kernel, stride = params["kernel"], params["stride"]
-        return (Conv(name, in_channels, out_channels, kernel, stride, 1, _activation(params)),)
-
-    return lower
-
-
-def _depthwise_separable(
-    in_channels: int, out_channels: int, params: dict[str, Any]
-) -> tuple[Layer, ...]:
-    kernel, stride, activation = params["kernel"], params["stride"], _activation(params)
-    return (
-        Conv("depthwise", in_channels, in_channels, kernel, stride, in_channels, activation),
-        Conv("pointwise", in_channels, out_channels, 1, 1, 1, activation),
-    )
-
-
-def _inverted_residual(
-    in_channels: int, out_channels: int, params: dict[str, Any]
-) -> tuple[Layer, ...]:
-    hidden, squeeze, activation = params["hidden"], params["se"], _activation(params)
-    kernel, stride = params["kernel"], params["stride"]
-    body: list[Layer] = []
-    if hidden != in_channels:
-        body.append(Conv("expand", in_channels, hidden, 1, 1, 1, activation))
-    body.append(Conv("depthwise", hidden, hidden, kernel, stride, hidden, activation))
-    if squeeze:
-        body.append(SqueezeExcite("se", hidden, squeeze, cast(Gate, params["gate"])))
-    body.append(Conv("project", hidden, out_channels, 1, 1, 1, "none"))
-    return (Residual("residual", tuple(body)),) if params["residual"] else tuple(body)
-
-
-def _head(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[Layer, ...]:
-    return (Conv("conv", in_channels, out_channels, 1, 1, 1, _activation(params)),)
-
-
-def _classifier(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[Layer, ...]:
-    hidden = params["hidden"]
-    if params["pooling"] != "mean":
-        raise SpaceError("a classifier pools by the mean", got=params["pooling"], allowed="mean")
-    layers: list[Layer] = [GlobalPool("pool", in_channels)]
-    if hidden:
-        layers.append(Linear("hidden", in_channels, hidden, _activation(params)))
-    return (*layers, Linear("classes", hidden or in_channels, out_channels, "none"))
-
-
-OPS: dict[str, Callable[[int, int, dict[str, Any]], tuple[Layer, ...]]] = {
-    "stem": _plain("conv"),
-    "conv": _plain("conv"),
-    "depthwise_separable": _depthwise_separable,
-    "inverted_residual": _inverted_residual,
-    "head": _head,
-    "classifier": _classifier,
-}
-OP_PARAMS: dict[str, tuple[str, ...]] = {
-    "stem": ("activation", "kernel", "stride"),
-    "conv": ("activation", "kernel", "stride"),
-    "depthwise_separable": ("activation", "kernel", "stride"),
-    "inverted_residual": ("activation", "gate", "hidden", "kernel", "residual", "se", "stride"),
-    "head": ("activation",),
-    "classifier": ("activation", "hidden", "pooling"),
-}
+    if op in HALVED and out_channels % 2:
+        raise SpaceError(f"a {op} joins two halves: its channels are even", got=out_channels)
+    told = {name: value for name, value in params.items() if optional.get(name) != value}
+    return Block(op, *size, in_channels, out_channels, tuple(sorted(told.items())))

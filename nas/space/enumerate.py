@@ -24,7 +24,7 @@ def distinct_blocks(
     the same size.)
     """
     found: dict[Block, None] = {}
-    for network in _covering(space, plan, resolutions, classes[0]):
+    for network in covering(space, plan, resolutions, classes[0]):
         found.update(dict.fromkeys(block for _, block in network.blocks))
     for block in [block for block in found if block.op == "classifier"]:
         for count in classes:
@@ -33,10 +33,13 @@ def distinct_blocks(
     return list(found)
 
 
-def _covering(
+def covering(
     space: SearchSpace, plan: str, resolutions: Iterable[int], classes: int
 ) -> Iterator[Network]:
-    """Networks that hold every block: all blocks alike, all stages full or left out."""
+    """Networks that hold every block in every place that it may have.
+
+    All blocks are alike, all stages full or left out.
+    """
     dimensions = space.choice_dimensions
     per_block = [d for d in dimensions if ".block" in d.name]
     options: dict[str, Sequence[Choice]] = {}

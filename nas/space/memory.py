@@ -1,25 +1,32 @@
 """Memory of blocks and networks: activations that are alive together, and weights.
 
 Both are exact for the ONNX graph as `nas.export.graph` writes it for any runtime (hard-swish as
-HardSigmoid and Mul), nodes in their order. A tensor is alive from the node that writes it to the
-last one that reads it. Element-wise nodes of one input (Relu, Clip, HardSigmoid) write over it
-where nobody reads it afterwards; every other node, sums and products too, writes a tensor of its
-own, as onnxruntime's do. `tests/export/test_memory.py` holds this against the graph and against
-what onnxruntime allocates.
+HardSigmoid and Mul), nodes in onnxruntime's order: that of the file, but of branches, a sum's
+shortcut among them, the one that is written last comes first. A tensor is alive from the node that
+writes it to the last one that reads it. Element-wise nodes of one input (Relu, Clip, HardSigmoid,
+Sigmoid) and Reshape write over it where nobody reads it afterwards; every other node, sums and
+products too, writes a tensor of its own, as onnxruntime's do. `tests/export/test_memory.py` holds
+this against the graph and against what onnxruntime allocates.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from nas.space.architecture import Network
 from nas.space.blocks import Block
 from nas.space.layers import (
+    Branches,
     Conv,
     GlobalPool,
     Layer,
     Linear,
+    MaxPool,
     Residual,
     SqueezeExcite,
     layer_cost,
+    leaves,
+    output_channels,
     output_size,
 )
 
@@ -34,8 +41,8 @@ def peak_activation_bytes(network: Network, bytes_per_value: int = 4) -> int:
 
 def block_peak_bytes(block: Block, bytes_per_value: int = 4) -> int:
     """Largest sum of tensors alive at once in a block, its input and output counted, batch 1."""
-    values = block.in_channels * block.height * block.width
-    return _peak(block.layers, values, block.height, block.width, 0) * bytes_per_value
+    value = _Value(block.in_channels, block.height, block.width)
+    return _chain(block.layers, value, 0, False)[0] * bytes_per_value
 
 
 def weight_bytes(network: Network, bytes_per_value: int = 4) -> int:
@@ -45,56 +52,103 @@ def weight_bytes(network: Network, bytes_per_value: int = 4) -> int:
 
 def block_weight_bytes(block: Block, bytes_per_value: int = 4) -> int:
     """Weights and biases with batch norm folded in, all in the same precision."""
-    return _weights(block.layers) * bytes_per_value
+    total = 0
+    for layer in leaves(block.layers):
+        total += layer_cost(layer, 1, 1).params
+        if isinstance(layer, Conv) and layer.norm:
+            total -= layer.out_channels  # batch norm's scale goes into the weights
+    return total * bytes_per_value
 
 
-def _peak(layers: tuple[Layer, ...], values: int, height: int, width: int, held: int) -> int:
-    """Values alive at the worst moment; `held` is the start of a residual, needed for its sum."""
-    peak = 0
-    for index, layer in enumerate(layers):
-        if isinstance(layer, Residual):
-            # The sum reads the body's output and its start: three tensors of one size.
-            peak = max(peak, _peak(layer.body, values, height, width, values), 3 * values)
-            continue
-        height, width = output_size(layer, height, width)
-        written = _out_values(layer, height, width)
-        # The start of a residual is also the input of its first layer: count it once.
-        others = 0 if index == 0 else held
-        peak = max(peak, others + values + _beside(layer, values, written))
-        if isinstance(layer, Conv | Linear) and layer.activation == "hardswish":
-            peak = max(peak, held + 3 * written)  # what HardSigmoid read, wrote, and the product
-        values = written
+class _Value(NamedTuple):
+    """Shape of a tensor."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        return self.channels * self.height * self.width
+
+
+def _chain(layers: tuple[Layer, ...], value: _Value, beside: int, kept: bool) -> tuple[int, _Value]:
+    """Values alive at the worst moment of a chain of layers, and what it ends in.
+
+    Args:
+        layers: In turn.
+        value: What the first one reads.
+        beside: Values alive all the while, without `value`.
+        kept: Whether somebody needs `value` afterwards.
+    """
+    peak = beside + value.size
+    for layer in layers:
+        found, after = _layer(layer, value, beside, kept)
+        peak = max(peak, found)
+        beside += value.size if kept else 0
+        value, kept = after, False
+    return peak, value
+
+
+def _layer(layer: Layer, value: _Value, beside: int, kept: bool) -> tuple[int, _Value]:
+    """The same of one layer."""
+    channels = output_channels(layer, value.channels)
+    after = _Value(channels, *output_size(layer, value.height, value.width))
+    rest = beside + (value.size if kept else 0)
+    match layer:
+        case Conv() | Linear():
+            peak = beside + value.size + after.size
+            return max(peak, rest + _activation_size(layer.activation, after.size)), after
+        case SqueezeExcite():
+            inner = _activation_size(layer.activation, layer.squeeze)
+            written = max(layer.channels + max(layer.squeeze, value.size), inner)
+            return beside + value.size + written, after
+        case MaxPool() | GlobalPool():
+            return beside + value.size + after.size, after
+        case Residual():
+            return _residual(layer, value, beside, kept), after
+        case Branches():
+            ends = _split(layer, value, rest) if layer.split else _all(layer, value, beside, kept)
+            # Joined, then turned for the shuffle: two tensors of the output's size.
+            return max(ends, rest + 2 * after.size), after
+
+
+def _residual(layer: Residual, value: _Value, beside: int, kept: bool) -> int:
+    if not layer.shortcut:
+        peak, body = _chain(layer.body, value, beside, True)
+        return max(peak, _sum(layer, beside, value.size, body.size))
+    first, start = _chain(layer.shortcut, value, beside, True)
+    second, body = _chain(layer.body, value, beside + start.size, kept)
+    rest = beside + (value.size if kept else 0)
+    return max(first, second, _sum(layer, rest, start.size, body.size))
+
+
+def _sum(layer: Residual, rest: int, start: int, body: int) -> int:
+    """Both terms and the sum; an activation may need more than one tensor of that size."""
+    return rest + max(start + 2 * body, _activation_size(layer.activation, body))
+
+
+def _split(layer: Branches, value: _Value, rest: int) -> int:
+    """Each branch has a copy of its part of the input."""
+    part = value._replace(channels=value.channels // len(layer.branches))
+    peak, waiting = rest + 2 * value.size, value.size
+    for branch in reversed(layer.branches):
+        waiting -= part.size
+        found, end = _chain(branch, part, rest + waiting, False)
+        peak, waiting = max(peak, found), waiting + end.size
     return peak
 
 
-def _beside(layer: Layer, values: int, written: int) -> int:
-    """Values that a layer's nodes write while its input is alive."""
-    if isinstance(layer, SqueezeExcite):
-        return layer.channels + max(layer.squeeze, values)
-    return written
+def _all(layer: Branches, value: _Value, beside: int, kept: bool) -> int:
+    """Every branch reads the input itself, which is there until the last one has."""
+    peak, left = 0, len(layer.branches)
+    for branch in reversed(layer.branches):
+        left -= 1
+        found, end = _chain(branch, value, beside, kept or left > 0)
+        peak, beside = max(peak, found), beside + end.size
+    return peak
 
 
-def _out_values(layer: Layer, height: int, width: int) -> int:
-    match layer:
-        case Conv():
-            return layer.out_channels * height * width
-        case SqueezeExcite():
-            return layer.channels * height * width
-        case GlobalPool():
-            return layer.channels
-        case Linear():
-            return layer.out_features
-        case Residual():
-            raise TypeError("residuals are not nested")
-
-
-def _weights(layers: tuple[Layer, ...]) -> int:
-    total = 0
-    for layer in layers:
-        if isinstance(layer, Residual):
-            total += _weights(layer.body)
-            continue
-        total += layer_cost(layer, 1, 1).params
-        if isinstance(layer, Conv):
-            total -= layer.out_channels  # batch norm's scale goes into the weights
-    return total
+def _activation_size(activation: str, size: int) -> int:
+    """Hard-swish and SiLU: what the gate read, what it wrote, and the product; others in place."""
+    return 3 * size if activation in ("hardswish", "silu") else size

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from nas.errors import SpaceError
 from nas.space.architecture import Network
 from nas.space.blocks import Block, Param, make_block
-from nas.space.schema import Choice, Plan, Reference, ReferenceLayer, SpaceFile, Stage
+from nas.space.layers import Activation
+from nas.space.schema import Choice, Plan, Reference, ReferenceLayer, SpaceFile, Stage, Variant
 
 RGB = 3
 INNER_DIVISOR = 8
+FIRE_SHARE = 8
+"""Outputs of a fire module over its squeezed channels, in all of SqueezeNet (arXiv:1602.07360)."""
 
 
 def round_channels(channels: float, divisor: int) -> int:
@@ -59,8 +62,9 @@ def start_chain(space: SpaceFile, plan: Plan, resolution: int, width: float) -> 
         "kernel": stem.kernel,
         "stride": plan.stem_stride,
         "activation": stem.activation,
+        "pool": plan.stem_pool,
     }
-    channels = scale_channels(stem.channels, width if stem.scale else 1.0, space)
+    channels = scale_channels(stem.channels, width, space, stem.scale)
     chain.add("stem", "stem", channels, params)
     return chain
 
@@ -78,9 +82,9 @@ def add_block(
     stage, position = space.stages[number - 1], f"stage{number}.block{index}"
     channels = scale_channels(stage.channels, width, space)
     stride = plan.strides[number - 1] if index == 1 else 1
-    op, kernel, expand = _candidate(position, stage, choices)
-    if op != "skip":
-        params = _block_params(chain, op, stage, kernel, expand, stride, channels)
+    made = _candidate(position, stage, choices)
+    if made.op != "skip":
+        op, params = _block_params(chain.channels, made, stage, stride, channels)
         chain.add(position, op, channels, params)
     elif stride != 1 or chain.channels != channels:
         params = {"kernel": 1, "stride": stride, "activation": "none"}
@@ -90,11 +94,10 @@ def add_block(
 def finish_chain(chain: Chain, space: SpaceFile, width: float, classes: int) -> None:
     """The head and the classifier."""
     if space.head is not None:
-        channels = scale_channels(space.head.channels, width if space.head.scale else 1.0, space)
+        channels = scale_channels(space.head.channels, width, space, space.head.scale)
         chain.add("head", "head", channels, {"activation": space.head.activation})
     tail = space.classifier
-    scale = width if tail.scale else 1.0
-    hidden = scale_channels(tail.hidden, scale, space) if tail.hidden else 0
+    hidden = scale_channels(tail.hidden, width, space, tail.scale) if tail.hidden else 0
     params: dict[str, Param] = {
         "pooling": "mean",
         "hidden": hidden,
@@ -103,13 +106,17 @@ def finish_chain(chain: Chain, space: SpaceFile, width: float, classes: int) -> 
     chain.add("classifier", "classifier", classes, params)
 
 
-def scale_channels(channels: int, width: float, space: SpaceFile) -> int:
-    """Channels under a width multiplier, rounded as the space says.
+def scale_channels(
+    channels: int | list[int], width: float, space: SpaceFile, scale: bool = True
+) -> int:
+    """Channels under a width multiplier, rounded as the space says, or as they are listed.
 
     Raises:
         SpaceError: Nothing is left.
     """
-    result = round_channels(channels * width, space.rounding)
+    if isinstance(channels, list):
+        return channels[space.width.index(width)]
+    result = round_channels(channels * (width if scale else 1.0), space.rounding)
     if result == 0:
         raise SpaceError(
             f"search space {space.name}: width {width:g} leaves {channels} channels with none",
@@ -124,7 +131,7 @@ def first_block_changes_shape(space: SpaceFile, plan: Plan, number: int, width: 
     if plan.strides[number - 1] != 1:
         return True
     stem = space.stem
-    before = scale_channels(stem.channels, width if stem.scale else 1.0, space)
+    before = scale_channels(stem.channels, width, space, stem.scale)
     if number > 1:
         before = scale_channels(space.stages[number - 2].channels, width, space)
     return before != scale_channels(space.stages[number - 1].channels, width, space)
@@ -135,31 +142,77 @@ def stage_depth(name: str, stage: Stage, choices: Mapping[str, Choice]) -> int:
     return int(choices.get(f"{name}.depth", stage.options("depth")[0]))
 
 
-def _candidate(block: str, stage: Stage, choices: Mapping[str, Choice]) -> tuple[str, int, float]:
-    """Op, kernel and expand ratio of one block."""
-    op: str = stage.op
+@dataclass(frozen=True)
+class _Candidate:
+    """What was chosen for one block."""
+
+    op: str
+    kernel: int
+    expand: float
+    se: float
+    activation: Activation
+
+
+def _candidate(block: str, stage: Stage, choices: Mapping[str, Choice]) -> _Candidate:
     kernel = choices.get(f"{block}.kernel", stage.options("kernel")[0])
     expand = choices.get(f"{block}.expand", stage.options("expand")[0])
+    variant = Variant()
     if stage.variants is not None:
-        variant_name = str(choices.get(f"{block}.variant", stage.options("variant")[0]))
-        variant = stage.variants[variant_name]
-        op = variant.op or op
-        kernel = variant.kernel or kernel
-        expand = variant.expand or expand
-    return op, int(kernel), float(expand)
+        variant = stage.variants[str(choices.get(f"{block}.variant", stage.options("variant")[0]))]
+    return _Candidate(
+        variant.op or stage.op,
+        int(variant.kernel or kernel),
+        float(variant.expand or expand),
+        stage.se if variant.se is None else variant.se,
+        variant.activation or stage.activation,
+    )
 
 
 def _block_params(
-    chain: Chain, op: str, stage: Stage, kernel: int, expand: float, stride: int, out: int
-) -> dict[str, Param]:
-    params: dict[str, Param] = {"kernel": kernel, "stride": stride, "activation": stage.activation}
-    if op == "depthwise_separable":
-        return params
+    channels: int, made: _Candidate, stage: Stage, stride: int, out: int
+) -> tuple[str, dict[str, Param]]:
+    """Op and parameters of a block with `channels` inputs and `out` outputs."""
+    params: dict[str, Param] = {
+        "kernel": made.kernel,
+        "stride": stride,
+        "activation": made.activation,
+    }
+    hidden, residual = _hidden(channels, made, out), stride == 1 and channels == out
+    match made.op:
+        case "depthwise_separable":
+            return made.op, params
+        case "residual" | "shuffle_unit" | "fire":
+            return made.op, {**params, "hidden": hidden}
+        case "fused_inverted_residual":
+            return _fused(channels, hidden, {**params, "residual": residual})
+    squeeze = _squeeze(channels, hidden, made.se, stage.se_of)
+    params |= {"hidden": hidden, "residual": residual, "se": squeeze}
+    # What no layer has makes no other key.
+    gate, inner = (stage.gate, stage.se_activation) if squeeze else ("hardsigmoid", "relu")
+    return made.op, {**params, "gate": gate, "se_activation": inner}
+
+
+def _fused(channels: int, hidden: int, params: dict[str, Param]) -> tuple[str, dict[str, Param]]:
+    """Without expansion it is a plain convolution, and has that one's key."""
+    if hidden == channels:
+        return "conv", params
+    return "fused_inverted_residual", {**params, "hidden": hidden}
+
+
+def _hidden(channels: int, made: _Candidate, out: int) -> int:
+    """Channels inside a block; as the papers have them for an expand ratio of 1."""
+    usual = {"residual": out, "shuffle_unit": out // 2}.get(made.op, channels)
+    if made.op == "fire":
+        return _inner_channels(out / FIRE_SHARE * made.expand)
     # Without expansion the block works on its own input, whatever the rounding would say.
-    hidden = chain.channels if expand == 1 else _inner_channels(chain.channels * expand)
-    squeeze = _inner_channels(hidden * stage.se) if stage.se else 0
-    residual = stride == 1 and chain.channels == out
-    return {**params, "hidden": hidden, "se": squeeze, "gate": stage.gate, "residual": residual}
+    return usual if made.expand == 1 else _inner_channels(usual * made.expand)
+
+
+def _squeeze(channels: int, hidden: int, share: float, share_of: str) -> int:
+    """EfficientNet counts a share of the block's input and rounds it down (arXiv:1905.11946)."""
+    if not share:
+        return 0
+    return max(1, int(channels * share)) if share_of == "input" else _inner_channels(hidden * share)
 
 
 def _inner_channels(channels: float) -> int:
@@ -183,24 +236,37 @@ def resolve_reference(name: str, reference: Reference, classes: int | None) -> N
             if out is None:
                 raise SpaceError(f"reference {name}: a {layer.op} needs channels")
             position = f"layer{len(chain.blocks) + 1}"
-            chain.add(position, layer.op, out, _reference_params(chain, layer, stride, out))
+            op, params = _reference_block(chain, layer, stride, out)
+            chain.add(position, op, out, params)
     return Network(reference.resolution, tuple(chain.blocks))
 
 
-def _reference_params(
+def _reference_block(
     chain: Chain, layer: ReferenceLayer, stride: int, out: int
-) -> dict[str, Param]:
-    if layer.op == "head":
-        return {"activation": layer.activation}
-    if layer.op == "classifier":
-        return {"pooling": "mean", "hidden": layer.hidden or 0, "activation": layer.activation}
-    params: dict[str, Param] = {
-        "kernel": layer.kernel or 3,
-        "stride": stride,
-        "activation": layer.activation,
-    }
-    if layer.op == "inverted_residual":
-        params["hidden"] = layer.hidden or chain.channels
-        params |= {"se": layer.se or 0, "gate": "hardsigmoid"}
-        params["residual"] = stride == 1 and chain.channels == out
-    return params
+) -> tuple[str, dict[str, Param]]:
+    """Op and parameters of one block of a published network."""
+    op, hidden = layer.op, layer.hidden or 0
+    params: dict[str, Param] = {"activation": layer.activation}
+    if op == "head":
+        return op, params
+    if op == "classifier":
+        return op, {**params, "pooling": layer.pooling, "hidden": hidden}
+    params |= {"kernel": layer.kernel or 3, "stride": stride}
+    residual = stride == 1 and chain.channels == out
+    match op:
+        case "stem":
+            return op, {**params, "pool": layer.pool or 1, "norm": layer.norm}
+        case "conv":
+            return op, {**params, "norm": layer.norm}
+        case "fused_inverted_residual":
+            params["residual"] = residual
+            return _fused(chain.channels, hidden or chain.channels, params)
+        case "inverted_residual":
+            params |= {"hidden": hidden or chain.channels, "se": layer.se or 0}
+            params |= {"gate": layer.gate, "se_activation": layer.se_activation}
+            return op, {**params, "residual": residual}
+        case "fire":
+            return op, {**params, "hidden": hidden or out // FIRE_SHARE, "norm": layer.norm}
+        case "residual" | "shuffle_unit":
+            return op, {**params, "hidden": hidden or (out if op == "residual" else out // 2)}
+    return op, params

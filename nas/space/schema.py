@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -52,7 +53,19 @@ Expands = Annotated[
     Annotated[Expand, Tag("one")] | Annotated[list[Expand], Field(min_length=1), Tag("list")],
     Discriminator(_form),
 ]
-OpName = Literal["inverted_residual", "depthwise_separable"]
+Channels = Annotated[
+    Annotated[Positive, Tag("one")] | Annotated[list[Positive], Field(min_length=1), Tag("list")],
+    Discriminator(_form),
+]
+"""Of width 1, or of each of the space's widths in their order."""
+OpName = Literal[
+    "inverted_residual",
+    "depthwise_separable",
+    "fused_inverted_residual",
+    "residual",
+    "shuffle_unit",
+    "fire",
+]
 Choice = int | float | str
 Item = TypeVar("Item")
 
@@ -62,6 +75,7 @@ class Plan(Section):
 
     resolutions: Annotated[list[Annotated[int, Field(ge=8, le=1024)]], Field(min_length=1)]
     stem_stride: Literal[1, 2]
+    stem_pool: Literal[1, 2] = 1
     strides: Annotated[list[Literal[1, 2]], Field(min_length=1)]
 
     @field_validator("resolutions")
@@ -73,18 +87,20 @@ class Plan(Section):
 class Stem(Section):
     """The first convolution."""
 
-    channels: Positive
+    channels: Channels
     kernel: Odd = 3
     activation: Activation
     scale: bool = True
 
 
 class Variant(Section):
-    """One named candidate for a block: replaces the stage's kernel and expand ratio."""
+    """One named candidate for a block: replaces what it names of the stage, its family too."""
 
     op: Literal["skip"] | OpName | None = None
     kernel: Odd | None = None
     expand: Expand | None = None
+    se: Annotated[float, Field(ge=0, le=1)] | None = None
+    activation: Activation | None = None
 
 
 class Defaults(Section):
@@ -101,15 +117,22 @@ class Stage(Section):
 
     A list is a choice; `kernel`, `expand` and `variants` are chosen for every block by itself. A
     depth of 0 leaves the stage out, its stride too.
+
+    `expand` is how many channels a block has inside: of the input's (`inverted_residual`,
+    `fused_inverted_residual`), or of what the paper's block has there (`residual`: the output's;
+    `shuffle_unit`: half the output's; `fire`: an eighth of the output's). `se` is a share of those
+    (`se_of: hidden`) or of the input's channels (`input`, as EfficientNet has it).
     """
 
     op: OpName = "inverted_residual"
-    channels: Positive
+    channels: Channels
     depth: Depths = 1
     kernel: Kernels = 3
     expand: Expands = 1
     variants: Annotated[dict[str, Variant], Field(min_length=1)] | None = None
     se: Annotated[float, Field(ge=0, le=1)] = 0.0
+    se_of: Literal["hidden", "input"] = "hidden"
+    se_activation: Activation = "relu"
     gate: Gate = "hardsigmoid"
     activation: Activation
     default: Defaults = Defaults()
@@ -121,8 +144,7 @@ class Stage(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
-        if self.op == "depthwise_separable" and (self.se or self.expand != 1):
-            raise ValueError("a depthwise_separable stage has no expand ratio and no se")
+        self._check_op()
         if max(self.options("depth")) == 0:
             raise ValueError("a stage has a depth above 0 to choose")
         if self.skips and len(self.options("depth")) > 1:
@@ -137,6 +159,20 @@ class Stage(Section):
             if wanted is not None and wanted not in allowed:
                 raise ValueError(f"default {name} must be one of the choices {list(allowed)}")
         return self
+
+    def _check_op(self) -> None:
+        """What an op does not have is not given; a stage's is for the variants that have it."""
+        ops = {variant.op or self.op for variant in (self.variants or {"": Variant()}).values()}
+        if ops == {"depthwise_separable"} and (self.se or self.expand != 1):
+            raise ValueError("a depthwise_separable stage has no expand ratio and no se")
+        if self.se and "inverted_residual" not in ops:
+            raise ValueError(f"a {self.op} stage has no se: inverted_residual has")
+        for name, variant in (self.variants or {}).items():
+            op = variant.op or self.op
+            if variant.se and op != "inverted_residual":
+                raise ValueError(f"variant {name}: a {op} has no se: inverted_residual has")
+            if variant.expand not in (None, 1) and op in ("depthwise_separable", "skip"):
+                raise ValueError(f"variant {name}: a {op} has no expand ratio")
 
     @property
     def skips(self) -> tuple[str, ...]:
@@ -154,7 +190,7 @@ class Stage(Section):
 class Head(Section):
     """The 1 x 1 convolution before pooling."""
 
-    channels: Positive
+    channels: Channels
     activation: Activation
     scale: bool = True
 
@@ -170,12 +206,17 @@ class Classifier(Section):
 class ReferenceLayer(Section):
     """One block of a published network; what is not given has the usual value."""
 
-    op: Literal["stem", "conv", "depthwise_separable", "inverted_residual", "head", "classifier"]
+    op: Literal["stem", "conv", "head", "classifier"] | OpName
     channels: Positive | None = None
     kernel: Odd | None = None
     stride: Literal[1, 2] | None = None
+    pool: Literal[1, 2] | None = None
+    norm: bool = True
     hidden: Annotated[int, Field(ge=0)] | None = None
     se: Annotated[int, Field(ge=0)] | None = None
+    se_activation: Activation = "relu"
+    gate: Gate = "hardsigmoid"
+    pooling: Literal["mean", "last"] = "mean"
     activation: Activation = "none"
     repeat: Positive = 1
 
@@ -212,6 +253,12 @@ class SpaceFile(Section):
 
     @model_validator(mode="after")
     def _stages_fit(self) -> SpaceFile:
+        for name, part in self._parts():
+            if isinstance(part.channels, list) and len(part.channels) != len(self.width):
+                raise ValueError(
+                    f"the channels of {name} are one number, or one for each of the "
+                    f"{len(self.width)} widths"
+                )
         skips = any(stage.skips for stage in self.stages)
         if skips and any(0 in stage.options("depth") for stage in self.stages):
             raise ValueError("a space with skip variants has no depth 0: skips already do that")
@@ -227,6 +274,14 @@ class SpaceFile(Section):
         if self.default_width is not None and self.default_width not in self.width:
             raise ValueError(f"default_width must be one of the choices {self.width}")
         return self
+
+    def _parts(self) -> Iterator[tuple[str, Stem | Stage | Head]]:
+        """All that has channels, and what it is called."""
+        yield "the stem", self.stem
+        for number, stage in enumerate(self.stages, 1):
+            yield f"stage {number}", stage
+        if self.head is not None:
+            yield "the head", self.head
 
 
 def _check_distinct(value: list[Item]) -> list[Item]:

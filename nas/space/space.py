@@ -231,13 +231,18 @@ class SearchSpace:
         return moved
 
     def check(self) -> None:
-        """Resolve the narrowest and widest networks and all references, to find mistakes early.
+        """Resolve networks of every width and variant and all references, to find mistakes early.
 
         Raises:
-            SpaceError: A width that rounds to zero channels, or a reference that does not fit.
+            SpaceError: A width that rounds to zero channels or to some that a variant cannot have,
+                or a reference that does not fit.
         """
+        variants = [d for d in self.choice_dimensions if d.name.endswith(".variant")]
+        longest = max((len(d.choices) for d in variants), default=1)
         for plan, width in itertools.product(self.file.plans.values(), self.file.width):
-            resolve(self.file, plan, plan.resolutions[0], {"width": width}, 10)
+            for index in range(longest):
+                choices = {d.name: d.choices[index % len(d.choices)] for d in variants}
+                resolve(self.file, plan, plan.resolutions[0], {**choices, "width": width}, 10)
         for name in self.file.references:
             self.reference(name)
 

@@ -120,6 +120,41 @@ def test_a_real_profile_of_this_machine(tmp_path):
     assert 0 < found.predicted_ms
 
 
+FAMILIES = """\
+schema: 1
+name: families
+description: for tests
+plans:
+  small: {resolutions: [8], stem_stride: 1, strides: [2]}
+stem: {channels: 8, activation: relu}
+stages:
+  - channels: 16
+    depth: [1, 2, 3]
+    variants:
+      inverted: {expand: 2, se: 0.25, activation: silu}
+      fused: {op: fused_inverted_residual, expand: 2, activation: silu}
+      residual: {op: residual}
+      shuffle: {op: shuffle_unit}
+      fire: {op: fire}
+    se_activation: silu
+    gate: sigmoid
+    activation: relu
+"""
+
+
+def test_a_real_profile_of_every_family(tmp_path):
+    """Measured in part, the rest interpolated; then every network of the space is predicted."""
+    mixed = SearchSpace(parse_yaml(FAMILIES, SpaceFile, SpaceError, "families.yaml"))
+    quality = Quality(share=1.0, error=0.0, models=95, effort=QUICK)
+    table = profile(settings(space=mixed, quality=quality, classes=(10,)), Local(), tmp_path)
+    ops = {key.block.op for key in table.rows}
+    assert {"fused_inverted_residual", "residual", "shuffle_unit", "fire"} <= ops
+    assert table == read_table(tmp_path / DEVICE)
+    predict = Predictor(table, mixed, "small", classes=10)
+    rng = np.random.default_rng(0)
+    assert all(0 < predict.architecture(sample(mixed, "small", rng)).predicted_ms for _ in range(9))
+
+
 def test_blocks_are_measured_between_layers():
     """A network's input and output are what a stem and a classifier have; others get theirs."""
     found = load_space("mobilenetv3")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nas.export.graph import GraphTarget, build_graph, random_weights
 from nas.export.weights import folded_weights
 from nas.models.build import build_model
-from nas.space import load_space, space_names
+from nas.space import Network, load_space, space_names
 from nas.space.blocks import OPS, make_block
 from nas.space.sample import baseline, sample
 
@@ -28,6 +28,12 @@ PARAMS = {
         "activation": "hardswish", "kernel": 3, "stride": 1, "hidden": 24, "se": 8,
         "gate": "hardsigmoid", "residual": True,
     },
+    "fused_inverted_residual": {
+        "activation": "silu", "kernel": 3, "stride": 1, "hidden": 24, "residual": True,
+    },
+    "residual": {**SPATIAL, "hidden": 24},
+    "shuffle_unit": {"activation": "relu", "kernel": 3, "stride": 1, "hidden": 8},
+    "fire": {**SPATIAL, "hidden": 8},
     "head": {"activation": "relu"},
     "classifier": {"activation": "hardswish", "hidden": 12, "pooling": "mean"},
 }  # fmt: skip
@@ -91,6 +97,61 @@ def test_a_graph_computes_what_torch_computes(name, seed, target):
     found = run(graph, image)
     assert found.shape == expected.shape == (1, 10)
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+INNER = {"hidden": 24, "kernel": 3, "stride": 1}
+EXCITED = {"se": 8, "gate": "sigmoid", "se_activation": "silu", "residual": True}
+FAMILIES = {
+    "silu": ("inverted_residual", 16, {**INNER, "activation": "silu", **EXCITED}),
+    "fused": ("fused_inverted_residual", 16, {**INNER, "activation": "silu", "residual": True}),
+    "fused, strided": (
+        "fused_inverted_residual", 24,
+        {**INNER, "activation": "silu", "residual": False, "stride": 2},
+    ),
+    "residual convolution": (
+        "conv", 16, {"activation": "silu", "kernel": 3, "stride": 1, "residual": True},
+    ),
+    "residual": ("residual", 16, {**INNER, "activation": "relu"}),
+    "residual, projected": ("residual", 24, {**INNER, "activation": "hardswish", "stride": 2}),
+    "shuffle": ("shuffle_unit", 16, {**INNER, "activation": "relu"}),
+    "shuffle, strided": ("shuffle_unit", 24, {**INNER, "activation": "relu", "stride": 2}),
+    "shuffle, wider": ("shuffle_unit", 24, {**INNER, "activation": "silu"}),
+    "fire": ("fire", 24, {**INNER, "activation": "relu", "kernel": 5}),
+    "fire, pooled": ("fire", 24, {**INNER, "activation": "relu", "stride": 2, "norm": False}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("target", [TARGETS[0], NANO], ids=["default", "nano"])
+def test_every_family_computes_what_torch_computes(family, target):
+    op, outputs, params = FAMILIES[family]
+    stem = {"activation": "relu", "kernel": 3, "stride": 2, "pool": 2}
+    first = make_block("stem", (30, 30), 3, 16, stem)
+    block = make_block(op, first.output_size, 16, outputs, params)
+    tail = {"activation": "relu", "hidden": 0, "pooling": "last"}
+    last = make_block("classifier", block.output_size, outputs, 10, tail)
+    network = Network(30, (("stem", first), ("stage1.block1", block), ("classifier", last)))
+    model = lively_model(network, 1)
+    graph = build_graph(network.blocks, folded_weights(model), target)
+    onnx.checker.check_model(graph, full_check=True)
+    image = image_for(network)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(image)).numpy()
+    assert expected.std() > 0
+    assert np.abs(run(graph, image) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+PLAIN = {
+    "Add", "Clip", "Concat", "Conv", "Flatten", "Gemm", "GlobalAveragePool", "HardSigmoid",
+    "MaxPool", "Mul", "Relu", "Reshape", "Sigmoid", "Split", "Transpose",
+}  # fmt: skip
+
+
+@given(st.sampled_from(sorted(SPACES)), st.integers(0, 2**32 - 1))
+@settings(max_examples=15)
+def test_boards_get_plain_operators(name, seed):
+    model = build_graph(drawn(name, seed).blocks, random_weights(seed), NANO)
+    assert operators(model) <= PLAIN
 
 
 @given(st.sampled_from(sorted(SPACES)), st.integers(0, 2**32 - 1), st.sampled_from(TARGETS))

@@ -37,7 +37,7 @@ ROOFLINES = {table: load_roofline(table) for table in TABLES}
 NANO, PI = ROOFLINES.values()
 
 channels = st.integers(2, 1280)
-activations = st.sampled_from(["none", "relu", "relu6", "hardswish"])
+activations = st.sampled_from(["none", "relu", "relu6", "hardswish", "silu"])
 
 
 def op_params(op):
@@ -50,6 +50,10 @@ def op_params(op):
             "gate": st.just("hardsigmoid"),
             "residual": st.just(False),
         },
+        "fused_inverted_residual": {**spatial, "hidden": channels, "residual": st.just(False)},
+        "residual": {**spatial, "hidden": channels},
+        "shuffle_unit": {**spatial, "hidden": channels},
+        "fire": {**spatial, "hidden": channels},
         "head": {},
         "classifier": {"hidden": st.sampled_from([0, 1024]), "pooling": st.just("mean")},
     }.get(op, spatial)
@@ -61,6 +65,8 @@ def blocks(draw):
     op = draw(st.sampled_from(sorted(OPS)))
     size = (draw(st.integers(1, 320)), draw(st.integers(1, 320)))
     in_channels, out_channels = draw(channels), draw(channels)
+    if op in ("shuffle_unit", "fire"):
+        out_channels *= 2
     params = draw(op_params(op))
     if op == "inverted_residual" and params["stride"] == 1 and draw(st.booleans()):
         params["residual"], out_channels = True, in_channels
@@ -103,9 +109,10 @@ def test_a_larger_input_or_output_is_never_faster(table, block, more):
         ((block.height + more, block.width), 0, 0),
         ((block.height, block.width + more), 0, 0),
     ]
-    if not params.get("residual"):
-        changes.append((size, 0, more))
-    if block.op != "inverted_residual":
+    # A unit that splits its channels, and a sum without projection, do less than one that has both.
+    if not params.get("residual") and block.op not in ("residual", "shuffle_unit"):
+        changes.append((size, 0, 2 * more))
+    if not block.op.endswith("inverted_residual") and block.op not in ("residual", "shuffle_unit"):
         changes.append((size, more, 0))
     latency_ms, upper_ms = estimate_block_ms(roofline, block, roofline.precision)
     for new_size, more_in, more_out in changes:
@@ -137,6 +144,51 @@ def test_a_block_is_lowered_to_what_the_runtime_does():
     kinds = [operation.kind for operation in block_operations(block)]
     expected = "pointwise hardswish depthwise hardswish squeeze_excite pointwise add"
     assert kinds == expected.split()
+
+
+INNER = {"activation": "relu", "hidden": 16, "kernel": 3, "stride": 1}
+LOWERED = [
+    ("fused_inverted_residual", {"activation": "silu", "residual": True},
+     "dense silu pointwise add"),
+    ("residual", {}, "dense dense add"),
+    ("residual", {"stride": 2}, "dense dense pointwise add"),
+    ("shuffle_unit", {}, "copy pointwise depthwise pointwise copy copy"),
+    ("shuffle_unit", {"stride": 2},
+     "depthwise pointwise pointwise depthwise pointwise copy copy"),
+    ("fire", {"stride": 2}, "pool pointwise pointwise dense"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "changes", "kinds"), LOWERED)
+def test_families_are_lowered_to_what_the_runtime_does(op, changes, kinds):
+    block = make_block(op, (14, 14), 16, 16, {**INNER, **changes})
+    assert [operation.kind for operation in block_operations(block)] == kinds.split()
+
+
+def test_a_shuffle_moves_every_value_it_reads_and_writes():
+    block = make_block("shuffle_unit", (14, 14), 16, 16, INNER)
+    copies = [o for o in block_operations(block) if o.kind == "copy"]
+    assert {(o.macs, o.elements) for o in copies} == {(0, 2 * 16 * 14 * 14)}
+
+
+@pytest.mark.parametrize(
+    ("op", "changes", "nano", "pi"),
+    [
+        ("fire", {}, True, False),
+        ("residual", {}, True, False),
+        ("shuffle_unit", {}, False, False),
+        ("fused_inverted_residual", {"residual": False}, False, False),
+        ("inverted_residual", {"residual": False, "se": 0, "gate": "hardsigmoid"}, False, True),
+        ("inverted_residual",
+         {"residual": False, "se": 0, "gate": "hardsigmoid", "activation": "silu"}, False, False),
+    ],
+)  # fmt: skip
+def test_families_without_a_source_of_the_device_have_the_wider_bound(op, changes, nano, pi):
+    block = make_block(op, (14, 14), 16, 16, {**INNER, **changes})
+    for roofline, covered in ((NANO, nano), (PI, pi)):
+        latency_ms, upper_ms = estimate_block_ms(roofline, block, roofline.precision)
+        factor = roofline.bound_factor if covered else roofline.uncovered_bound_factor
+        assert upper_ms == pytest.approx(latency_ms * factor)
 
 
 @pytest.mark.parametrize(

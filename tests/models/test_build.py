@@ -16,9 +16,15 @@ PLANS = [(name, plan) for name, space in SPACES.items() for plan in space.plans]
 REFERENCES = [(name, r) for name, space in SPACES.items() for r in space.file.references]
 
 
+def without_memory(network):
+    """A module whose tensors have sizes only."""
+    with torch.device("meta"):
+        return build_model(network).eval()
+
+
 def counted(network):
     """Params and MACs as torch sees them: of every convolution and linear layer that runs."""
-    model = build_model(network).to("meta").eval()
+    model = without_memory(network)
     macs = 0
 
     def count(module, inputs, output):
@@ -63,7 +69,7 @@ def test_every_block_has_the_shape_that_its_key_says(where, seed):
     space, plan = SPACES[where[0]], where[1]
     network = space.network(sample(space, plan, np.random.default_rng(seed)))
     size = network.resolution
-    found = shapes(build_model(network).to("meta").eval(), torch.empty(1, 3, size, size).to("meta"))
+    found = shapes(without_memory(network), torch.empty(1, 3, size, size, device="meta"))
     for (_, block), shape in zip(network.blocks, found.values(), strict=True):
         assert shape[1] == block.out_channels
         assert tuple(shape[2:]) in (block.output_size, ())

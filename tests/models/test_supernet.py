@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.models.supernet import Supernet
+from nas.models.supernet import Supernet, weight_keys
 from nas.space import load_space, space_names
 from nas.space.sample import largest, sample, smallest
 
@@ -30,9 +30,11 @@ def images(architecture, number=4, seed=0):
     return torch.randn(number, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def key(name):
-    """Where the supernet keeps a parameter of a network's module."""
-    return name.removeprefix("blocks.").replace(".", "/")
+def parameters(shared, architecture):
+    """Where the supernet keeps each parameter of an architecture, and a copy of it."""
+    model = shared.subnet(architecture)
+    key = weight_keys(shared.space, model.network)
+    return {name: (key(name), parameter) for name, parameter in model.named_parameters()}
 
 
 def used_slice(weight, shape):
@@ -50,9 +52,9 @@ def test_the_weights_of_every_architecture_fit_in(name):
     shared = supernet(name)
     space, generator = shared.space, np.random.default_rng(0)
     for _ in range(6):
-        model = shared.subnet(sample(space, "small", generator))
-        for parameter_name, parameter in model.named_parameters():
-            expected = used_slice(shared.weights[key(parameter_name)], parameter.shape)
+        found = parameters(shared, sample(space, "small", generator))
+        for parameter_name, (key, parameter) in found.items():
+            expected = used_slice(shared.weights[key], parameter.shape)
             assert torch.equal(parameter, expected), parameter_name
 
 
@@ -78,7 +80,7 @@ def test_gradients_flow_into_the_slices_in_use_and_nowhere_else(name, seed):
     logits = shared(architecture, images(architecture, seed=seed))
     direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
     (logits * direction).sum().backward()
-    shapes = {key(n): p.shape for n, p in shared.subnet(architecture).named_parameters()}
+    shapes = {key: p.shape for key, p in parameters(shared, architecture).values()}
     for name, weight in shared.weights.items():
         if name not in shapes:
             assert weight.grad is None
@@ -114,8 +116,8 @@ def test_architectures_share_their_weights(name):
     low, high = smallest(space, "small"), largest(space, "small")
     before = shared.subnet(low)
     with torch.no_grad():
-        for name, parameter in shared.subnet(high).named_parameters():
-            used_slice(shared.weights[key(name)], parameter.shape).add_(1.0)
+        for key, parameter in parameters(shared, high).values():
+            used_slice(shared.weights[key], parameter.shape).add_(1.0)
     after = dict(shared.subnet(low).named_parameters())
     moved = [name for name, p in before.named_parameters() if not torch.equal(p, after[name])]
     assert {"blocks.stem.body.conv.conv.weight", "blocks.classifier.body.classes.linear.bias"} <= {
@@ -145,6 +147,38 @@ def test_a_skipped_first_block_has_weights_of_its_own():
     assert found == {"conv", "expand", "depthwise", "project"}
     later = {name.split("/")[2] for name in shared.weights if name.startswith("stage2_block2/")}
     assert later == {"expand", "depthwise", "project"}
+
+
+def test_families_have_weights_of_their_own(tmp_path):
+    """They are called alike here and there, and are something else: even at one width alone."""
+    path = tmp_path / "families.yaml"
+    path.write_text(
+        "schema: 1\nname: families\ndescription: d\nwidth: [0.5, 1.0]\n"
+        "plans: {small: {resolutions: [16], stem_stride: 1, strides: [1]}}\n"
+        "stem: {channels: 16, activation: relu, scale: false}\n"
+        "stages:\n- channels: 16\n  depth: 2\n  activation: relu\n  variants:\n"
+        "    inverted: {expand: 2}\n    separable: {op: depthwise_separable}\n"
+        "    fused: {op: fused_inverted_residual, expand: 2}\n    residual: {op: residual}\n"
+        "    shuffle: {op: shuffle_unit}\n    fire: {op: fire}\n"
+    )
+    space = load_space(path)
+    shared = Supernet(space, "small", classes=3)
+    kept = {name.rpartition("/body/")[0] for name in shared.weights}
+    ops = "depthwise_separable fused_inverted_residual residual shuffle_unit fire".split()
+    assert kept == {"stem", "classifier"} | {
+        f"stage1_block{block}{op}" for block in (1, 2) for op in ["", *(f"/{op}" for op in ops)]
+    }
+    depthwise = {
+        name: w.shape[0] for name, w in shared.weights.items() if "/depthwise/conv" in name
+    }
+    assert depthwise["stage1_block1/body/depthwise/conv/weight"] == 32
+    assert depthwise["stage1_block1/depthwise_separable/body/depthwise/conv/weight"] == 16
+    # At half the width the first block has another number of channels, so that it needs these.
+    assert "stage1_block1/residual/body/shortcut/conv/weight" in shared.weights
+    assert "stage1_block1/shuffle_unit/body/left_depthwise/conv/weight" in shared.weights
+    for seed in range(9):
+        architecture = sample(space, "small", np.random.default_rng(seed))
+        assert shared(architecture, images(architecture)).shape == (4, 3)
 
 
 def test_a_seed_gives_the_same_supernet():

@@ -28,7 +28,7 @@ def test_an_unknown_op_lists_the_known_ones():
         make_block("pool", (32, 32), 3, 16, {})
     assert str(caught.value) == (
         "a block names a known op; got 'pool'; allowed: classifier, conv, depthwise_separable, "
-        "head, inverted_residual, stem"
+        "fire, fused_inverted_residual, head, inverted_residual, residual, shuffle_unit, stem"
     )
 
 
@@ -78,7 +78,8 @@ def test_a_classifier_ends_in_one_pixel():
 
 def test_every_op_has_a_lowering():
     assert set(OPS) == {
-        "stem", "conv", "depthwise_separable", "inverted_residual", "head", "classifier",
+        "stem", "conv", "depthwise_separable", "inverted_residual", "fused_inverted_residual",
+        "residual", "shuffle_unit", "fire", "head", "classifier",
     }  # fmt: skip
 
 

@@ -63,6 +63,28 @@ def test_squeeze_and_excitation_holds_its_input_for_the_product():
     assert block_peak_bytes(small) == 4 * (8 + 8 + 1000), "more reduced than scaled values"
 
 
+def test_branches_are_held_until_they_are_joined():
+    inner = {**SPATIAL, "hidden": 8}
+    unit = make_block("shuffle_unit", (4, 4), 8, 8, {**inner, "hidden": 4})
+    assert block_peak_bytes(unit) == 4 * 16 * (8 + 8), "split, and joined: twice the channels"
+    wide = make_block("shuffle_unit", (4, 4), 8, 8, {**inner, "hidden": 40})
+    assert block_peak_bytes(wide) == 4 * 16 * (4 + 40 + 40), "beside the half that passes by"
+    down = make_block("shuffle_unit", (4, 4), 8, 8, {**inner, "stride": 2})
+    assert block_peak_bytes(down) == 4 * (16 * 8 + 16 * 8 + 4 * 8), "the input waits for the left"
+    fire = make_block("fire", (4, 4), 8, 32, inner)
+    assert block_peak_bytes(fire) == 4 * 16 * (32 + 32)
+
+
+def test_a_projection_is_held_for_the_sum():
+    params = {**SPATIAL, "hidden": 8}
+    same = make_block("residual", (4, 4), 8, 8, params)
+    assert block_peak_bytes(same) == 4 * 16 * (8 + 8 + 8)
+    projected = make_block("residual", (4, 4), 8, 16, {**params, "hidden": 40})
+    assert block_peak_bytes(projected) == 4 * 16 * (16 + 40 + 16)
+    swished = make_block("residual", (4, 4), 8, 8, {**params, "activation": "silu"})
+    assert block_peak_bytes(swished) == 4 * 16 * (8 + 3 * 8), "the gate of the first layer"
+
+
 def test_the_largest_block_counts():
     assert block_peak_bytes(classifier()) == 4 * (16 * 8 + 8)
     both = network(inverted(residual=True), classifier())

@@ -66,7 +66,9 @@ def test_nas_bench_macro_has_6561_encodings_of_3969_networks():
 
 # MobileNetV1: 4.2 M and 569 M in Howard et al. 2017 (arXiv:1704.04861), table 4; the others are
 # torchvision's num_params of the weights (mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small).
-# MACs: 300 M (arXiv:1801.04381, table 4), 219 M and 56 M (arXiv:1905.02244, table 3).
+# MACs: 300 M (arXiv:1801.04381, table 4), 219 M and 56 M (arXiv:1905.02244, table 3), 41 M and
+# 146 M (arXiv:1807.11164, table 5), 390 M (arXiv:1905.11946, table 2), torchvision's _ops for
+# EfficientNetV2-S at 384 px and ResNet-18. EfficientNetV2-B0: timm's tf_efficientnetv2_b0.
 @pytest.mark.parametrize(
     ("space", "reference", "params", "published_macs"),
     [
@@ -74,21 +76,42 @@ def test_nas_bench_macro_has_6561_encodings_of_3969_networks():
         ("mobilenetv2", "mobilenet_v2", 3_504_872, 300e6),
         ("mobilenetv3", "mobilenet_v3_large", 5_483_032, 219e6),
         ("mobilenetv3", "mobilenet_v3_small", 2_542_856, 56e6),
+        ("shufflenetv2", "shufflenet_v2_x0_5", 1_366_792, 41e6),
+        ("shufflenetv2", "shufflenet_v2_x1_0", 2_278_604, 146e6),
+        ("efficientnetv2", "efficientnet_b0", 5_288_548, 390e6),
+        ("efficientnetv2", "efficientnet_v2_b0", 7_139_704, 720e6),
+        ("efficientnetv2", "efficientnet_v2_s", 21_458_488, 8_366e6),
+        ("mixed", "resnet_18", 11_689_512, 1_814e6),
     ],
 )
-def test_published_mobilenets(space, reference, params, published_macs):
+def test_published_networks(space, reference, params, published_macs):
     network = load_space(space).reference(reference)
-    assert (network.resolution, network.classes) == (224, 1000)
+    assert (network.resolution, network.classes) == (384 if params > 2e7 else 224, 1000)
     assert network.cost.params == params
     assert network.cost.macs == pytest.approx(published_macs, rel=0.015)
 
 
-@pytest.mark.parametrize("space", ["mobilenetv1", "mobilenetv2"])
-def test_the_large_plans_default_is_the_published_network(space):
-    """The space's hand-made network at width 1 is its reference, found through the choices."""
+def test_squeezenet():
+    """Our layers are padded, SqueezeNet's are not: more MACs from the same parameters."""
+    network = load_space("squeezenet").reference("squeezenet_1_1")
+    assert network.cost.params == 1_235_496
+    assert 349e6 < network.cost.macs < 1.12 * 349e6
+
+
+@pytest.mark.parametrize(
+    ("space", "width", "reference"),
+    [
+        ("mobilenetv1", 1.0, "mobilenet_v1"),
+        ("mobilenetv2", 1.0, "mobilenet_v2"),
+        ("shufflenetv2", 0.5, "shufflenet_v2_x0_5"),
+        ("shufflenetv2", 1.0, "shufflenet_v2_x1_0"),
+        ("efficientnetv2", 1.0, "efficientnet_v2_b0"),
+    ],
+)
+def test_the_large_plans_default_is_the_published_network(space, width, reference):
+    """The space's hand-made network is its reference, found through the choices."""
     found = load_space(space)
-    (reference,) = found.file.references
-    own = found.network(baseline(found, "large", 1.0, 224))
+    own = found.network(baseline(found, "large", width, 224))
     assert own.id == found.reference(reference).id
     assert own.cost == found.reference(reference).cost
 

@@ -180,7 +180,8 @@ def test_an_unknown_name_lists_the_known_ones():
         load_space("mobilenet")
     assert str(caught.value) == (
         "no search space has this name; got 'mobilenet'; "
-        "allowed: mobilenetv1, mobilenetv2, mobilenetv3, nas-bench-macro; "
+        "allowed: efficientnetv2, mixed, mobilenetv1, mobilenetv2, mobilenetv3, nas-bench-macro, "
+        "shufflenetv2, squeezenet; "
         "try: nas spaces, or the path of a YAML file"
     )
 

@@ -31,13 +31,12 @@ def every_genome(space, plan):
 
 
 def test_the_shipped_spaces():
-    assert list(SPACES) == ["mobilenetv1", "mobilenetv2", "mobilenetv3", "nas-bench-macro"]
-    assert {name: space.plans for name, space in SPACES.items()} == {
-        "mobilenetv1": ("small", "large"),
-        "mobilenetv2": ("small", "large"),
-        "mobilenetv3": ("small", "large"),
-        "nas-bench-macro": ("small",),
-    }
+    both = [
+        "efficientnetv2", "mixed", "mobilenetv1", "mobilenetv2", "mobilenetv3", "shufflenetv2",
+        "squeezenet",
+    ]  # fmt: skip
+    expected = {name: ("small", "large") for name in both} | {"nas-bench-macro": ("small",)}
+    assert {name: space.plans for name, space in SPACES.items()} == expected
 
 
 def test_dimensions_start_with_resolution_and_width(elastic):

@@ -19,8 +19,10 @@ from nas.latency.roofline import Operation, layer_operations
 from nas.space.layers import (
     Activation,
     Conv,
+    Gate,
     GlobalPool,
     Linear,
+    MaxPool,
     SqueezeExcite,
     layer_cost,
     output_size,
@@ -30,7 +32,9 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "Relu": "relu",
     "relu6": "relu6",
     "hardswish": "hardswish",
+    "silu": "silu",
 }
+GATES: Mapping[str, Gate] = {"hardsigmoid": "hardsigmoid", "Sigmoid": "sigmoid"}
 UNCOUNTED = {
     "Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "If", "LSTM",
     "Loop", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN", "Scan",
@@ -83,6 +87,32 @@ def _hardswish(flow: Flow, step: Step) -> None:
         and _is_sixth(sixth)
     ):
         _merge(flow, [shifted, step, product, sixth], "hardswish")
+
+
+def _silu(flow: Flow, step: Step) -> None:
+    """`x * sigmoid(x)`."""
+    product = flow.only_user(step.output) if step.op == "Sigmoid" else None
+    if product is not None and _multiplies(product, step.inputs[0], step.output):
+        _merge(flow, [step, product], "silu")
+
+
+def _max_pool(flow: Flow, step: Step) -> None:
+    """Square windows, padded to the usual output size."""
+    window, strides = (step.attributes.get(name, [1]) for name in ("kernel_shape", "strides"))
+    shape = flow.shape(step.inputs[0]) if step.inputs else ()
+    if step.op != "MaxPool" or len(shape) != 4 or len(step.outputs) != 1:
+        return
+    if (
+        len({*window}) != 1
+        or len({*strides}) != 1
+        or {*step.attributes.get("dilations", [1])} != {1}
+    ):
+        return
+    layer = MaxPool("", shape[1], window[0], strides[0])
+    usual = (1, shape[1], *output_size(layer, *shape[2:]))
+    if window[0] % 2 and flow.shape(step.output) == usual:
+        operations = layer_operations(layer, *shape[2:])
+        flow.replace([step], dataclasses.replace(step, layer=layer, operations=operations))
 
 
 def _global_pool(flow: Flow, step: Step) -> None:
@@ -141,7 +171,7 @@ def _activate(flow: Flow, step: Step) -> None:
         layer = dataclasses.replace(step.layer, activation=activation)
         shape = flow.shape(step.inputs[0])
         _put_layer(flow, [step, after], layer, (shape[2:] or (1, 1)))
-    elif step.op == "Add" and len(step.inputs) == 2 and activation != "hardswish":
+    elif step.op == "Add" and len(step.inputs) == 2 and activation not in ("hardswish", "silu"):
         both = f"Add and {after.op}"
         flow.replace([step, after], dataclasses.replace(step, op=both, outputs=after.outputs))
 
@@ -161,15 +191,16 @@ def _squeeze_excite(flow: Flow, step: Step) -> None:
         return
     inner = [s.layer for s in chain if isinstance(s.layer, Conv | Linear)]
     gates = [s.op for s in chain if _is_gate(s)]
-    if len(inner) != 2 or len(gates) != 1 or _activations(inner) != ["relu", "none"]:
+    if len(inner) != 2 or len(gates) != 1 or inner[1].activation != "none":
         return
     squeeze = inner[0].out_channels if isinstance(inner[0], Conv) else inner[0].out_features
-    layer = SqueezeExcite("", step.layer.channels, squeeze, "hardsigmoid")
+    gate = GATES.get(gates[0], "hardsigmoid")
+    layer = SqueezeExcite("", step.layer.channels, squeeze, gate, inner[0].activation)
     steps, shape = [*chain, after], flow.shape(source)
     _put_layer(flow, steps, layer, (shape[2], shape[3]))
     made = flow.steps[after.output]
     made.op = "squeeze-and-excite"
-    if gates != ["hardsigmoid"]:
+    if gates[0] not in GATES:
         made.op, made.layer = f"squeeze-and-excite, {gates[0]} gate", None
 
 
@@ -193,6 +224,8 @@ RULES: tuple[Callable[[Flow, Step], None], ...] = (
     _clip,
     _hardsigmoid,
     _hardswish,
+    _silu,
+    _max_pool,
     _global_pool,
     _linear,
     _convolution,
@@ -331,7 +364,3 @@ def _is_inner(step: Step) -> bool:
     if isinstance(layer, Conv):
         return layer.kernel == layer.groups == 1
     return isinstance(layer, Linear)
-
-
-def _activations(layers: list[Conv | Linear]) -> list[str]:
-    return [layer.activation for layer in layers]

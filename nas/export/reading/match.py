@@ -6,18 +6,19 @@ guess leaves layers unmatched instead of matched wrongly.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 from onnx import TensorProto
 
-from nas.errors import SpaceError
+from nas.export.reading.branches import branched_block, fire_at, make
 from nas.export.reading.flow import Flow, Step
 from nas.latency.foreign import ForeignNetwork, Leftover, Placed
 from nas.space.blocks import Block, Param, make_block
-from nas.space.layers import Conv, GlobalPool, Layer, Linear, Residual, SqueezeExcite
+from nas.space.layers import Conv, GlobalPool, Layer, Linear, MaxPool, SqueezeExcite
 
 LONGEST = 4
+WITH_SUM = ("conv", "inverted_residual", "fused_inverted_residual")
+"""Ops that say whether their input is added."""
 Proposal = tuple[int, str, dict[str, Param]]
 """How many layers, the op, and its parameters."""
 
@@ -45,12 +46,19 @@ def match_blocks(flow: Flow, size: tuple[int, int], notes: tuple[str, ...]) -> F
 
 
 def _block_at(flow: Flow, step: Step) -> tuple[Block, list[Step]] | None:
+    branched = branched_block(flow, step)
+    if branched is not None:
+        return branched
     chain = _chain(flow, step)
     layers = [s.layer for s in chain if s.layer is not None]
     first = step.inputs == (flow.image,)
     for length, op, params in _proposals(layers, first):
         steps = chain[:length]
-        block = _make(op, flow.shape(step.inputs[0])[2:], layers[:length], params)
+        if op == "stem" and length == 2 and fire_at(flow, steps[1]) is not None:
+            continue  # the pooling belongs to the fire module
+        if params.get("pooling") == "last" and steps[-1].output not in flow.results:
+            continue
+        block = make(op, flow.shape(step.inputs[0]), layers[:length], params)
         if block is None:
             continue
         return _with_residual(flow, block, steps)
@@ -76,6 +84,9 @@ def _proposals(layers: Sequence[Layer], first: bool) -> Iterator[Proposal]:
         elif isinstance(part[0], Conv):
             yield from _inverted_residual(part)
             yield from _depthwise_separable(part)
+            yield from _pooled(part, first)
+            if not first:
+                yield from _fused_inverted_residual(part)
     if layers and isinstance(layers[0], Conv):
         yield _single(layers[0], layers[1:], first)
 
@@ -95,12 +106,13 @@ def _classifier(layers: Sequence[Layer]) -> Iterator[Proposal]:
 def _inverted_residual(layers: Sequence[Layer]) -> Iterator[Proposal]:
     depthwise = next((x for x in layers[:2] if isinstance(x, Conv) and x.groups > 1), None)
     if depthwise is not None:
-        squeeze = [layer.squeeze for layer in layers if isinstance(layer, SqueezeExcite)]
+        squeeze = next((layer for layer in layers if isinstance(layer, SqueezeExcite)), None)
         params: dict[str, Param] = {
             **_spatial(depthwise),
             "hidden": depthwise.out_channels,
-            "se": squeeze[0] if squeeze else 0,
-            "gate": "hardsigmoid",
+            "se": squeeze.squeeze if squeeze else 0,
+            "gate": squeeze.gate if squeeze else "hardsigmoid",
+            "se_activation": squeeze.activation if squeeze else "relu",
             "residual": False,
         }
         yield len(layers), "inverted_residual", params
@@ -110,6 +122,24 @@ def _depthwise_separable(layers: Sequence[Layer]) -> Iterator[Proposal]:
     depthwise = layers[0]
     if isinstance(depthwise, Conv) and len(layers) == 2:
         yield 2, "depthwise_separable", _spatial(depthwise)
+
+
+def _fused_inverted_residual(layers: Sequence[Layer]) -> Iterator[Proposal]:
+    dense = layers[0]
+    if isinstance(dense, Conv) and len(layers) == 2 and dense.kernel > 1:
+        params = {**_spatial(dense), "hidden": dense.out_channels, "residual": False}
+        yield 2, "fused_inverted_residual", params
+
+
+def _pooled(layers: Sequence[Layer], first: bool) -> Iterator[Proposal]:
+    """A convolution and the pooling after it: a stem, or a classifier that pools last."""
+    conv, pool = layers[:2]
+    if not isinstance(conv, Conv) or len(layers) != 2:
+        return
+    if first and isinstance(pool, MaxPool):
+        yield 2, "stem", {**_spatial(conv), "pool": pool.stride}
+    if isinstance(pool, GlobalPool) and conv.kernel == 1:
+        yield 2, "classifier", {"pooling": "last", "hidden": 0, "activation": conv.activation}
 
 
 def _single(layer: Conv, after: Sequence[Layer], first: bool) -> Proposal:
@@ -124,34 +154,11 @@ def _spatial(layer: Conv) -> dict[str, Param]:
     return {"kernel": layer.kernel, "stride": layer.stride, "activation": layer.activation}
 
 
-def _make(
-    op: str, size: Sequence[int], layers: Sequence[Layer], params: dict[str, Param]
-) -> Block | None:
-    """The block, if it is made of exactly these layers."""
-    first, last = layers[0], layers[-1]
-    inputs = first.in_channels if isinstance(first, Conv) else _channels(first)
-    block = make_block(op, (size[0], size[1]), inputs, _channels(last), params)
-    same = [dataclasses.replace(layer, name="") for layer in block.layers]
-    return block if same == list(layers) else None
-
-
-def _channels(layer: Layer) -> int:
-    match layer:
-        case Conv():
-            return layer.out_channels
-        case Linear():
-            return layer.out_features
-        case Residual():
-            raise SpaceError("a residual is the whole of its block")
-        case _:
-            return layer.channels
-
-
 def _with_residual(flow: Flow, block: Block, steps: list[Step]) -> tuple[Block, list[Step]]:
     """The same block with the addition of its input, where that comes next."""
     total = flow.only_user(steps[-1].output)
     ends = {steps[0].inputs[0], steps[-1].output}
-    if block.op != "inverted_residual" or total is None or total.op != "Add":
+    if block.op not in WITH_SUM or total is None or total.op != "Add":
         return block, steps
     if set(total.inputs) != ends or len(total.inputs) != 2:
         return block, steps

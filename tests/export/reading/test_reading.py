@@ -1,5 +1,6 @@
 """Models from files: the blocks that are in them, however an exporter writes them down."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -67,9 +68,16 @@ REFERENCES = [(name, ref) for name, space in SPACES.items() for ref in space.fil
 
 @pytest.mark.parametrize(("name", "reference"), REFERENCES)
 def test_references_are_read_back(read, name, reference):
+    """But for a batch norm: folded in, it cannot be told from a bias."""
     network = SPACES[name].reference(reference, 10)
     found = read(build_graph(network.blocks, random_weights(0), GraphTarget()))
-    assert (found.blocks, found.leftovers, found.chain) == (blocks_of(network), (), True)
+    expected = tuple(map(with_norm, blocks_of(network)))
+    assert (found.blocks, found.leftovers, found.chain) == (expected, (), True)
+
+
+def with_norm(block):
+    params = tuple(pair for pair in block.params if pair[0] != "norm")
+    return dataclasses.replace(block, params=params)
 
 
 # Models exported by torch
@@ -83,7 +91,8 @@ def exported(module, size=32, opset=13, **options):
     return onnx.load_from_string(buffer.getvalue())
 
 
-@pytest.mark.parametrize("name", sorted(SPACES))
+# torch cannot export its own channel shuffle: `Unit` below is how models for export write it.
+@pytest.mark.parametrize("name", sorted({*SPACES} - {"shufflenetv2", "mixed"}))
 @pytest.mark.parametrize("folded", [True, False])
 def test_torch_models_of_every_space(read, name, folded):
     """As torch writes them by default, and with every batch norm left as it is."""
@@ -180,6 +189,56 @@ def test_mobilenet_v2_as_the_paper_has_it(read):
     assert (found.blocks, found.leftovers, found.chain) == (blocks_of(reference), (), True)
 
 
+class Unit(nn.Module):
+    """ShuffleNetV2's units (arXiv:1807.11164, figure 3)."""
+
+    def __init__(self, inputs, outputs, stride, halves=None):
+        super().__init__()
+        half, self.split, self.halves = outputs // 2, stride == 1, halves
+        enters = half if self.split else inputs
+        self.left = nn.Sequential(
+            nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+            nn.BatchNorm2d(inputs), nn.Conv2d(inputs, half, 1), nn.ReLU(),
+        )  # fmt: skip
+        self.right = nn.Sequential(
+            nn.Conv2d(enters, half, 1), nn.ReLU(),
+            nn.Conv2d(half, half, 3, stride, 1, groups=half, bias=False), nn.BatchNorm2d(half),
+            nn.Conv2d(half, half, 1), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, x):
+        left, right = self.halves(x) if self.split else (self.left(x), x)
+        joined = torch.cat((left, self.right(right)), dim=1)
+        n, channels, height, width = joined.shape
+        joined = joined.view(n, 2, channels // 2, height, width).transpose(1, 2).contiguous()
+        return joined.view(n, channels, height, width)
+
+
+HALVES = {
+    "Split": lambda x: x.split([24, 24], dim=1),
+    "Slice": lambda x: (x[:, :24], x[:, 24:]),
+}
+
+
+@pytest.mark.parametrize("halves", HALVES)
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_shuffle_units_as_torch_writes_them(read, opset, halves):
+    units = Unit(24, 48, 2), Unit(48, 48, 1, HALVES[halves]), Unit(48, 96, 2)
+    model = nn.Sequential(
+        nn.Conv2d(3, 24, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *units,
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 10),
+    )  # fmt: skip
+    file = exported(model, 64, opset)
+    assert halves in [node.op_type for node in file.graph.node]
+    found = read(file)
+    assert [str(block) for block in found.blocks[:3]] == [
+        'stem 64x64x3->24 {"activation":"relu","kernel":3,"pool":2,"stride":2}',
+        'shuffle_unit 16x16x24->48 {"activation":"relu","hidden":24,"kernel":3,"stride":2}',
+        'shuffle_unit 8x8x48->48 {"activation":"relu","hidden":24,"kernel":3,"stride":1}',
+    ]
+    assert (len(found.blocks), found.leftovers, found.chain) == (5, (), True)
+
+
 # The forms that one layer takes
 
 
@@ -192,7 +251,12 @@ HARDSWISH = {
     "multiplied by a sixth": "s = Add(a, three) c = Clip(s, zero, six) d = Mul(a, c)\n"
     "y = Mul(sixth, d)",
 }
-OTHERS = {"relu": "y = Relu(a)", "relu6": "y = Clip(a, zero, six)", "none": "y = Identity(a)"}
+OTHERS = {
+    "silu": "s = Sigmoid(a) y = Mul(a, s)",
+    "relu": "y = Relu(a)",
+    "relu6": "y = Clip(a, zero, six)",
+    "none": "y = Identity(a)",
+}
 NUMBERS = {"zero": 0, "three": 3, "six": 6, "sixth": 1 / 6}
 
 
@@ -226,7 +290,7 @@ def test_the_forms_of_activations(read, form):
 @pytest.mark.parametrize(
     ("body", "left"),
     [
-        ("s = Sigmoid(a) y = Mul(a, s)", ["Sigmoid", "Mul"]),
+        ("s = Sigmoid(a) y = Add(a, s)", ["Sigmoid", "Add"]),
         ("y = Clip(a, zero, three)", ["Clip"]),
         ("y = HardSigmoid(a)", ["HardSigmoid"]),
         ("s = Add(a, six) c = Clip(s, zero, six) d = Mul(a, c) y = Div(d, six)",
@@ -307,18 +371,30 @@ def excited(gate=GATE, form=BY_CONV):
 
 
 @pytest.mark.parametrize("form", [BY_CONV, BY_GEMM], ids=["Conv", "Gemm"])
-def test_squeeze_and_excite(read, form):
-    [block] = read(excited(form=form)).blocks
+@pytest.mark.parametrize(("gate", "name"), [(GATE, "hardsigmoid"), ("Sigmoid", "sigmoid")])
+def test_squeeze_and_excite(read, form, gate, name):
+    [block] = read(excited(gate, form)).blocks
     assert str(block) == (
-        'inverted_residual 8x8x4->6 {"activation":"relu","gate":"hardsigmoid","hidden":4,'
+        f'inverted_residual 8x8x4->6 {{"activation":"relu","gate":"{name}","hidden":4,'
         '"kernel":3,"residual":false,"se":2,"stride":1}'
     )
 
 
+def test_squeeze_and_excite_with_another_activation_inside(read):
+    model = excited("Sigmoid")
+    text = EXCITE.replace("q = Relu(r)", "t = Sigmoid(r) q = Mul(r, t)")
+    text = text.format(gate="Sigmoid", **BY_CONV)
+    model = parsed(
+        text, "1,6,8,8", "1,4,8,8", w=(4, 1, 3, 3), s1=(2, 4, 1, 1), s2=(4, 2, 1, 1), o=(6, 4, 1, 1)
+    )
+    [block] = read(model).blocks
+    assert dict(block.params)["se_activation"] == "silu"
+
+
 def test_another_gate_is_no_block(read):
-    found = read(excited("Sigmoid"))
+    found = read(excited("HardSigmoid"))
     assert [left.op for left in found.leftovers] == [
-        "Conv", "squeeze-and-excite, Sigmoid gate",
+        "Conv", "squeeze-and-excite, HardSigmoid gate",
     ]  # fmt: skip
     assert [left.macs for left in found.leftovers] == [8 * 8 * 4 * 9, 2 * 4 * 2]
     assert [block.op for block in found.blocks] == ["conv"]
@@ -381,7 +457,7 @@ def test_two_outputs_are_no_chain(read):
     assert [left.op for left in found.leftovers] == ["Relu"]
 
 
-# A network with other blocks
+# Blocks that are no chain
 
 
 class Basic(nn.Module):
@@ -408,9 +484,38 @@ def resnet():
     )  # fmt: skip
 
 
-def test_a_resnet_in_parts(read):
+def test_a_resnet(read):
     found = read(exported(resnet(), 32))
-    assert [block.op for block in found.blocks] == ["stem", *["conv"] * 5, "classifier"]
-    assert [left.op for left in found.leftovers] == ["MaxPool", "Add and Relu", "Add and Relu"]
-    assert [left.shape for left in found.leftovers] == [(1, 8, 8, 8)] * 2 + [(1, 16, 4, 4)]
+    assert [block.op for block in found.blocks] == ["stem", *["residual"] * 2, "classifier"]
+    assert (found.leftovers, found.chain) == ((), True)
+
+
+class Bottleneck(nn.Module):
+    """The other block of arXiv:1512.03385, figure 5, which no space has."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 8, 1)
+        )
+
+    def forward(self, x):
+        return nn.functional.relu(x + self.body(x))
+
+
+def test_another_residual_block_in_parts(read):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), Bottleneck(), nn.AdaptiveAvgPool2d(1))
+    found = read(exported(model, 16))
+    assert [block.op for block in found.blocks][:2] == ["stem", "conv"]
+    assert "Add and Relu" in [left.op for left in found.leftovers]
     assert not found.chain
+
+
+def test_a_sum_of_what_others_need_is_no_block(read):
+    body = (
+        "r = Relu(a) b = Conv<pads: ints = [1, 1, 1, 1]>(r, v) s = Relu(b)\n"
+        "c = Conv<pads: ints = [1, 1, 1, 1]>(s, v) d = Add(c, r) y = Add(d, s)"
+    )
+    found = read(parsed(CONV + body, w=(4, 3, 3, 3), v=(4, 4, 3, 3)))
+    assert [left.op for left in found.leftovers] == ["Add", "Add"]
+    assert "residual" not in [block.op for block in found.blocks]
