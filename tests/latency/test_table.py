@@ -17,18 +17,22 @@ from nas.latency.table import (
     table_folders,
     write_table,
 )
-from nas.space.blocks import OP_PARAMS, BlockKey, make_block
+from nas.space.blocks import BlockKey, make_block
+from nas.space.families import HALVED, OP_PARAMS, OPTIONAL_PARAMS
 
 SHIPPED = {"jetson-nano-tensorrt", "raspberry-pi-4-xnnpack-4"}
 
 VALUES = {
-    "activation": st.sampled_from(["none", "relu", "relu6", "hardswish"]),
+    "activation": st.sampled_from(["none", "relu", "relu6", "hardswish", "silu"]),
+    "se_activation": st.sampled_from(["relu", "silu"]),
     "kernel": st.sampled_from([1, 3, 5, 7]),
     "stride": st.sampled_from([1, 2]),
     "hidden": st.integers(0, 2000),
     "se": st.integers(0, 200),
-    "gate": st.just("hardsigmoid"),
+    "gate": st.sampled_from(["hardsigmoid", "sigmoid"]),
     "residual": st.booleans(),
+    "norm": st.booleans(),
+    "pool": st.sampled_from([1, 2]),
     "pooling": st.just("mean"),
 }
 sizes = st.integers(1, 300)
@@ -39,10 +43,13 @@ milliseconds = st.floats(1e-6, 1e5).map(lambda value: float(f"{value:.6g}"))
 @st.composite
 def keys(draw):
     op = draw(st.sampled_from(sorted(OP_PARAMS)))
-    params = {name: draw(VALUES[name]) for name in OP_PARAMS[op]}
-    if op == "inverted_residual":
+    names = (*OP_PARAMS[op], *OPTIONAL_PARAMS.get(op, ()))
+    params = {name: draw(VALUES[name]) for name in names}
+    if "hidden" in params and op != "classifier":
         params["hidden"] += 1  # none at all is for classifiers
     size, channels = (draw(sizes), draw(sizes)), (draw(sizes), draw(sizes))
+    if op in HALVED:
+        channels = channels[0], 2 * channels[1]
     block = make_block(op, size, *channels, params)
     return BlockKey(block, draw(st.sampled_from(["fp32", "fp16", "int8"])), draw(st.integers(1, 8)))
 
@@ -241,7 +248,8 @@ def test_an_unknown_op(written):
     edit(written, "2,depthwise_separable,", "2,pool,")
     assert damaged(written) == (
         "blocks.csv line 3 is not a row of a latency table: a block names a known op; got 'pool'; "
-        "allowed: classifier, conv, depthwise_separable, head, inverted_residual, stem"
+        "allowed: classifier, conv, depthwise_separable, fire, fused_inverted_residual, head, "
+        "inverted_residual, residual, shuffle_unit, stem"
     )
 
 

@@ -23,6 +23,10 @@ PARAMS = {
     "inverted_residual": {
         **SPATIAL, "hidden": 16, "se": 8, "gate": "hardsigmoid", "residual": False,
     },
+    "fused_inverted_residual": {**SPATIAL, "activation": "silu", "hidden": 16, "residual": False},
+    "residual": {**SPATIAL, "hidden": 8},
+    "shuffle_unit": {**SPATIAL, "hidden": 4, "stride": 1},
+    "fire": {**SPATIAL, "hidden": 4},
     "head": {"activation": "relu"},
     "classifier": {"activation": "relu6", "hidden": 8, "pooling": "mean"},
 }  # fmt: skip

@@ -24,6 +24,7 @@ VALUES = {
 VALUES |= {"--workspace"} if OLD else {"--memPoolSize"}
 OPERATORS = {
     "Conv", "Relu", "Clip", "HardSigmoid", "Mul", "Add", "GlobalAveragePool", "Flatten", "Gemm",
+    "Concat", "MaxPool", "Reshape", "Sigmoid", "Split", "Transpose",
 }  # fmt: skip
 HEADER = b"engine of %d, fp16\n" % VERSION
 
