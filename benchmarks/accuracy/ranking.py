@@ -1,0 +1,206 @@
+"""How well scores without real training rank architectures: a supernet's, and those of none at all.
+
+    nas sample --space nas-bench-macro -n 300 --seed 11 --json > architectures.json
+    python benchmarks/accuracy/ranking.py --space nas-bench-macro --data DATA --minutes 60 \
+        --seed 0 --architectures architectures.json --out scores.json \
+        --accuracies nas-bench-macro_cifar10.json
+    ... --recipe single      # one random network a step, to compare with
+
+A supernet is trained for about so many minutes (its number of steps is fixed from the first few),
+then every architecture is scored with its weights and without any. Written are all those scores and
+`scores`, one for each architecture: the mean of the supernet's log-likelihood on validation images
+and of NASWOT, both standardised. Started again with the same --out, it goes on.
+
+With `--accuracies` (of NAS-Bench-Macro: `{code: {"mean_acc": percent}}`), Kendall's rank
+correlation of each score with them, and the 95 % interval of 2,000 bootstrap samples.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
+from nas_bench_macro import code_of_genome
+
+from nas import load_space
+from nas.accuracy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nas.accuracy.device import training_device
+from nas.accuracy.scoring import logits_of, recalibrate
+from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
+from nas.accuracy.zero_cost import SCORES
+from nas.data import Dataset, load_dataset
+from nas.data.augment import to_batch
+from nas.files import write_json
+from nas.models import Supernet
+from nas.space import sample as sampling
+from nas.space.architecture import Architecture
+
+PLAN = "small"
+RECIPES = {"default": {}, "single": {"sandwich": False, "random_networks": 1}}
+TIMED_STEPS = 20
+TRAINING_SHARE = 0.97
+"""Of the minutes: timings of a few steps are not exact."""
+SAVE_EVERY_S = 60
+RECALIBRATION, VALIDATION, BATCH, BATCHES = 1024, 2000, 64, 2
+SAMPLES = 2000
+
+
+def step_seconds(supernet: Supernet, dataset: Dataset, settings: SupernetSettings) -> float:
+    """Median of a few steps' gradients, which are not used."""
+    trainer, times = SupernetTrainer(supernet, dataset, settings), []
+    for step in range(TIMED_STEPS):
+        start = time.perf_counter()
+        trainer.backward(step)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    supernet.zero_grad(set_to_none=True)
+    return float(np.median(times[TIMED_STEPS // 2 :]))
+
+
+def train(supernet: Supernet, dataset: Dataset, options: argparse.Namespace, state: dict) -> None:
+    """Train, or go on; the steps and the seconds so far are kept in `state`."""
+    recipe = RECIPES[options.recipe]
+    if "steps" not in state:
+        timed = SupernetSettings(1, options.batch_size, seed=options.seed, **recipe)
+        seconds = step_seconds(supernet, dataset, timed)
+        state["steps"] = max(1, int(TRAINING_SHARE * 60 * options.minutes / seconds))
+        state["training_s"] = 0.0
+        write_json(options.out, state)
+    settings = SupernetSettings(state["steps"], options.batch_size, seed=options.seed, **recipe)
+    trainer = SupernetTrainer(supernet, dataset, settings)
+    kept = options.out.with_suffix(".safetensors")
+    if kept.exists():
+        saved = load_checkpoint(kept)
+        trainer.restore(saved.weights, saved.momentum, saved.step)
+    before, begun, last = state["training_s"], time.monotonic(), time.monotonic()
+
+    def save() -> None:
+        weights = dict(trainer.supernet.weights.items())
+        subject = {"settings": settings.to_json()}
+        save_checkpoint(kept, Checkpoint(weights, trainer.momentum(), trainer.step, subject))
+        state["training_s"] = round(before + time.monotonic() - begun, 1)
+        write_json(options.out, state)
+
+    while trainer.step < settings.steps:
+        trainer.train_step()
+        if time.monotonic() - last > SAVE_EVERY_S:
+            save()
+            last = time.monotonic()
+        print(f"\r{trainer.step} of {settings.steps} steps", end="", file=sys.stderr, flush=True)
+    save()
+
+
+def supernet_scores(supernet: Supernet, dataset: Dataset, architecture: Architecture) -> dict:
+    """Accuracy and mean log-likelihood of the right class on validation images."""
+    model = supernet.subnet(architecture)
+    recalibrate(model, dataset, RECALIBRATION)
+    logits = logits_of(model, dataset, dataset.validation, VALIDATION)
+    labels = torch.from_numpy(dataset.validation.labels[:VALIDATION].copy())
+    return {
+        "supernet accuracy": float((logits.argmax(dim=1) == labels).float().mean()),
+        "supernet likelihood": -float(torch.nn.functional.cross_entropy(logits, labels)),
+    }
+
+
+def scores_of(
+    supernet: Supernet, dataset: Dataset, architecture: Architecture, seed: int
+) -> dict[str, float]:
+    """All scores of one architecture; higher is better."""
+    network = supernet.space.network(architecture, len(dataset.classes))
+    pixels, labels = dataset.train.at(network.resolution), dataset.train.labels
+    device = training_device()
+    batches = [
+        (
+            to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device),
+            torch.from_numpy(labels[start : start + BATCH].copy()).to(device),
+        )
+        for start in range(0, BATCH * BATCHES, BATCH)
+    ]
+    untrained = {name: score(network, batches, seed) for name, score in SCORES.items()}
+    return {**supernet_scores(supernet, dataset, architecture), **untrained}
+
+
+def combined(parts: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The mean of the supernet's likelihood and of NASWOT, each by its mean and deviation."""
+    table = np.array([[p["supernet likelihood"], p["naswot"]] for p in parts.values()])
+    deviation = np.maximum(table.std(axis=0), 1e-12)
+    mean = ((table - table.mean(axis=0)) / deviation).mean(axis=1)
+    return dict(zip(parts, mean.tolist(), strict=True))
+
+
+def correlations(
+    scores: dict[str, list[float]], accuracies: list[float], seed: int
+) -> dict[str, list[float]]:
+    """Kendall's tau and its 95 % interval, of each score."""
+    rng, truth = np.random.default_rng(seed), np.array(accuracies)
+    drawn = rng.integers(len(truth), size=(SAMPLES, len(truth)))
+    found = {}
+    for name, values in scores.items():
+        array = np.array(values)
+        taus = [kendalltau(array[index], truth[index]).statistic for index in drawn]
+        low, high = np.percentile(taus, [2.5, 97.5])
+        whole = kendalltau(array, truth).statistic
+        found[name] = [round(float(value), 4) for value in (whole, low, high)]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--space", default="nas-bench-macro")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--architectures", type=Path, required=True)
+    parser.add_argument("--recipe", choices=list(RECIPES), default="default")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--accuracies", type=Path, help="of NAS-Bench-Macro")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    space = load_space(options.space)
+    listed = [space.from_json(a) for a in json.loads(options.architectures.read_text())]
+    sizes = sorted({size for size in space.plan(PLAN).resolutions})
+    dataset = load_dataset(options.data, options.seed, resolutions=sizes)
+    supernet = Supernet(space, PLAN, len(dataset.classes), options.seed).to(training_device())
+    state = json.loads(options.out.read_text()) if options.out.exists() else {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {training_device()}",
+        "settings": {n: v for n, v in vars(options).items() if not isinstance(v, Path)},
+    }  # fmt: skip
+    train(supernet, dataset, options, state)
+    parts = state.setdefault("parts", {})
+    begun = time.monotonic()
+    for number, architecture in enumerate(listed, 1):
+        if architecture.id not in parts:
+            parts[architecture.id] = scores_of(supernet, dataset, architecture, options.seed)
+            write_json(options.out, state)
+        print(f"\r{number} of {len(listed)} scored", end="", file=sys.stderr, flush=True)
+    state["scoring_s"] = round(state.get("scoring_s", 0) + time.monotonic() - begun, 1)
+    state["scores"] = combined(parts)
+    if options.accuracies:
+        known = json.loads(options.accuracies.read_text())
+        truth = [
+            known[code_of_genome(space, sampling.to_genome(space, a))]["mean_acc"] for a in listed
+        ]
+        names = [a.id for a in listed]
+        table = {key: [parts[name][key] for name in names] for key in parts[names[0]]}
+        table["supernet likelihood and naswot"] = [state["scores"][name] for name in names]
+        state["kendall_tau"] = correlations(table, truth, options.seed)
+        for name, (tau, low, high) in state["kendall_tau"].items():
+            print(f"{name:32} {tau:.3f} ({low:.3f} to {high:.3f})")
+    write_json(options.out, state)
+
+
+if __name__ == "__main__":
+    main()
