@@ -34,6 +34,8 @@ class SupernetSettings:
         learning_rate: At its highest; rises over the first tenth, then falls as a cosine to 0.
         weight_decay: On weights of convolutions and linear layers only.
         random_networks: Between the largest and the smallest, for each step.
+        sandwich: Whether each step runs the largest and the smallest as well; without the largest
+            there is no distillation.
         label_smoothing: Of the loss on labels.
         teacher_share: Of the loss that is distillation, for all but the largest network.
         teacher_start: Share of the steps that pass before the distillation starts.
@@ -45,6 +47,7 @@ class SupernetSettings:
     learning_rate: float = 0.2
     weight_decay: float = 1e-4
     random_networks: int = 2
+    sandwich: bool = True
     label_smoothing: float = 0.1
     teacher_share: float = 0.5
     teacher_start: float = 0.5
@@ -97,10 +100,13 @@ class SupernetTrainer:
         )
         resolution = self.largest.resolution
         images, labels = training_batch(self.dataset, indices, resolution, seed, self.device)
-        logits = self._backward_of(self.largest, images, labels, None)
-        taught = step >= settings.teacher_start * settings.steps
-        target = logits.softmax(dim=1) if taught else None
-        for architecture in [self.smallest, *self._drawn(seed)]:
+        architectures, target = self._drawn(seed), None
+        if settings.sandwich:
+            logits = self._backward_of(self.largest, images, labels, None)
+            taught = step >= settings.teacher_start * settings.steps
+            target = logits.softmax(dim=1) if taught else None
+            architectures = [self.smallest, *architectures]
+        for architecture in architectures:
             self._backward_of(architecture, images, labels, target)
 
     def _backward_of(
