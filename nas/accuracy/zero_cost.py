@@ -1,7 +1,7 @@
 """Scores of untrained networks: what a few batches tell, in a second instead of a training.
 
 Higher is better in all of them. They rank networks of one space; the numbers themselves mean
-nothing, and no two spaces compare. How well they rank is in docs/decisions/0014-ranking.md.
+nothing, and no two spaces compare.
 """
 
 from __future__ import annotations
