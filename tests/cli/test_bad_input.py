@@ -832,7 +832,10 @@ def test_an_architecture_file_that_is_not_there(refused, tmp_path):
             "--reference names a space and a network in it; got 'mobilenet_v3_s",
         ),
         ("mobilenetv3/resnet", "search space mobilenetv3 has no such reference; got 'resnet'; all"),
-        ("resnet/resnet18", "no search space has this name; got 'resnet'; allowed: mobilenetv1, "),
+        (
+            "resnet/resnet18",
+            "no search space has this name; got 'resnet'; allowed: efficientnetv2, ",
+        ),
     ],
 )
 def test_references(refused, reference, message):
