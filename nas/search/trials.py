@@ -240,12 +240,14 @@ class _Loop:
                 trial = self.store.do(
                     lambda: self.study.ask(distributions(costing.space, costing.plan))
                 )
+                self.store.begin(trial)
+            except UpdateFinishedTrialError:  # without the lock, another took it for lost
+                return True
             except ExhaustedError as end:
                 number = end.trial_number
                 self.store.do(lambda: self.study.tell(number, state=TrialState.FAIL))
                 self.exhausted = True
                 return False
-            self.store.begin(trial)
             if not alone():  # the lock went with its connection: another may have asked for it
                 self.store.take_back(trial)
                 return True

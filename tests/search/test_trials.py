@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+from optuna.study import Study
 from optuna.trial import TrialState
 
 from nas.accuracy.score import Fidelity, Score
@@ -20,7 +21,7 @@ from nas.search.goals import make_goals
 from nas.search.proposals import Hunt, Promoted
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.store import Journal
-from nas.search.study import open_study, read_trials
+from nas.search.study import interrupt_trial, open_study, read_trials
 from nas.search.trials import ATTEMPTS, FAILURES, Rung, run_trials
 
 
@@ -157,6 +158,25 @@ def test_when_none_of_the_few_there_are_can_be_scored_that_is_said(
         "--out OTHER_FOLDER"
     )
     assert not [text for text in listener.said if "waiting" in text], "it is the only search"
+
+
+def test_a_trial_that_another_search_takes_for_lost_while_it_is_asked_for_is_asked_for_again(
+    hunt, journal, listener, monkeypatch
+):
+    ask = Study.ask
+
+    def taken(study, *args):
+        trial = ask(study, *args)
+        if trial.number == 3:
+            interrupt_trial(trial._trial_id, study._storage)
+            trial.set_user_attr("one more", "write")
+        return trial
+
+    monkeypatch.setattr(Study, "ask", taken)
+    records = run_trials(hunt(trials=12), Journal(journal), listener, Several(2, score))
+    assert len({record.id for record in records}) == 12
+    trials = open_study(journal, None, ["x"]).trials
+    assert [t.number for t in trials if t.state == TrialState.FAIL] == [3]
 
 
 def test_a_stopped_search_goes_on_where_it_was(hunt, journal, listener):
