@@ -22,7 +22,8 @@ from nas.space import load_space
 
 @contextlib.contextmanager
 def ctrl_c_when(condition):
-    """Sends this process what Ctrl-C does, once."""
+    """Sends this process what Ctrl-C does, once, also where it was begun without minding that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     ended = threading.Event()
 
     def watch():
@@ -38,6 +39,7 @@ def ctrl_c_when(condition):
     finally:
         ended.set()
         thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

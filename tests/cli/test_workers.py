@@ -57,7 +57,7 @@ def test_a_killed_worker_is_replaced_and_a_stopped_search_goes_on(tiny, tmp_path
         ),
         (
             ["--trial-limit", "10m"],
-            "--trial-limit is for workers; got '600'; try: --workers N or --ray-address",
+            "--trial-limit is for workers; got '600 s'; try: --workers N or --ray-address",
         ),
         (
             ["--trial-limit", "10", "--workers", "2"],
