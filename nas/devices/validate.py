@@ -36,6 +36,8 @@ from nas.space.space import DEFAULT_CLASSES
 
 VALIDATION = 1
 """Part of the seed: the same one drew other models when the table was made."""
+IN_VAIN = 10
+"""Draws in vain, for each network that is known, after which there are taken to be no more."""
 SEED, SEEDS = "seed", range(2**31)
 """File that keeps the seed of a stopped validation, and what it may be."""
 UNLIKELY = 0.01
@@ -197,10 +199,12 @@ def draw(
     """
     rng = np.random.default_rng([VALIDATION, seed])
     drawn: dict[str, Architecture] = {}
-    for _ in range(50 * models):
+    in_vain = 0
+    while in_vain < IN_VAIN * (len(drawn) + 200):
         found = sample(space, plan, rng)
-        if found.resolution in resolutions:
-            drawn.setdefault(found.id, found)
+        in_vain += 1
+        if found.resolution in resolutions and found.id not in drawn:
+            drawn[found.id], in_vain = found, 0
         if len(drawn) == models:
             return list(drawn.values())
     raise OptionError(
