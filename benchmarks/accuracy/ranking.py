@@ -148,9 +148,10 @@ def correlations(
     for name, values in scores.items():
         array = np.array(values)
         taus = [kendalltau(array[index], truth[index]).statistic for index in drawn]
-        low, high = np.percentile(taus, [2.5, 97.5])
         whole = kendalltau(array, truth).statistic
-        found[name] = [round(float(value), 4) for value in (whole, low, high)]
+        if np.isfinite(whole):  # it is not where all scores are equal, nor in such a sample
+            low, high = np.nanpercentile(taus, [2.5, 97.5])
+            found[name] = [round(float(value), 4) for value in (whole, low, high)]
     return found
 
 

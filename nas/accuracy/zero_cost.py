@@ -75,7 +75,7 @@ def synflow(network: Network, batches: Sequence[Batch], seed: int) -> float:
 
 
 def zico(network: Network, batches: Sequence[Batch], seed: int) -> float:
-    """How steady gradients are from batch to batch, over all layers (Li et al. 2023, 2301.11300).
+    """How steady gradients are from batch to batch, over all layers (arXiv:2301.11300).
 
     Needs two batches or more; weights whose gradients do not differ are left out.
     """

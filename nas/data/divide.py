@@ -22,7 +22,7 @@ def divide(listing: Listing, seed: int) -> dict[str, Classes]:
     if len(listing.classes) < 2:
         raise DataError(
             "data hold at least two classes",
-            got=f"only {_listed(listing.classes)}" if listing.classes else "no images at all",
+            got=f"only {listed(listing.classes)}" if listing.classes else "no images at all",
             do="add images of another class",
         )
     splits: dict[str, Classes] = {
@@ -51,7 +51,7 @@ def check_every_class(splits: Mapping[str, Classes], why: str) -> None:
     ]
     if lacking:
         raise DataError(
-            f"{why} every class has an image in train, validation and test; {_listed(lacking)}",
+            f"{why} every class has an image in train, validation and test; {listed(lacking)}",
             do="add images, or remove the class from all splits",
         )
 
@@ -87,11 +87,12 @@ def _check_enough(classes: Classes, least: int, why: str) -> None:
     few = [f"{name} ({len(items)})" for name, items in classes.items() if len(items) < least]
     if few:
         raise DataError(
-            f"{why}, which takes at least {least} images per class; too few in {_listed(few)}",
+            f"{why}, which takes at least {least} images per class; too few in {listed(few)}",
             do="add images or remove the class",
         )
 
 
-def _listed(names: Sequence[str], most: int = 5) -> str:
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.data.divide import listed
 from nas.data.identity import stamp_of
 from nas.data.images import SUFFIXES
 from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp
@@ -120,7 +121,7 @@ def _classes(root: Path, folder: Path, where: str) -> _Classes:
 
 def _check_same_classes(name: str, classes: _Classes, other_name: str, other: _Classes) -> None:
     differing = [
-        f"only in {where}/: {_listed(sorted(set(own) - set(against)))}"
+        f"only in {where}/: {listed(sorted(set(own) - set(against)))}"
         for where, own, against in ((name, classes, other), (other_name, other, classes))
         if set(own) - set(against)
     ]
@@ -129,11 +130,6 @@ def _check_same_classes(name: str, classes: _Classes, other_name: str, other: _C
             f"{name}/ and {other_name}/ hold the same classes; {', '.join(differing)}",
             do="rename, add or remove these folders",
         )
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _folders(folder: Path) -> list[Path]:

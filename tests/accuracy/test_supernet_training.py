@@ -52,9 +52,9 @@ def space(tmp_path_factory):
 def make(space):
     dataset = load_dataset(None, 0, resolutions=space.plan(PLAN).resolutions)
 
-    def trainer(steps, seed=0):
+    def trainer(steps, seed=0, **settings):
         supernet = Supernet(space, PLAN, classes=10, seed=seed)
-        return SupernetTrainer(supernet, dataset, SupernetSettings(steps, seed=seed))
+        return SupernetTrainer(supernet, dataset, SupernetSettings(steps, seed=seed, **settings))
 
     return trainer
 
@@ -67,6 +67,15 @@ def assert_equal(one, other):
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         assert torch.equal(tensor, other[name]), name
+
+
+@pytest.mark.parametrize("sandwich", [True, False])
+def test_a_step_runs_the_ends_only_in_a_sandwich(make, sandwich):
+    trainer, ran = make(1, random_networks=3, sandwich=sandwich), []
+    trainer.supernet.register_forward_pre_hook(lambda module, inputs: ran.append(inputs[0]))
+    trainer.train()
+    assert len(ran) == (5 if sandwich else 3)
+    assert (ran[:2] == [trainer.largest, trainer.smallest]) is sandwich
 
 
 def test_same_seed_same_weights_and_another_seed_others(make):

@@ -28,6 +28,7 @@ from nas.search.training.session import Session
 from nas.search.training.settings import TrainSettings
 from nas.search.training.subject import find_subject
 from nas.search.watch import Silent, Watcher
+from nas.space.architecture import Network
 from nas.space.memory import peak_activation_bytes
 
 HOW = "top-1 of the exported file run by onnxruntime on the CPU, fp32"
@@ -137,33 +138,35 @@ def _finish(
             ("validation_accuracy", dataset.validation), ("accuracy", dataset.test),
         )
     }  # fmt: skip
+    told = _told(place, inputs, network, session)
     write_json(
         place.result,
-        {
-            "schema": 1,
-            "id": subject.id,
-            **subject.to_json(),
-            **scores,
-            "params": network.cost.params,
-            "macs": network.cost.macs,
-            "size_bytes": place.model.stat().st_size,
-            "peak_memory_bytes": peak_activation_bytes(network),
-            "resolution": network.resolution,
-            "data": dataset.name,
-            "epochs": inputs.settings.epochs,
-            "steps": session.trainer.steps,
-            "training_images": session.trainer.images,
-            "seconds": round(session.seconds, 1),
-            "device": session.trainer.device.type,
-            "started_from": inputs.settings.supernet or "random weights",
-            "teacher": _teacher(inputs.settings),
-            "recipe": inputs.settings.recipe.to_json(),
-            "files": {"onnx": place.model.name},
-            "parity": parity,
-        },
+        {"schema": 1, "id": subject.id, **subject.to_json(), **scores, **told, "parity": parity},
     )
     append_log(place.log, "finished", seconds=round(session.seconds, 1))
     place.checkpoint.unlink(missing_ok=True)
+
+
+def _told(place: TrainFolder, inputs: Inputs, network: Network, session: Session) -> dict[str, Any]:
+    """What the network costs and how it was trained, for `model.json`."""
+    settings, trainer = inputs.settings, session.trainer
+    return {
+        "params": network.cost.params,
+        "macs": network.cost.macs,
+        "size_bytes": place.model.stat().st_size,
+        "peak_memory_bytes": peak_activation_bytes(network),
+        "resolution": network.resolution,
+        "data": inputs.dataset.name,
+        "epochs": settings.epochs,
+        "steps": trainer.steps,
+        "training_images": trainer.images,
+        "seconds": round(session.seconds, 1),
+        "device": trainer.device.type,
+        "started_from": settings.supernet or "random weights",
+        "teacher": _teacher(settings),
+        "recipe": settings.recipe.to_json(),
+        "files": {"onnx": place.model.name},
+    }
 
 
 def _teacher(settings: TrainSettings) -> str | None:
