@@ -27,7 +27,8 @@ def small_search(monkeypatch):
     """The same search with less of everything."""
     monkeypatch.setattr(work, "DIGITS_SUPERNET_STEPS", 2)
     monkeypatch.setattr(work, "DIGITS_FINETUNE_STEPS", 1)
-    less = {"trials": 6, "finalists": 2, "threads": 1}
+    monkeypatch.setattr(work, "RECALIBRATION_IMAGES", 64)
+    less = {"trials": 4, "finalists": 1, "promote": 0, "threads": 1}
     monkeypatch.setattr(
         nas.api, "read_settings", lambda config, given: read_settings(config, {**less, **given})
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from nas.accuracy.finetune import Finetuner, FinetuneSettings
+from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Fidelity, Score
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
@@ -22,7 +24,7 @@ SHORT, LONGER = Fidelity("short training", 2), Fidelity("longer training", 50)
 
 def supernet(space, dataset):
     net = Supernet(space, "small", 10, seed=3)
-    finetuner = Finetuner(net, dataset, FinetuneSettings(9, recalibration_images=64), seed=5)
+    finetuner = Finetuner(net, dataset, replace(FINETUNING, recalibration_images=64), seed=5)
     return SupernetEvaluator(net, dataset, 64, 100, finetuner)
 
 

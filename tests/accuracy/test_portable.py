@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.accuracy.finetune import Finetuner, FinetuneSettings
+from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.portable import pack_evaluator, unpack_evaluator
 from nas.accuracy.score import Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
@@ -47,7 +47,8 @@ def test_training_is_the_same_in_another_process_and_after_other_training(tmp_pa
     space = load_space(TINY)
     dataset = _in_files(load_dataset(None, 0, resolutions=(16, 20)), tmp_path)
     supernet = Supernet(space, "small", 10, seed=3)
-    finetuner = Finetuner(supernet, dataset, FinetuneSettings(50, recalibration_images=64), seed=5)
+    recipe = replace(FINETUNING, recalibration_images=64)
+    finetuner = Finetuner(supernet, dataset, recipe, seed=5)
     evaluator = SupernetEvaluator(supernet, dataset, 64, 100, finetuner)
     one, other = sampling.smallest(space, "small"), sampling.largest(space, "small")
     short, longer = Fidelity("short training", 2), Fidelity("full training", 40)

@@ -146,6 +146,7 @@ def test_a_host_without_verify_is_refused(quick, refused):
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_measuring_goes_on_from_there(measured, tmp_path):
     run = tmp_path / "run"
     options = [*measured, "--out", str(run), "--verify"]

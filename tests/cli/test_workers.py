@@ -19,6 +19,7 @@ def workers_of(process):
     return [p for p in family if p.is_running() and "ray::Worker" in " ".join(p.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_a_stopped_search_goes_on(tiny, tmp_path):
     run = tmp_path / "run"
     options = [

@@ -701,14 +701,19 @@ def wide_settings(quality):
     return settings(space=wide(), quality=quality)
 
 
+@cache
 def wide_blocks():
     return distinct_blocks(wide(), "small", (8,), (2, 10))
 
 
+@cache
+def wide_items():
+    return {f"block {block}": block for block in wide_blocks()}
+
+
 def smooth(item, number):
     """A board whose blocks follow from their MACs and borders."""
-    known = {f"block {block}": block for block in wide_blocks()}
-    block = known.get(item)
+    block = wide_items().get(item)
     return 1.0 if block is None else 1e-3 * (block.cost.macs / 100 + block.border_values / 10)
 
 

@@ -15,15 +15,23 @@ from nas.latency.predict import BlockSums, Predictor, calibrated_ms
 from nas.space.sample import sample
 
 from .conftest import Board
-from .test_profile import DEVICE, QUICKLY, settings, smooth, wide, wide_blocks, wide_settings
+from .test_profile import (
+    DEVICE,
+    QUICKLY,
+    settings,
+    smooth,
+    wide,
+    wide_blocks,
+    wide_items,
+    wide_settings,
+)
 
 OTHER = "other-onnxruntime"
 
 
 def slower(item, number):
     """Everything takes 2.5 times as long, wide blocks a little longer."""
-    known = {f"block {block}": block for block in wide_blocks()}
-    block = known.get(item)
+    block = wide_items().get(item)
     if block is None:
         return 2.5
     return 2.5 * smooth(item, number) * (1 + 0.002 * block.out_channels)

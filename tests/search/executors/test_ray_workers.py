@@ -85,19 +85,21 @@ def test_workers_score_as_this_process_does(workers, space, dataset, monkeypatch
     assert scores == [evaluator.evaluate(a) for a in chosen] * 2
 
 
-def test_what_raises_dies_or_hangs_has_a_reason_and_the_others_go_on(workers, architectures):
+def test_what_raises_dies_or_hangs_has_a_reason_and_the_others_go_on(workers, space, architectures):
     small, large = architectures
-    for what, reason in (
-        ("raise", "ValueError: no such thing"),
-        ("die", "its worker was lost: "),
-        ("hang", "it took longer than the limit of 2 s"),
-    ):
-        executor = workers(Odd, {large.id: what}, trial_limit_s=2.0)
-        found = finish(executor, [(0, small), (1, large), (2, small), (3, small)])
-        assert found[1].score is None
-        assert found[1].reason.startswith(reason), found[1].reason
-        assert [found[job].score for job in (0, 2, 3)] == [Score(1, 2)] * 3
-        executor.close()
+    odd = [large, *(sampling.baseline(space, "small", width, 16) for width in (0.5, 1.0))]
+    reasons = {
+        "raise": "ValueError: no such thing",
+        "die": "its worker was lost: ",
+        "hang": "it took longer than the limit of 2 s",
+    }
+    state = {a.id: what for a, what in zip(odd, reasons, strict=True)}
+    executor = workers(Odd, state, trial_limit_s=2.0)
+    found = finish(executor, list(enumerate([small, *odd, small, small])))
+    for job, reason in enumerate(reasons.values(), 1):
+        assert found[job].score is None
+        assert found[job].reason.startswith(reason), found[job].reason
+    assert [found[job].score for job in (0, 4, 5)] == [Score(1, 2)] * 3
 
 
 def test_a_lost_worker_is_replaced(workers, architectures, tmp_path):

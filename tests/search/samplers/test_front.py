@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController
 
 from nas.pareto import hypervolume
 from nas.search.samplers.domain import INTERRUPTED, ExhaustedError, ParameterDomain
@@ -390,14 +390,16 @@ def test_each_of_several_fronts_is_found_within_its_own_limit():
 
 
 def test_proposals_keep_linear_algebra_on_one_thread():
-    seen = []
+    seen, libraries = [], ThreadpoolController().select(user_api="blas")
+
+    def threads():
+        return [found["num_threads"] for found in libraries.info()]
 
     def look(parameters):
-        libraries = [found for found in threadpool_info() if found["user_api"] == "blas"]
-        seen.extend(found["num_threads"] for found in libraries)
+        seen.extend(threads())
         return [cost(parameters)]
 
-    before = {found["filepath"]: found["num_threads"] for found in threadpool_info()}
+    before = threads()
     run(make_study(FrontSampler(make_domain(costs=look), seed=0)), 3)
     assert seen and set(seen) == {1}
-    assert {found["filepath"]: found["num_threads"] for found in threadpool_info()} == before
+    assert threads() == before
