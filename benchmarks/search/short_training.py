@@ -27,7 +27,7 @@ import torch
 from nas import Predictor, load_space, load_table
 from nas.accuracy.checkpoint import load_checkpoint
 from nas.accuracy.device import training_device
-from nas.accuracy.finetune import Finetuner, FinetuneSettings
+from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.score import Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
@@ -70,8 +70,8 @@ def make_evaluator(options: argparse.Namespace) -> SupernetEvaluator:
     checkpoint = load_checkpoint(options.supernet)
     trainer = SupernetTrainer(supernet, dataset, SupernetSettings(checkpoint.step, 32, 0))
     trainer.restore(checkpoint.weights, {}, checkpoint.step)
-    settings = FinetuneSettings(steps=options.steps, recalibration_images=512)
-    finetuner = Finetuner(supernet, dataset, settings, options.seed)
+    recipe = replace(FINETUNING, recalibration_images=512)
+    finetuner = Finetuner(supernet, dataset, recipe, options.seed)
     return SupernetEvaluator(supernet, dataset, 512, options.images, finetuner)
 
 

@@ -56,8 +56,11 @@ def deterministic() -> Iterator[None]:
 
 @contextlib.contextmanager
 def repeatable_or_fast(device: torch.device) -> Iterator[None]:
-    """For long training: repeatable bit for bit on a processor, the fastest algorithms on CUDA."""
-    if device.type != "cuda":
+    """For long training: repeatable bit for bit on a processor, the fastest algorithms on CUDA.
+
+    Who asked for `deterministic` ones gets these there as well.
+    """
+    if device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
         with deterministic():
             yield
         return

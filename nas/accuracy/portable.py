@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import training_device
-from nas.accuracy.finetune import Finetuner, FinetuneSettings
+from nas.accuracy.finetune import Finetuner
+from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Metric
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.data import Dataset, ImageSplit
@@ -82,7 +83,7 @@ def pack_evaluator(evaluator: SupernetEvaluator, *, here: bool) -> EvaluatorStat
         train=_images(dataset.train, train, here),
         train_labels=np.array(dataset.train.labels[:train]),
         recalibration_images=evaluator.recalibration_images,
-        finetuning=asdict(finetuner.settings) if finetuner else None,
+        finetuning=asdict(finetuner.recipe) if finetuner else None,
         seed=finetuner.seed if finetuner else 0,
         flip=dataset.flip,
         validation=_images(dataset.validation, validation, here),
@@ -121,7 +122,7 @@ def unpack_evaluator(state: EvaluatorState) -> SupernetEvaluator:
     )  # fmt: skip
     finetuner = None
     if state.finetuning is not None:
-        finetuner = Finetuner(supernet, dataset, FinetuneSettings(**state.finetuning), state.seed)
+        finetuner = Finetuner(supernet, dataset, Recipe(**state.finetuning), state.seed)
     scored = len(state.validation_labels)
     return SupernetEvaluator(
         supernet, dataset, state.recalibration_images, scored, finetuner, state.metric

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ class SupernetSettings:
         label_smoothing: Of the loss on labels.
         teacher_share: Of the loss that is distillation, for all but the largest network.
         teacher_start: Share of the steps that pass before the distillation starts.
+        progressive: Whether the first steps are on smaller images (as in arXiv:2104.00298), which
+            cost less and teach ranks as well.
         seed: Of weights, order, augmentation and drawn networks.
     """
 
@@ -51,16 +54,32 @@ class SupernetSettings:
     label_smoothing: float = 0.1
     teacher_share: float = 0.5
     teacher_start: float = 0.5
+    progressive: bool = False
     seed: int = 0
 
     def to_json(self) -> dict[str, int | float]:
         """For checkpoints and `run.yaml`."""
         return asdict(self)
 
+    def scale(self, step: int) -> float:
+        """Of the images' side in a step."""
+        stages = PROGRESSIVE if self.progressive else ()
+        return next((scale for until, scale in stages if step < until * self.steps), 1.0)
+
 
 MOMENTUM = 0.9
 WARMUP_SHARE = 0.1
 GRADIENT_NORM = 5.0
+PROGRESSIVE = ((0.6, 0.625), (0.84, 0.8125))
+"""Until which share of the steps images have which share of their side; then the whole of it."""
+
+
+class _Batch(NamedTuple):
+    """A step's images `N x 3 x R x R`, labels `N`, and the share of their side to be seen at."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    scale: float
 
 
 class SupernetTrainer:
@@ -100,27 +119,25 @@ class SupernetTrainer:
         )
         resolution = self.largest.resolution
         images, labels = training_batch(self.dataset, indices, resolution, seed, self.device)
+        batch = _Batch(images, labels, settings.scale(step))
         architectures, target = self._drawn(seed), None
         if settings.sandwich:
-            logits = self._backward_of(self.largest, images, labels, None)
+            logits = self._backward_of(self.largest, batch, None)
             taught = step >= settings.teacher_start * settings.steps
             target = logits.softmax(dim=1) if taught else None
             architectures = [self.smallest, *architectures]
         for architecture in architectures:
-            self._backward_of(architecture, images, labels, target)
+            self._backward_of(architecture, batch, target)
 
     def _backward_of(
-        self,
-        architecture: Architecture,
-        images: torch.Tensor,
-        labels: torch.Tensor,
-        target: torch.Tensor | None,
+        self, architecture: Architecture, batch: _Batch, target: torch.Tensor | None
     ) -> torch.Tensor:
         """Add one network's gradients; return its logits, `N x classes`, float32."""
+        images = resize(batch.images, round(batch.scale * architecture.resolution))
         with mixed_precision(self.device):
-            logits = self.supernet(architecture, resize(images, architecture.resolution)).float()
+            logits = self.supernet(architecture, images).float()
         smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         if target is not None:
             loss = with_teacher(loss, logits, target, share)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -21,6 +21,7 @@ from nas.accuracy.device import (
     memory_full,
     mixed_precision,
     repeatable_or_fast,
+    resize,
 )
 from nas.accuracy.feed import Feed
 from nas.accuracy.losses import with_teacher
@@ -59,6 +60,8 @@ class Trainer:
         teacher: Whose output is learned, too.
         say: Hears what a user should know.
         steps: Optimiser steps in all, if not those of the recipe's epochs.
+        resolution: Of the images that are varied, and that the teacher gets; the model's if not
+            given, which sees them at its own.
     """
 
     def __init__(
@@ -70,13 +73,15 @@ class Trainer:
         teacher: Teacher | None = None,
         say: Callable[[str], None] = lambda text: None,
         steps: int | None = None,
+        resolution: int | None = None,
     ) -> None:
         self.model, self.dataset, self.recipe = model, dataset, recipe
         self.teacher, self.say = teacher, say
         self.device = next(model.parameters()).device
         self.images = len(dataset.train.labels)
         self.steps = recipe.steps(self.images) if steps is None else steps
-        self.feed = Feed(dataset, model.network.resolution, recipe, seed, self.device)
+        resolution = resolution or model.network.resolution
+        self.feed = Feed(dataset, resolution, recipe, seed, self.device)
         self.optimiser = recipe.make_optimiser(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.at = Progress(0, 1, (self._zero(), 0))
@@ -142,7 +147,7 @@ class Trainer:
         """Add the gradients of a part that is this share of the step's images."""
         recipe = self.recipe
         with mixed_precision(self.device):
-            logits = self.model(images).float()
+            logits = self.model(resize(images, self.model.network.resolution)).float()
             loss = nn.functional.cross_entropy(
                 logits, targets, label_smoothing=recipe.label_smoothing
             )

@@ -29,6 +29,7 @@ class Workshop:
 
     Attributes:
         finetuner: Trains from the supernet's weights.
+        steps: For how many optimiser steps.
         target: What the device's runtime accepts.
         folder: For intermediate results, so that a stopped run continues.
         threads: Images run beside each other when files are scored.
@@ -36,6 +37,7 @@ class Workshop:
     """
 
     finetuner: Finetuner
+    steps: int
     target: GraphTarget
     folder: Path
     threads: int
@@ -63,7 +65,7 @@ def make_models(
     workshop: Workshop, architectures: Sequence[Architecture], watcher: Watcher
 ) -> None:
     """Fine-tune, export and check every architecture that is not done yet."""
-    steps = workshop.finetuner.settings.steps
+    steps = workshop.steps
     total = len(architectures) * (steps + 1)
     for index, architecture in enumerate(architectures):
 
@@ -81,7 +83,7 @@ def _make_model(
 ) -> None:
     """One model, from the supernet's weights to a checked file and its validation score."""
     dataset, finetuner = workshop.dataset, workshop.finetuner
-    model = finetuner.train(architecture, finetuner.settings.steps, on_step).cpu()
+    model = finetuner.train(architecture, workshop.steps, on_step).cpu()
     file = workshop.file(architecture)
     write_onnx(file, model.network, folded_weights(model), workshop.target)
     logits, parity = check_file(file, model, dataset, workshop.threads)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from nas.accuracy.device import training_device
-from nas.accuracy.finetune import Finetuner, FinetuneSettings
+from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.export.graph import GraphTarget
 from nas.files import write_json
@@ -99,22 +99,17 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     else:
         train_or_load(job, watcher)
     run.log("supernet")
-    finetuner = Finetuner(supernet, dataset, _finetuning(work), settings.seed)
+    recipe = replace(FINETUNING, batch_size=work.batch_size)
+    finetuner = Finetuner(supernet, dataset, recipe, settings.seed)
     hunt = Hunt(settings, inputs.costing, inputs.start)
     scored = _score(run, hunt, work, finetuner, execution, watcher)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
     target = _target(inputs.tables.values())
-    workshop = Workshop(finetuner, target, run.work, inputs.threads, settings.metric)
+    workshop = Workshop(
+        finetuner, work.finetune_steps, target, run.work, inputs.threads, settings.metric
+    )
     _finish(run, inputs, hunt, workshop, chosen, watcher)
     run.log("finished")
-
-
-def _finetuning(work: Work) -> FinetuneSettings:
-    return FinetuneSettings(
-        steps=work.finetune_steps,
-        batch_size=work.batch_size,
-        recalibration_images=work.recalibration_images,
-    )
 
 
 def _score(

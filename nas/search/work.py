@@ -6,14 +6,13 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from nas.accuracy.device import training_batch
+from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.score import SHORT_TRAINING, Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
@@ -206,8 +205,8 @@ def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
     step_s = _seconds(lambda: trainer.backward(next(steps)), repeats=5)
     supernet.zero_grad(set_to_none=True)
     score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=1)
-    finetune_s = _seconds(lambda: _finetune_step(supernet, dataset, middle), repeats=3)
-    supernet.zero_grad(set_to_none=True)
+    finetuner = Finetuner(supernet, dataset, replace(FINETUNING, batch_size=BATCH_SIZE), seed)
+    finetune_s = _seconds(finetuner.trainer(middle, MAX_STEPS).train_step, repeats=3)
     score_image_s = score_s / (images + 1.5 * recalibration)
     file_image_s = _file_image_s(supernet.space.network(middle, supernet.classes))
     return Speeds(step_s, score_image_s, finetune_s, file_image_s + score_image_s)
@@ -217,19 +216,6 @@ def middle_baseline(supernet: Supernet) -> Architecture:
     """A typical network: the hand-made one at a middle width."""
     widths = sorted(supernet.space.file.width)
     return sampling.baseline(supernet.space, supernet.plan, widths[len(widths) // 2])
-
-
-def _finetune_step(supernet: Supernet, dataset: Dataset, architecture: Architecture) -> None:
-    """A step's forward and backward of the network, and forward of the largest one."""
-    largest = sampling.largest(supernet.space, supernet.plan)
-    device = next(supernet.parameters()).device
-    indices = np.arange(BATCH_SIZE) % len(dataset.train.labels)
-    for network, learns in ((largest, False), (architecture, True)):
-        images, labels = training_batch(dataset, indices, network.resolution, 0, device)
-        with torch.set_grad_enabled(learns):
-            loss = nn.functional.cross_entropy(supernet(network, images), labels)
-        if learns:
-            loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _file_image_s(network: Network) -> float:
