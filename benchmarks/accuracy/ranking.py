@@ -22,11 +22,11 @@ import os
 import platform
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
 from nas_bench_macro import code_of_genome
@@ -34,6 +34,7 @@ from nas_bench_macro import code_of_genome
 from nas import load_space
 from nas.accuracy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nas.accuracy.device import training_device
+from nas.accuracy.ranks import kendall
 from nas.accuracy.scoring import logits_of, recalibrate
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.accuracy.zero_cost import SCORES
@@ -55,7 +56,6 @@ TRAINING_SHARE = 0.97
 """Of the minutes: timings of a few steps are not exact."""
 SAVE_EVERY_S = 60
 RECALIBRATION, VALIDATION, BATCH, BATCHES = 1024, 2000, 64, 2
-SAMPLES = 2000
 
 
 def step_seconds(supernet: Supernet, dataset: Dataset, settings: SupernetSettings) -> float:
@@ -142,23 +142,6 @@ def combined(parts: dict[str, dict[str, float]]) -> dict[str, float]:
     return dict(zip(parts, mean.tolist(), strict=True))
 
 
-def correlations(
-    scores: dict[str, list[float]], accuracies: list[float], seed: int
-) -> dict[str, list[float]]:
-    """Kendall's tau and its 95 % interval, of each score."""
-    rng, truth = np.random.default_rng(seed), np.array(accuracies)
-    drawn = rng.integers(len(truth), size=(SAMPLES, len(truth)))
-    found = {}
-    for name, values in scores.items():
-        array = np.array(values)
-        taus = [kendalltau(array[index], truth[index]).statistic for index in drawn]
-        whole = kendalltau(array, truth).statistic
-        if np.isfinite(whole):  # it is not where all scores are equal, nor in such a sample
-            low, high = np.nanpercentile(taus, [2.5, 97.5])
-            found[name] = [round(float(value), 4) for value in (whole, low, high)]
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", default="nas-bench-macro")
@@ -201,9 +184,10 @@ def main() -> None:
         names = [a.id for a in listed]
         table = {key: [parts[name][key] for name in names] for key in parts[names[0]]}
         table["supernet likelihood and naswot"] = [state["scores"][name] for name in names]
-        state["kendall_tau"] = correlations(table, truth, options.seed)
-        for name, (tau, low, high) in state["kendall_tau"].items():
-            print(f"{name:32} {tau:.3f} ({low:.3f} to {high:.3f})")
+        found = {name: kendall(values, truth, options.seed) for name, values in table.items()}
+        state["kendall_tau"] = {name: asdict(tau) for name, tau in found.items()}
+        for name, tau in found.items():
+            print(f"{name:32} {tau.tau:.3f} ({tau.lower:.3f} to {tau.upper:.3f})")
     write_json(options.out, state)
 
 

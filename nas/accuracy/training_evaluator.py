@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.accuracy.device import training_device
 from nas.accuracy.recipe import Recipe
-from nas.accuracy.score import SUPERNET, Fidelity, Score
+from nas.accuracy.score import SUPERNET, Fidelity, Metric, Score
 from nas.accuracy.scoring import score_model
 from nas.accuracy.training import Trainer
 from nas.data import Dataset
@@ -27,6 +27,7 @@ class TrainingEvaluator:
         recipe: How each is trained.
         seed: With the architecture it decides weights, order and augmentation.
         validation_images: How many are scored; the first ones, which are a random sample.
+        metric: What is scored.
         say: Hears what a user should know.
     """
 
@@ -35,6 +36,7 @@ class TrainingEvaluator:
     recipe: Recipe
     seed: int
     validation_images: int
+    metric: Metric = "accuracy"
     say: Callable[[str], None] = lambda text: None
 
     def evaluate(self, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> Score:
@@ -44,13 +46,19 @@ class TrainingEvaluator:
             MemoryFullError: The device has too little memory.
         """
         model = self.train(architecture, fidelity.steps or None)
-        return score_model(model, self.dataset, self.dataset.validation, self.validation_images)
+        split, images = self.dataset.validation, self.validation_images
+        return score_model(model, self.dataset, split, images, self.metric)
 
-    def train(self, architecture: Architecture, steps: int | None = None) -> Model:
+    def train(
+        self,
+        architecture: Architecture,
+        steps: int | None = None,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> Model:
         """The network, trained for so many steps or for all of the recipe's epochs."""
         seed = (self.seed + int(architecture.id, 16)) % 2**31
         network = self.space.network(architecture, len(self.dataset.classes))
         model = build_model(network, seed).to(training_device())
         trainer = Trainer(model, self.dataset, self.recipe, seed, say=self.say, steps=steps)
-        trainer.train()
+        trainer.train(on_step)
         return trainer.finished_model()

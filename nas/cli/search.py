@@ -29,7 +29,7 @@ SETTINGS = (
     "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
     "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
     "supernet", "supernet_steps", "finetune_steps", "promote",
-    "short_steps", "threads", "metric",
+    "short_steps", "threads", "metric", "check_ranking", "check_epochs",
 )  # fmt: skip
 
 
@@ -128,6 +128,14 @@ def _add_work(add: Add) -> None:
     )
     add("--short-steps", type=positive, help="training steps of each of these")
     add("--finetune-steps", type=positive, help="training steps of each finalist")
+    add(
+        "--check-ranking",
+        type=whole(0, 10_000),
+        metavar="N",
+        help="train N random architectures from scratch as well, beyond the time limit: does the "
+        "supernet rank them as that does? (0)",
+    )
+    add("--check-epochs", type=positive, metavar="E", help="of each of these trainings (30)")
     add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
 
 

@@ -8,6 +8,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from nas.search.measured import measured_models, say_measured
+from nas.search.ranked import ranking_lines
 from nas.units import format_bytes, format_count, format_latency_ms
 
 if TYPE_CHECKING:
@@ -158,6 +159,9 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     ]
     verified, warnings = say_measured(front["models"], facts["settings"]["device"])
     lines[2:2] = [*verified, *warnings]
+    ranking = run.read_ranking()
+    if ranking is not None:
+        lines[1:1] = ranking_lines(ranking)
     for device, found in facts["devices"].items():
         lines += _device_lines(device, found, front, facts)
     return lines

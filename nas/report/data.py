@@ -27,6 +27,7 @@ from nas.report.values import (
     FrontFacts,
     Latency,
     Measured,
+    Ranking,
     ReportData,
     RunFacts,
     ShortTraining,
@@ -36,6 +37,7 @@ from nas.report.values import (
 from nas.search.choosing import trial_costs
 from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
+from nas.search.ranked import ranking_lines
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
 from nas.search.standing import front_shares, hypervolume_reference
@@ -104,7 +106,19 @@ def _load(run: RunFolder) -> ReportData:
         verified=tuple(verified),
         warnings=tuple(warnings),
         short_training=_short_training(run, content, records),
+        ranking=_ranking(run),
     )
+
+
+def _ranking(run: RunFolder) -> Ranking | None:
+    content = run.read_ranking()
+    if content is None:
+        return None
+    points = [
+        (model["id"], model["supernet"]["value"], model["trained"]["value"])
+        for model in content["models"]
+    ]
+    return Ranking(tuple(ranking_lines(content)), tuple(points))
 
 
 def _short_training(

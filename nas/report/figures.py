@@ -19,6 +19,7 @@ from nas.report.values import (
     FinishedModel,
     Latency,
     Measured,
+    Ranking,
     ReportData,
     TableFacts,
 )
@@ -106,6 +107,24 @@ def history_figure(data: ReportData) -> go.Figure:
         )
     figure.update_xaxes(title="Scored architectures", rangemode="tozero")
     figure.update_yaxes(title="Hypervolume (%)")
+    return figure
+
+
+def ranking_figure(ranking: Ranking) -> go.Figure:
+    """The supernet's accuracy of architectures against theirs after training from scratch."""
+    figure = _figure(legend=False)
+    figure.add_trace(
+        go.Scatter(
+            x=[100 * scored for _, scored, _ in ranking.points],
+            y=[100 * trained for _, _, trained in ranking.points],
+            mode="markers",
+            marker={"color": BLUE, "size": 8, "line": {"width": 1, "color": "white"}},
+            text=[name for name, _, _ in ranking.points],
+            hovertemplate="%{text}<br>supernet %{x:.1f} %<br>trained %{y:.1f} %<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="Validation accuracy with the supernet's weights (%)")
+    figure.update_yaxes(title="Trained from scratch (%)")
     return figure
 
 

@@ -10,7 +10,7 @@ from nas.files import write_text
 from nas.report import certificates, drawing, figures, sections, tables
 from nas.report.data import load_report
 from nas.report.markup import text
-from nas.report.values import DeviceFacts, ReportData
+from nas.report.values import DeviceFacts, Ranking, ReportData
 from nas.search.run_folder import RunFolder
 
 CONFIG = {
@@ -61,6 +61,7 @@ def _body(data: ReportData) -> str:
             _section("Baselines", tables.baselines_table(data)),
             _section("Architectures", drawing.stacks(data)),
             _section("Search history", sections.history_text(data) + history),
+            _ranking(data.ranking),
             _section(
                 "How good the latencies are",
                 "".join(_certificate(device, data) for device in data.facts.devices),
@@ -68,6 +69,14 @@ def _body(data: ReportData) -> str:
             _section("What was searched", sections.facts_list(data)),
         )
     )
+
+
+def _ranking(ranking: Ranking | None) -> str:
+    if ranking is None:
+        return ""
+    told = "".join(f"<p>{text(line)}</p>" for line in ranking.lines)
+    figure = _figure(figures.ranking_figure(ranking), "ranking", 360)
+    return _section("How good the ranks are", f'{told}<div class="narrow">{figure}</div>')
 
 
 def _certificate(device: DeviceFacts, data: ReportData) -> str:

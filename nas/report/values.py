@@ -242,6 +242,19 @@ class ShortTraining:
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """Architectures that were trained from scratch, beside what the supernet said of them.
+
+    Attributes:
+        lines: What it comes to.
+        points: Id, the supernet's accuracy and the trained one.
+    """
+
+    lines: tuple[str, ...]
+    points: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All of a report.
 
@@ -257,6 +270,7 @@ class ReportData:
         verified: What the measurements of the finalists say; empty where there are none.
         warnings: What of it must not be missed.
         short_training: `None` where finalists were chosen by the supernet's scores.
+        ranking: `None` where that was not checked.
     """
 
     facts: RunFacts
@@ -270,6 +284,7 @@ class ReportData:
     verified: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     short_training: ShortTraining | None = None
+    ranking: Ranking | None = None
 
     @property
     def recommended(self) -> FinishedModel:

@@ -75,9 +75,9 @@ def fix_work(
             work = _with_cached_supernet(job, work, watcher)
     job = supernet_job(inputs, supernet, work)
     left = steps_left(job, settings.supernet)
-    expected = estimate(work, speeds, dataset, settings.trials, models, left)
+    expected = estimate(work, speeds, dataset, settings, models, left)
     watcher.say(f"This takes {expected}")
-    if limit_s is not None and expected.total > LATE * limit_s:
+    if limit_s is not None and expected.total - expected.ranking > LATE * limit_s:
         watcher.say(
             f"That is more than --time-limit {settings.time_limit}: fewer --trials, --promote and "
             "--finalists take less."

@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "work"
 
     @property
+    def ranking(self) -> Path:
+        """How the supernet ranks, where that was checked."""
+        return self.path / "ranking.json"
+
+    @property
     def verification(self) -> Path:
         """Bundle and timings of models that are being measured, removed when they are done."""
         return self.path / "verification"
@@ -122,6 +127,14 @@ class RunFolder:
     def write_baselines(self, models: list[dict[str, Any]]) -> None:
         """Write the width-scaled networks that the front is compared with."""
         write_json(self.path / "baselines.json", {"schema": 1, "models": models})
+
+    def read_ranking(self) -> dict[str, Any] | None:
+        """Content of `ranking.json`, if there is one.
+
+        Raises:
+            RunFolderError: It cannot be read.
+        """
+        return self._read_json(self.ranking) if self.ranking.exists() else None
 
     def logged(self, event: str) -> dict[str, Any]:
         """The last line of `log.jsonl` about an event; empty if there is none."""

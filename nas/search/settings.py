@@ -25,6 +25,7 @@ from nas.units import (
 
 DEFAULT_SPACE = "mobilenetv3"
 MAX_SEED = 2**31 - 1
+FEWEST_RANKED = 3
 Kind = Literal["latency", "energy", "memory", "size", "macs"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What a model costs beside its error; latency and energy on each device."""
@@ -62,6 +63,8 @@ class _Shared(Section):
     finetune_steps: Steps | None = None
     promote: Annotated[int, Field(ge=0, le=10_000)] | None = None
     short_steps: Steps | None = None
+    check_ranking: Annotated[int, Field(ge=0, le=10_000)] = 0
+    check_epochs: Annotated[int, Field(gt=0, le=100_000)] = 30
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
 
     @field_validator("objective", mode="before")
@@ -97,6 +100,9 @@ class SearchSettings(_Shared):
         promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
             those if not given; 0 to choose by the supernet's scores.
         short_steps: Overrides the steps for each of these.
+        check_ranking: Random architectures that are trained from scratch as well, to see whether
+            the supernet ranks them as that does.
+        check_epochs: Of each of these trainings.
         threads: For training and scoring; all cores if not given.
     """
 
@@ -181,6 +187,13 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             "more architectures are trained briefly than become finalists",
             got=f"--promote {settings.promote} for {settings.finalists} finalists",
             do=f"--promote {2 * settings.finalists}, or 0 to choose by the supernet's scores",
+        )
+    if 0 < settings.check_ranking < FEWEST_RANKED:
+        raise OptionError(
+            "ranks are compared of several architectures",
+            got=f"--check-ranking {settings.check_ranking}",
+            allowed=f"{FEWEST_RANKED} or more, or 0 for no comparison",
+            do="--check-ranking 20",
         )
     # One way to write what means the same: the run's folder and --resume go by it.
     limits = {f"max_{kind}": f"{settings.limits[kind]:.12g}{unit}"

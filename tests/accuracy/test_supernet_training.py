@@ -78,6 +78,24 @@ def test_a_step_runs_the_ends_only_in_a_sandwich(make, sandwich):
     assert (ran[:2] == [trainer.largest, trainer.smallest]) is sandwich
 
 
+def test_progressive_training_begins_on_smaller_images(make):
+    trainer, seen = make(10, progressive=True), []
+
+    def look(module, inputs):
+        architecture, images = inputs
+        seen.append(images.shape[-1] / architecture.resolution)
+
+    trainer.supernet.register_forward_pre_hook(look)
+    trainer.train()
+    networks = 2 + trainer.settings.random_networks
+    shares = [seen[networks * step : networks * (step + 1)] for step in range(10)]
+    for share in sum(shares[:6], []):
+        assert share == pytest.approx(0.625, abs=0.05)
+    for share in sum(shares[6:9], []):
+        assert share == pytest.approx(0.8125, abs=0.05)
+    assert set(shares[9]) == {1.0}
+
+
 def test_same_seed_same_weights_and_another_seed_others(make):
     runs = [make(2, seed) for seed in (3, 3, 4)]
     for run in runs:

@@ -1,0 +1,30 @@
+"""Rank correlations with their intervals."""
+
+import numpy as np
+import pytest
+
+from nas.accuracy.ranks import RankCorrelation, kendall
+
+
+def test_pairs_in_the_same_order_against_pairs_in_the_other():
+    found = kendall([1, 2, 3, 4], [10, 20, 40, 30])
+    assert found.tau == pytest.approx((5 - 1) / 6)
+    assert found.lower <= found.tau <= found.upper
+    assert kendall([1, 2, 3], [3, 2, 1]).tau == -1
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20_000)
+    noisy = truth + rng.normal(size=truth.size)
+    whole = 2 / np.pi * np.arcsin(np.sqrt(0.5))  # of two normal variables of this correlation
+    inside = 0
+    for start in range(0, 4000, 40):
+        part = slice(start, start + 40)
+        found = kendall(noisy[part], truth[part], samples=200)
+        inside += found.lower <= whole <= found.upper
+    assert 85 <= inside <= 100
+
+
+def test_what_is_all_alike_ranks_nothing():
+    assert kendall([5, 5, 5], [1, 2, 3]) == RankCorrelation(0.0, -1.0, 1.0)
