@@ -20,7 +20,6 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +30,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "latency"))
 from timing import floor, time_files
+from trainings import train
 
 from nas import load_space
 from nas.export.graph import GraphTarget, random_weights
 from nas.export.onnx_file import write_onnx
-from nas.files import write_json, write_text
+from nas.files import write_json
 from nas.pareto import hypervolume
 from nas.space import sample as sampling
 
@@ -48,7 +48,6 @@ RIVALS = [
     *[("ShuffleNetV2", "shufflenetv2", width) for width in (0.5, 1.0)],
 ]
 ROUNDS = 12
-PROGRAM = "import sys; from nas.cli.main import main; sys.exit(main())"
 
 
 @dataclass(frozen=True)
@@ -85,29 +84,14 @@ def folder(entry: Entry, out: Path) -> Path:
     return out / entry.name.replace(" ", "-").lower()
 
 
-def train(entry: Entry, options: argparse.Namespace) -> None:
+def train_entry(entry: Entry, options: argparse.Namespace) -> None:
     """`nas train`, unless it is done."""
-    place = folder(entry, options.out)
-    if (place / "model.json").exists():
-        return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    arch = options.out / f"{place.name}.arch.json"
-    write_text(arch, json.dumps(entry.architecture))
-    words = [
-        sys.executable, "-c", PROGRAM, "train",
-        "--arch", arch, "--space", entry.space, "--data", options.data,
-        "--epochs", options.epochs, "--seed", options.seed, "--out", place, "--resume",
-        *options.recipe.split(),
-    ]  # fmt: skip
-    if options.threads:
-        words += ["--threads", options.threads]
-    with (options.out / f"{place.name}.log").open("a") as log:
-        subprocess.run(list(map(str, words)), check=True, stdout=log, stderr=log)
-    print(f"{entry.name}: {accuracy(entry, options.out):.2%}", flush=True)
-
-
-def accuracy(entry: Entry, out: Path) -> float:
-    return json.loads((folder(entry, out) / "model.json").read_text())["accuracy"]["value"]
+    threads = ("--threads", options.threads) if options.threads else ()
+    model = train(
+        folder(entry, options.out), entry.architecture, entry.space, options.data,
+        "--epochs", options.epochs, "--seed", options.seed, *options.recipe.split(), *threads,
+    )  # fmt: skip
+    print(f"{entry.name}: {model['accuracy']['value']:.2%}", flush=True)
 
 
 def latencies(entries: list[Entry], seed: int) -> dict:
@@ -158,7 +142,7 @@ def main() -> None:
     if options.only != "latency":
         options.out.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(options.processes) as pool:
-            list(pool.map(lambda entry: train(entry, options), entries))
+            list(pool.map(lambda entry: train_entry(entry, options), entries))
     if options.only != "train" and not timed.exists():
         write_json(timed, latencies(entries, options.seed))
     if options.only is not None:

@@ -96,7 +96,7 @@ def open_transport(options: argparse.Namespace) -> Transport:
     return Local()
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> Any:
+def add_network_ways(parser: Any) -> Any:
     """Ways to name a network: an architecture object, or a published reference.
 
     Returns the group of which one is given, for a command that knows another way.
@@ -110,6 +110,12 @@ def add_network_options(parser: argparse.ArgumentParser) -> Any:
     which.add_argument(
         "--reference", metavar="SPACE/NAME", help="published network, as nas spaces show lists them"
     )
+    return which
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> Any:
+    """The same ways with the space of an architecture and the number of classes."""
+    which = add_network_ways(parser)
     parser.add_argument(
         "--space", metavar="FILE", help="space file of --arch, where its name is not known here"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import (
+    add_network_ways,
     command_parser,
     positive,
     print_json,
@@ -49,15 +50,7 @@ def add_parser(commands: Any) -> None:
 def _add_network(parser: argparse.ArgumentParser) -> None:
     """Ways to name the network."""
     group = parser.add_argument_group("the network")
-    which = group.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--arch",
-        metavar="FILE",
-        help="from nas sample --json ('-': stdin), or a run's models/<id>.json",
-    )
-    which.add_argument(
-        "--reference", metavar="SPACE/NAME", help="published network, as nas spaces show lists them"
-    )
+    which = add_network_ways(group)
     which.add_argument(
         "--width", type=float, metavar="NUMBER", help="the space's hand-made network at this width"
     )

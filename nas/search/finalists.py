@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,14 @@ def check_file(
             dataset.mean,
             dataset.std,
             threads,
-            lambda done, before=before: on_images(before + done),  # type: ignore[misc]
+            partial(_later, on_images, before),
         )
         parity[split.name] = asdict(check_parity(file, ours, logits[split.name]))
     return logits, parity
+
+
+def _later(on_images: Callable[[int], None], before: int, done: int) -> None:
+    on_images(before + done)
 
 
 def score_logits(logits: np.ndarray, split: ImageSplit, metric: Metric = "accuracy") -> Score:
