@@ -16,11 +16,16 @@ def non_dominated(costs: np.ndarray) -> np.ndarray:
         Boolean mask of shape `N`.
     """
     costs = np.asarray(costs, dtype=float)
-    mask = ~np.isnan(costs).any(axis=1) if costs.size else np.zeros(len(costs), dtype=bool)
-    for index in np.flatnonzero(mask):
-        others = costs[mask]
-        better = (others <= costs[index]).all(axis=1) & (others < costs[index]).any(axis=1)
-        mask[index] = not better.any()
+    mask = np.zeros(len(costs), dtype=bool)
+    left = np.flatnonzero(~np.isnan(costs).any(axis=1)) if costs.size else np.zeros(0, np.int64)
+    # In this order no row is dominated by one behind it, so that the first one left never is.
+    left = left[np.lexsort(costs[left].T[::-1])] if len(left) else left
+    while len(left):
+        first, left = left[0], left[1:]
+        mask[first] = True
+        worse = (costs[left] >= costs[first]).all(axis=1)
+        worse &= (costs[left] > costs[first]).any(axis=1)
+        left = left[~worse]
     return mask
 
 

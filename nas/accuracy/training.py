@@ -164,17 +164,18 @@ class Trainer:
         Raises:
             MemoryFullError: They are as few as can be.
         """
-        size = -(-self.recipe.batch_size // self.at.parts)
-        if 2 * self.at.parts * MIN_PART > self.recipe.batch_size:
+        images = min(self.recipe.batch_size, self.images)
+        size = -(-images // self.at.parts)
+        if 2 * self.at.parts * MIN_PART > images:
             raise memory_full(self.device, size)
         self.at.parts *= 2
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        half = -(-self.recipe.batch_size // self.at.parts)
+        half = -(-images // self.at.parts)
         self.say(
             f"Out of memory with {size} images at a time: going on with {half}, still "
-            f"{self.recipe.batch_size} for each step."
+            f"{images} for each step."
         )
 
     def mean_loss(self) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli import verify
+from nas.cli import ranking, verify
 from nas.cli.common import (
     add_board_options,
     command_parser,
@@ -29,7 +29,7 @@ SETTINGS = (
     "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
     "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
     "supernet", "supernet_steps", "finetune_steps", "promote",
-    "short_steps", "threads", "metric", "check_ranking", "check_epochs",
+    "short_steps", "threads", "metric",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
         "search",
         "find the Pareto front of models within a latency budget, and export them",
         "nas search --device jetson-nano --budget 20ms --data photos/ --time-limit 2h\n"
-        "  nas search --device jetson-nano=20ms --device raspberry-pi-4=60ms --max-size 4MB",
+        "  nas search --device jetson-nano=20ms --device raspberry-pi-4=60ms",
     )
     _add_limits(parser.add_argument_group("devices, limits, objectives").add_argument)
     _add_data(parser.add_argument_group("data and space").add_argument)
@@ -59,6 +59,7 @@ def add_parser(commands: Any) -> None:
         help="measure the exported models on the device, at last; which one, if there are several",
     )
     add_board_options(measuring)
+    ranking.add_options(parser.add_argument_group("checking the supernet's ranks").add_argument)
     parser.set_defaults(run=run)
 
 
@@ -128,14 +129,6 @@ def _add_work(add: Add) -> None:
     )
     add("--short-steps", type=positive, help="training steps of each of these")
     add("--finetune-steps", type=positive, help="training steps of each finalist")
-    add(
-        "--check-ranking",
-        type=whole(0, 10_000),
-        metavar="N",
-        help="train N random architectures from scratch as well, beyond the time limit: does the "
-        "supernet rank them as that does? (0)",
-    )
-    add("--check-epochs", type=positive, metavar="E", help="of each of these trainings (30)")
     add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
 
 
@@ -170,6 +163,7 @@ def run(options: argparse.Namespace) -> int:
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
     execution = _execution(options)
+    ranking.check_options(options)
     verifier = verify.ask_device(options, list(settings.devices))
     if state == "absent" and options.resume:
         print(f"Nothing to resume in {folder.path}: this run begins there.", file=sys.stderr)
@@ -178,6 +172,8 @@ def run(options: argparse.Namespace) -> int:
         shutil.rmtree(folder.work, ignore_errors=True)  # left by a kill in the last moment
     else:
         _search(folder, settings, options.resume, execution)
+    if options.check_ranking:
+        ranking.check(folder, options)
     _write_report(folder)
     if verifier is not None:
         verify.measure(folder, verifier)

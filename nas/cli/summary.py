@@ -83,10 +83,15 @@ def _short(device: str) -> str:
 
 
 def _caption(front: dict[str, Any], facts: dict[str, Any]) -> str:
-    caption = "* recommended   - no longer on the front after fine-tuning"
+    caption = "* recommended"
+    gone = any(_mark(model, front, facts) == "-" for model in front["models"])
+    if gone:
+        caption += "   - no longer on the front after fine-tuning"
     if facts["settings"]["per_device"]:
         places = ", ".join(f"{n} {found['device']}" for n, found in enumerate(front["fronts"], 1))
-        caption = f"* recommended for the device of that number: {places}\n- on no device's front"
+        caption = f"* recommended for the device of that number: {places}"
+        if gone:
+            caption += "\n- on no device's front"
     over = any(
         model.over_budget
         for device in facts["devices"]
@@ -161,7 +166,7 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     lines[2:2] = [*verified, *warnings]
     ranking = run.read_ranking()
     if ranking is not None:
-        lines[1:1] = ranking_lines(ranking)
+        lines[1:1] = ranking_lines(ranking, facts["settings"]["supernet"])
     for device, found in facts["devices"].items():
         lines += _device_lines(device, found, front, facts)
     return lines

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.common import (
     add_network_ways,
     command_parser,
+    number,
     positive,
     print_json,
     read_architectures,
@@ -38,7 +39,7 @@ def add_parser(commands: Any) -> None:
         "train",
         "train one architecture by itself, to a checked ONNX file",
         "nas sample --json > arch.json && nas train --arch arch.json --epochs 30\n"
-        "  nas train --width 0.5 --space mobilenetv2 --data photos/ --epochs 100 --mixup 0.2",
+        "  nas train --width 0.5 --space mobilenetv2 --data photos/ --mixup 0.2",
     )
     _add_network(parser)
     _add_recipe(parser.add_argument_group("how it is trained").add_argument)
@@ -70,24 +71,34 @@ def _add_recipe(add: Add) -> None:
     add("--optimiser", choices=["sgd", "adamw"], help="SGD with Nesterov momentum, or AdamW (sgd)")
     add(
         "--learning-rate",
-        type=float,
+        type=number(1e-9, 1e6),
         metavar="RATE",
         help="at its highest (for 128 images a step 0.1, of adamw 0.002; in proportion)",
     )
-    add("--weight-decay", type=float, metavar="DECAY", help="of matrices (0.0005, of adamw 0.05)")
-    add("--label-smoothing", type=float, metavar="SHARE", help="of a target for all classes (0.1)")
-    add("--mixup", type=float, metavar="ALPHA", help="blend images: 0.2 is usual (0: none)")
-    add("--cutmix", type=float, metavar="ALPHA", help="paste boxes: 1 is usual (0: none)")
+    add(
+        "--weight-decay",
+        type=number(0, 10),
+        metavar="DECAY",
+        help="of matrices (0.0005, of adamw 0.05)",
+    )
+    add(
+        "--label-smoothing",
+        type=number(0, 1),
+        metavar="SHARE",
+        help="of a target for all classes (0.1)",
+    )
+    add("--mixup", type=number(0, 100), metavar="ALPHA", help="blend images: 0.2 is usual (0)")
+    add("--cutmix", type=number(0, 100), metavar="ALPHA", help="paste boxes: 1 is usual (0)")
     add(
         "--augment",
-        type=float,
+        type=number(0, 1),
         metavar="STRENGTH",
         dest="random_augment",
         help="random changes of shape and colour, 0 to 1 (0: shifts, and flips of photos, only)",
     )
     add(
         "--ema",
-        type=float,
+        type=number(0, 0.999999),
         metavar="DECAY",
         dest="ema_decay",
         help="keep a running mean of the weights (0.999; 0: the last weights)",
@@ -99,12 +110,16 @@ def _add_teachers(add: Add) -> None:
     add("--supernet", metavar="FILE", help="start from its weights (random ones)")
     add("--distil", action="store_true", help="the supernet's largest network teaches")
     add("--teacher", metavar="FILE.onnx", help="an ONNX model of the same classes teaches")
-    add("--teacher-share", type=float, metavar="SHARE", help="of the loss (0.5)")
+    add("--teacher-share", type=number(0, 1), metavar="SHARE", help="of the loss (0.5)")
 
 
 def _add_work(add: Add) -> None:
     """Where from, where to."""
-    add("--data", metavar="PATH", help="folder or archive of images (default: embedded digits)")
+    add(
+        "--data",
+        metavar="PATH",
+        help="images: folder, archive, .csv or .npz (default: digits)",
+    )
     add("--seed", type=seed, help="of everything random (0)")
     add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
     add("--out", type=Path, metavar="DIR", help="folder (runs/train-<id>-<hash>)")

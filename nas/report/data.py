@@ -106,11 +106,11 @@ def _load(run: RunFolder) -> ReportData:
         verified=tuple(verified),
         warnings=tuple(warnings),
         short_training=_short_training(run, content, records),
-        ranking=_ranking(run),
+        ranking=_ranking(run, settings),
     )
 
 
-def _ranking(run: RunFolder) -> Ranking | None:
+def _ranking(run: RunFolder, settings: SearchSettings) -> Ranking | None:
     content = run.read_ranking()
     if content is None:
         return None
@@ -118,7 +118,7 @@ def _ranking(run: RunFolder) -> Ranking | None:
         (model["id"], model["supernet"]["value"], model["trained"]["value"])
         for model in content["models"]
     ]
-    return Ranking(tuple(ranking_lines(content)), tuple(points))
+    return Ranking(tuple(ranking_lines(content, settings.supernet)), tuple(points))
 
 
 def _short_training(

@@ -76,11 +76,12 @@ def _verified(data: ReportData) -> str:
 def recommendation(data: ReportData, front: FrontFacts) -> str:
     """The card of a front's recommended model, with the reason."""
     model, test = data.recommended_on(front), data.recommended_on(front).test
+    balanced = "balanced " if data.facts.balanced else ""
     devices = data.facts.devices if front.device is None else (data.front_device(front),)
     numbers = (
         (
             percent(test.value),
-            f"test accuracy, n = {test.images:,}<br>95 % interval {interval(test)}",
+            f"{balanced}test accuracy, n = {test.images:,}<br>95 % interval {interval(test)}",
         ),
         *(number for device in devices for number in _latency_numbers(model, device, data)),
         (
@@ -141,8 +142,8 @@ def reason(data: ReportData, front: FrontFacts) -> str:
     else:
         which = "The model that takes the smallest share of its limits"
     return (
-        f"{which} of the front within {100 * WITHIN:g} points of the best validation accuracy "
-        f"({percent(best)})."
+        f"{which}, among those of the front within {100 * WITHIN:g} points of the best "
+        f"{'balanced ' if data.facts.balanced else ''}validation accuracy ({percent(best)})."
     )
 
 

@@ -1,95 +1,184 @@
-"""Whether the supernet ranks architectures as training from scratch does (`--check-ranking`)."""
+"""Whether a finished run's supernet ranks architectures as training from scratch does."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from nas.accuracy.ranks import kendall
+from nas.accuracy.device import training_device
+from nas.accuracy.ranks import kendall, kendall_difference
+from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Score
 from nas.accuracy.scoring import score_model
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.training_evaluator import TrainingEvaluator
+from nas.errors import RunFolderError
 from nas.files import write_json
-from nas.search.candidates import repair
-from nas.search.proposals import Hunt
-from nas.search.run_folder import RunFolder
+from nas.models import Supernet
+from nas.search.candidates import Start, repair
+from nas.search.costing import Costing
+from nas.search.preparation import Inputs, gather_inputs
+from nas.search.resolved import check_same, supernet_job
+from nas.search.run_folder import RunFolder, check_finished
+from nas.search.settings import SearchSettings
+from nas.search.supernets import load_given, train_or_load
 from nas.search.watch import Watcher
+from nas.search.work import Work
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 
 STAGE = "ranking"
+FEWEST = 10
+"""Architectures of which ranks are compared."""
+
+
+def check_ranking(
+    run: RunFolder, number: int, epochs: int, watcher: Watcher
+) -> dict[str, Any] | None:
+    """Train random architectures from scratch, and compare their ranks with the supernet's.
+
+    What is trained is kept in the run's folder `ranking`, so that a stopped check goes on.
+
+    Args:
+        run: A finished run.
+        number: Of architectures within its limits, at least `FEWEST`.
+        epochs: Of each training.
+        watcher: Hears about the progress.
+
+    Returns:
+        Content of `ranking.json`, which is written; `None` where too few are within the limits.
+
+    Raises:
+        RunFolderError: The run is not finished, or its space, table or data changed since.
+        InputError: What it was made of is gone.
+        MemoryFullError: The device has too little memory.
+    """
+    check_finished(run)
+    with run.locked():
+        known = _known(run, epochs)
+        if known is not None and len(known["models"]) == number:
+            return known
+        content = run.read_run()
+        settings = SearchSettings.model_validate(content["settings"])
+        inputs = gather_inputs(run, settings, _ProgressOnly(watcher))
+        check_same(run, content, inputs)
+        drawn = random_architectures(inputs.costing, inputs.start, number, settings.seed)
+        if len(drawn) < number:
+            watcher.say(f"Only {len(drawn)} architectures within the limits were found to rank.")
+        if len(drawn) < FEWEST:
+            watcher.say(f"Ranks are not checked: that takes {FEWEST} or more.")
+            return None
+        torch.set_num_threads(inputs.threads)
+        scorer = _scorer(inputs, Work(**content["work"]), epochs, watcher)
+        done = {model["id"]: model for model in known["models"]} if known else {}
+        models = scorer.models(drawn, run.path / STAGE, done, watcher)
+        result = {"schema": 1, "epochs": epochs, **_result(models, settings.seed)}
+        write_json(run.ranking, result)
+        shutil.rmtree(run.path / STAGE, ignore_errors=True)
+        return result
+
+
+class _ProgressOnly:
+    """What was said when the run began is not said again."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.progress = watcher.progress
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def _known(run: RunFolder, epochs: int) -> dict[str, Any] | None:
+    """A result with as many epochs: its architectures are not trained again."""
+    try:
+        found = run.read_ranking()
+    except RunFolderError:
+        return None
+    return found if found and found["epochs"] == epochs else None
+
+
+def _scorer(inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Scorer:
+    settings, dataset = inputs.settings, inputs.dataset
+    supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
+    supernet = supernet.to(training_device())
+    job = supernet_job(inputs, supernet, work)
+    if settings.supernet is not None:
+        load_given(job, Path(settings.supernet))
+    else:
+        train_or_load(job, watcher)
+    images = len(dataset.validation.labels)
+    return _Scorer(
+        SupernetEvaluator(
+            supernet, dataset, work.recalibration_images, work.validation_images, None,
+            settings.metric,
+        ),
+        TrainingEvaluator(
+            inputs.space, dataset, Recipe(epochs), settings.seed, images, settings.metric,
+            watcher.say,
+        ),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class RankingCheck:
-    """What is compared, and where it is kept.
+class _Scorer:
+    """Scores as in the search, and after training from scratch."""
 
-    Attributes:
-        run: The folder; what is trained is kept in its `work`, the result in `ranking.json`.
-        hunt: Settings and limits.
-        supernet: Scores as in the search.
-        training: Trains from random weights.
-    """
-
-    run: RunFolder
-    hunt: Hunt
     supernet: SupernetEvaluator
     training: TrainingEvaluator
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of each training."""
-        return self.training.recipe.steps(len(self.training.dataset.train.labels))
+    def models(
+        self,
+        drawn: list[Architecture],
+        folder: Path,
+        done: dict[str, dict[str, Any]],
+        watcher: Watcher,
+    ) -> list[dict[str, Any]]:
+        """Both scores of each; `done` ones, and those kept in the folder, are not trained again."""
+        folder.mkdir(exist_ok=True)
+        kept = {a.id: folder / f"{a.id}.json" for a in drawn}
+        found = {name: done.get(name) or _read(path) for name, path in kept.items()}
+        left = [a for a in drawn if found[a.id] is None]
+        steps = self.training.recipe.steps(len(self.training.dataset.train.labels))
+        total, before = len(drawn) * steps, (len(drawn) - len(left)) * steps
+        watcher.progress(STAGE, before, total)
+        for index, architecture in enumerate(left):
 
-    def make(self, watcher: Watcher) -> dict[str, Any]:
-        """Train the architectures that are not trained yet, and write the result.
-
-        Returns:
-            Content of `ranking.json`.
-
-        Raises:
-            MemoryFullError: The device has too little memory.
-        """
-        settings = self.hunt.settings
-        drawn = random_architectures(self.hunt, settings.check_ranking)
-        total = len(drawn) * self.steps
-        models = []
-        for index, architecture in enumerate(drawn):
-
-            def on_step(step: int, base: int = index * self.steps) -> None:
+            def on_step(step: int, base: int = before + index * steps) -> None:
                 watcher.progress(STAGE, base + step, total)
 
-            on_step(0)
-            models.append(self._model(architecture, on_step))
-        watcher.progress(STAGE, total, total)
-        content = {"schema": 1, "epochs": settings.check_epochs, **_result(models, settings.seed)}
-        write_json(self.run.ranking, content)
-        return content
+            model = self._model(architecture, on_step)
+            write_json(kept[architecture.id], model)
+            found[architecture.id] = model
+        return [model for model in found.values() if model is not None]
 
     def _model(self, architecture: Architecture, on_step: Callable[[int], None]) -> dict[str, Any]:
-        """Both scores of an architecture, trained unless it was."""
-        kept = self.run.work / "ranking" / f"{architecture.id}.json"
-        if kept.exists():
-            return dict(json.loads(kept.read_text(encoding="utf-8")))
         dataset, space = self.training.dataset, self.training.space
         model = self.training.train(architecture, on_step=on_step)
         split = dataset.validation
         trained = score_model(model, dataset, split, len(split.labels), self.supernet.metric)
-        found = {
+        return {
             "id": architecture.id,
             "architecture": architecture.to_json(),
             "macs": space.network(architecture, len(dataset.classes)).cost.macs,
             "supernet": _told(self.supernet.evaluate(architecture)),
             "trained": _told(trained),
         }
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, found)
-        return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What was trained before; a file that a crash damaged is as none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _told(score: Score) -> dict[str, Any]:
@@ -104,19 +193,20 @@ def _result(models: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     return {
         "kendall_tau": asdict(kendall(supernet, trained, seed)),
         "kendall_tau_macs": asdict(kendall(macs, trained, seed)),
+        "difference": asdict(kendall_difference(supernet, macs, trained, seed)),
         "models": models,
     }
 
 
-def random_architectures(hunt: Hunt, number: int) -> list[Architecture]:
-    """Distinct ones within the limits, drawn by the seed; fewer where no more are found."""
-    costing = hunt.costing
-    space, plan = costing.space, costing.plan
-    rng = np.random.default_rng([hunt.settings.seed, number])
+def random_architectures(
+    costing: Costing, start: Start, number: int, seed: int
+) -> list[Architecture]:
+    """Distinct ones within the limits; fewer where no more are found, more begin with the same."""
+    rng = np.random.default_rng([seed, len(STAGE)])
     found: dict[str, Architecture] = {}
     while len(found) < number:
-        start = sampling.sample(space, plan, rng)
-        another = repair(space, costing.strain, start, hunt.start.inside, found, rng)
+        drawn = sampling.sample(costing.space, costing.plan, rng)
+        another = repair(costing.space, costing.strain, drawn, start.inside, found, rng)
         if another is None:
             break
         found[another.id] = another

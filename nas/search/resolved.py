@@ -51,15 +51,8 @@ def fix_work(
     dataset = inputs.dataset
     if run.run_file.exists():
         content = run.read_run()
-        check_unchanged(run, content, inputs)
+        check_same(run, content, inputs)
         _check_storage(run, content["storage"], execution)
-        if content["data"]["fingerprint"] != dataset.fingerprint:
-            raise RunFolderError(
-                f"the data changed since {run.path} was begun",
-                got=dataset.fingerprint[:12],
-                allowed=content["data"]["fingerprint"][:12],
-                do="restore the data, or --out OTHER_FOLDER",
-            )
         _write_sources(run, inputs)
         return Work(**content["work"])
     settings = inputs.settings
@@ -75,9 +68,9 @@ def fix_work(
             work = _with_cached_supernet(job, work, watcher)
     job = supernet_job(inputs, supernet, work)
     left = steps_left(job, settings.supernet)
-    expected = estimate(work, speeds, dataset, settings, models, left)
+    expected = estimate(work, speeds, dataset, settings.trials, models, left)
     watcher.say(f"This takes {expected}")
-    if limit_s is not None and expected.total - expected.ranking > LATE * limit_s:
+    if limit_s is not None and expected.total > LATE * limit_s:
         watcher.say(
             f"That is more than --time-limit {settings.time_limit}: fewer --trials, --promote and "
             "--finalists take less."
@@ -116,12 +109,20 @@ def _write_sources(run: RunFolder, inputs: Inputs) -> None:
         run.write_space(inputs.space.content)
 
 
-def check_unchanged(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
-    """Refuse to continue a run whose space or table was edited.
+def check_same(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
+    """Refuse to go on with a run whose space, table or data changed.
 
     Raises:
         RunFolderError: One of them is not what the run was begun with.
     """
+    begun, now = content["data"]["fingerprint"], inputs.dataset.fingerprint
+    if begun != now:
+        raise RunFolderError(
+            f"the data changed since {run.path} was begun",
+            got=now[:12],
+            allowed=begun[:12],
+            do="restore the data, or --out OTHER_FOLDER",
+        )
     for what, digest in input_digests(inputs.space, inputs.tables).items():
         begun = content.get("inputs", {}).get(what)
         if begun != digest:

@@ -12,10 +12,7 @@ import torch
 
 from nas.accuracy.device import training_device
 from nas.accuracy.finetune import FINETUNING, Finetuner
-from nas.accuracy.recipe import Recipe
-from nas.accuracy.score import Metric
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
-from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.export.graph import GraphTarget
 from nas.files import write_json
 from nas.latency.table import LatencyTable
@@ -32,7 +29,6 @@ from nas.search.front import (
 )
 from nas.search.preparation import Inputs, gather_inputs
 from nas.search.proposals import Hunt, Promoted, baselines
-from nas.search.ranking import RankingCheck
 from nas.search.resolved import fix_work, supernet_job
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.samplers.repairing import quiet_optuna
@@ -107,7 +103,6 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     finetuner = Finetuner(supernet, dataset, recipe, settings.seed)
     hunt = Hunt(settings, inputs.costing, inputs.start)
     scored = _score(run, hunt, work, finetuner, execution, watcher)
-    _check_ranking(run, hunt, work, finetuner, watcher)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
     target = _target(inputs.tables.values())
     workshop = Workshop(
@@ -130,7 +125,14 @@ def _score(
     Returns:
         The trials of the search and those of the short training.
     """
-    evaluator = _evaluator(finetuner, work, hunt.settings.metric)
+    evaluator = SupernetEvaluator(
+        finetuner.supernet,
+        finetuner.dataset,
+        work.recalibration_images,
+        work.validation_images,
+        finetuner if work.promoted else None,
+        hunt.settings.metric,
+    )
     executor = make_executor(evaluator, execution)
     try:
         with _store(run, watcher) as store:
@@ -146,35 +148,6 @@ def _score(
             return records, again
     finally:
         executor.close()
-
-
-def _check_ranking(
-    run: RunFolder, hunt: Hunt, work: Work, finetuner: Finetuner, watcher: Watcher
-) -> None:
-    """Train random architectures from scratch, if that is asked for."""
-    settings, dataset = hunt.settings, finetuner.dataset
-    if not settings.check_ranking:
-        return
-    supernet = _evaluator(finetuner, work, settings.metric)
-    recipe = Recipe(settings.check_epochs)
-    space, images = finetuner.supernet.space, len(dataset.validation.labels)
-    training = TrainingEvaluator(
-        space, dataset, recipe, settings.seed, images, settings.metric, watcher.say
-    )
-    found = RankingCheck(run, hunt, supernet, training).make(watcher)
-    run.log("ranking", **found["kendall_tau"])
-
-
-def _evaluator(finetuner: Finetuner, work: Work, metric: Metric) -> SupernetEvaluator:
-    """Scores as in the search; trains where architectures are promoted."""
-    return SupernetEvaluator(
-        finetuner.supernet,
-        finetuner.dataset,
-        work.recalibration_images,
-        work.validation_images,
-        finetuner if work.promoted else None,
-        metric,
-    )
 
 
 @contextlib.contextmanager

@@ -16,6 +16,8 @@ from nas.files import write_json, write_text
 from nas.search.folders import LOG, append_log, is_new, locked, read_log, to_yaml, without_none
 from nas.search.settings import SearchSettings
 
+RANKED = ("kendall_tau", "kendall_tau_macs", "difference")
+"""What `ranking.json` has intervals of."""
 State = Literal["absent", "unfinished", "finished"]
 
 
@@ -134,7 +136,18 @@ class RunFolder:
         Raises:
             RunFolderError: It cannot be read.
         """
-        return self._read_json(self.ranking) if self.ranking.exists() else None
+        if not self.ranking.exists():
+            return None
+        try:
+            content = self._read_json(self.ranking)
+            _ = content["epochs"], [content[name]["lower"] for name in RANKED]
+        except (RunFolderError, KeyError, TypeError) as cause:
+            raise RunFolderError(
+                f"{self.ranking} cannot be read",
+                do=f"delete {shlex.quote(str(self.ranking))}, then the same search with "
+                "--check-ranking makes it anew",
+            ) from cause
+        return content
 
     def logged(self, event: str) -> dict[str, Any]:
         """The last line of `log.jsonl` about an event; empty if there is none."""

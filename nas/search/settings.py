@@ -25,7 +25,6 @@ from nas.units import (
 
 DEFAULT_SPACE = "mobilenetv3"
 MAX_SEED = 2**31 - 1
-FEWEST_RANKED = 3
 Kind = Literal["latency", "energy", "memory", "size", "macs"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What a model costs beside its error; latency and energy on each device."""
@@ -63,8 +62,6 @@ class _Shared(Section):
     finetune_steps: Steps | None = None
     promote: Annotated[int, Field(ge=0, le=10_000)] | None = None
     short_steps: Steps | None = None
-    check_ranking: Annotated[int, Field(ge=0, le=10_000)] = 0
-    check_epochs: Annotated[int, Field(gt=0, le=100_000)] = 30
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
 
     @field_validator("objective", mode="before")
@@ -100,9 +97,6 @@ class SearchSettings(_Shared):
         promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
             those if not given; 0 to choose by the supernet's scores.
         short_steps: Overrides the steps for each of these.
-        check_ranking: Random architectures that are trained from scratch as well, to see whether
-            the supernet ranks them as that does.
-        check_epochs: Of each of these trainings.
         threads: For training and scoring; all cores if not given.
     """
 
@@ -188,13 +182,6 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             got=f"--promote {settings.promote} for {settings.finalists} finalists",
             do=f"--promote {2 * settings.finalists}, or 0 to choose by the supernet's scores",
         )
-    if 0 < settings.check_ranking < FEWEST_RANKED:
-        raise OptionError(
-            "ranks are compared of several architectures",
-            got=f"--check-ranking {settings.check_ranking}",
-            allowed=f"{FEWEST_RANKED} or more, or 0 for no comparison",
-            do="--check-ranking 20",
-        )
     # One way to write what means the same: the run's folder and --resume go by it.
     limits = {f"max_{kind}": f"{settings.limits[kind]:.12g}{unit}"
               for kind, _, unit in LIMITS if kind in settings.limits}  # fmt: skip
@@ -231,7 +218,15 @@ def _budgets(given: _Given) -> dict[str, str]:
         found[device] = budget
     if not found:
         raise _missing("device")
-    if given.budget is None and None in found.values():
+    without = [device for device, budget in found.items() if budget is None]
+    if given.budget is None and len(without) < len(found):
+        for device in without:
+            raise OptionError(
+                "each device has a budget",
+                got=f"none for {device}",
+                do=f"--device {device}=20ms, or --budget for all that have none",
+            )
+    if given.budget is None and without:
         raise _missing("budget")
     if given.budget is not None and None not in found.values():
         raise OptionError(

@@ -158,13 +158,11 @@ class Estimate:
     scoring: float
     short_training: float
     finalists: float
-    ranking: float = 0.0
 
     @property
     def total(self) -> float:
         """All together."""
-        parts = self.supernet, self.scoring, self.short_training, self.finalists, self.ranking
-        return sum(parts)
+        return self.supernet + self.scoring + self.short_training + self.finalists
 
     def __str__(self) -> str:
         parts = {
@@ -172,19 +170,13 @@ class Estimate:
             "scoring": self.scoring,
             "short training": self.short_training,
             "finalists": self.finalists,
-            "ranking": self.ranking,
         }
         told = ", ".join(f"{name} {format_duration_s(s)}" for name, s in parts.items() if s)
         return f"about {format_duration_s(self.total)} ({told})"
 
 
 def estimate(
-    work: Work,
-    speeds: Speeds,
-    dataset: Dataset,
-    settings: SearchSettings,
-    models: int,
-    steps_left: int,
+    work: Work, speeds: Speeds, dataset: Dataset, trials: int, models: int, steps_left: int
 ) -> Estimate:
     """How long `work` takes with these speeds."""
     # Recalibration runs the network forward as scoring does, with a little more to do.
@@ -192,13 +184,11 @@ def estimate(
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     per_model = work.finetune_steps * speeds.finetune_step + checked * speeds.file_image
     per_short = work.short_steps * speeds.finetune_step + per_trial
-    ranked_images = settings.check_ranking * settings.check_epochs * len(dataset.train.labels)
     return Estimate(
         steps_left * speeds.supernet_step,
-        settings.trials * per_trial,
+        trials * per_trial,
         work.promoted * per_short,
         models * per_model,
-        ranked_images * speeds.finetune_step / work.batch_size,
     )
 
 

@@ -65,25 +65,24 @@ class ChoiceRows:
 
     def pack(self, rows: Rows) -> Codes:
         """Codes of rows, `N x D` to `N x S`; -1 counts as the first choice."""
-        packed = [
-            (np.maximum(rows[:, columns], 0) * weights).sum(axis=1)
-            for columns, weights in self._packing
-        ]
-        return np.stack(packed, axis=1).astype(np.int32)
+        packed: Codes = (np.maximum(rows, 0).astype(float) @ self._packing).astype(np.int32)
+        return packed
 
     @cached_property
-    def _packing(self) -> list[tuple[list[int], npt.NDArray[np.int64]]]:
+    def _packing(self) -> npt.NDArray[np.float64]:
+        """Weight of each dimension in each slot, `D x S`; products of floats are the fast ones."""
         place = {d.name: column for column, d in enumerate(self.dimensions)}
-        return [
-            ([place[d.name] for d in slot.dimensions], np.array(slot.weights, np.int64))
-            for slot in self.book.slots
-        ]
+        found = np.zeros((len(self.dimensions), len(self.book.slots)))
+        for number, slot in enumerate(self.book.slots):
+            for dimension, weight in zip(slot.dimensions, slot.weights, strict=True):
+                found[place[dimension.name], number] = weight
+        return found
 
     def canonical(self, rows: Rows) -> Rows:
         """As architectures are written, `N x D`: skipped blocks last, -1 where without effect."""
         found: Rows = rows.copy()
         for number, stage in enumerate(self.space.file.stages, 1):
-            blocks = self._blocks(number)
+            blocks = self._blocks[number - 1]
             if blocks:
                 self._canonical_stage(found, number, stage, blocks)
         return found
@@ -119,14 +118,15 @@ class ChoiceRows:
         moved = np.take_along_axis(variants, order, axis=1)
         rows[:, columns] = np.where(group == 2, skips[0], moved)
 
-    def _blocks(self, number: int) -> dict[int, list[int]]:
-        """Columns of each block of a stage that has any."""
-        found: dict[int, list[int]] = {}
+    @cached_property
+    def _blocks(self) -> list[dict[int, list[int]]]:
+        """Columns of each block that has any, stage after stage."""
+        found: list[dict[int, list[int]]] = [{} for _ in self.space.file.stages]
         for column, dimension in enumerate(self.dimensions):
             stage, _, rest = dimension.name.partition(".")
-            if stage == f"stage{number}" and rest.startswith("block"):
+            if rest.startswith("block"):
                 block = int(rest.partition(".")[0].removeprefix("block"))
-                found.setdefault(block, []).append(column)
+                found[int(stage.removeprefix("stage")) - 1].setdefault(block, []).append(column)
         return found
 
     def _depth(self, rows: Rows, number: int, stage: Stage) -> npt.NDArray[np.int64]:

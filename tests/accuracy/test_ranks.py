@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.accuracy.ranks import RankCorrelation, kendall
+from nas.accuracy.ranks import kendall, kendall_difference
 
 
 def test_pairs_in_the_same_order_against_pairs_in_the_other():
@@ -27,4 +27,16 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
 
 
 def test_what_is_all_alike_ranks_nothing():
-    assert kendall([5, 5, 5], [1, 2, 3]) == RankCorrelation(0.0, -1.0, 1.0)
+    found = kendall([5, 5, 5], [1, 2, 3])
+    assert (found.tau, found.lower, found.upper) == (0, 0, 0)
+
+
+def test_a_difference_is_of_the_same_samples():
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=60)
+    better, worse = truth + 0.5 * rng.normal(size=60), truth + 3 * rng.normal(size=60)
+    found = kendall_difference(better, worse, truth)
+    assert found.tau == kendall(better, truth).tau - kendall(worse, truth).tau
+    assert found.lower > 0.2
+    alike = kendall_difference(better, better, truth)
+    assert (alike.tau, alike.lower, alike.upper) == (0, 0, 0)

@@ -229,3 +229,34 @@ def test_a_lost_report_is_written_again(nas, quick, finished):
     (finished / "report.html").unlink()
     assert nas(*quick, "--out", finished).code == 0
     assert (finished / "report.html").read_bytes() == before
+
+
+def test_ranks_of_a_finished_run_are_checked(nas, quick, tmp_path):
+    command = [*quick, "--trials", "4", "--promote", "0", "--out", tmp_path / "run"]
+    assert nas(*command).code == 0
+    front = (tmp_path / "run" / "front.json").read_bytes()
+    answer = nas(*command, "--check-ranking", "10", "--check-epochs", "1")
+    assert answer.code == 0, answer.err
+    assert "This run is finished" in answer.err and "ranking 170/170" in answer.err
+    assert "Ranking: over 10 random architectures trained from scratch (1 epoch each)" in answer.out
+    assert "How good the ranks are" in (tmp_path / "run" / "report.html").read_text()
+    assert (tmp_path / "run" / "front.json").read_bytes() == front
+    assert "Ranking: over 10" in nas(*command).out, "said again, not checked again"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--check-ranking", "9"],
+            "argument --check-ranking: a whole number from 10 to 10000 is needed, got '9'",
+        ),
+        (
+            ["--check-epochs", "5"],
+            "--check-epochs is for --check-ranking; got '--check-epochs 5 alone'; try: "
+            "--check-ranking 20",
+        ),
+    ],
+)
+def test_a_check_of_ranks_that_makes_no_sense(refused, quick, options, message):
+    assert refused(*quick, *options).startswith(message)

@@ -205,9 +205,10 @@ def test_a_training_that_diverges_says_so(nas, quick):
 
 BAD = {
     ("--epochs", "0"): "argument --epochs: a whole number from 1 to 100000 is needed, got '0'",
-    ("--mixup", "-1"): "settings: mixup: input should be greater than or equal to 0",
-    ("--augment", "2"): "settings: random_augment: input should be less than or equal to 1",
-    ("--ema", "1"): "settings: ema_decay: input should be less than 1",
+    ("--mixup", "-1"): "argument --mixup: a number from 0 to 100 is needed, got '-1'",
+    ("--augment", "2"): "argument --augment: a number from 0 to 1 is needed, got '2'",
+    ("--ema", "1"): "argument --ema: a number from 0 to 0.999999 is needed, got '1'",
+    ("--teacher-share", "0.3"): "--teacher-share is for a teacher; got '--teacher-share 0.3 alone'",
     ("--distil",): "--distil lets a supernet's largest network teach",
     ("--width", "0.3"): "search space tiny has no such width; got 0.3; allowed: 0.5, 1.0",
     ("--resolution", "17"): "plan small of tiny has no such resolution; got 17; allowed: 16, 20",

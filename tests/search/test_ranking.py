@@ -1,26 +1,51 @@
-"""`--check-ranking`: random architectures trained from scratch, beside the supernet's scores."""
+"""Random architectures trained from scratch, beside what a finished run's supernet says of them."""
 
 import json
+import shutil
 
 import pytest
 
 from nas.accuracy.ranks import kendall
-from nas.errors import OptionError
+from nas.errors import MemoryFullError, RunFolderError
 from nas.report.page import write_report
+from nas.search import ranking
 from nas.search.ranked import ranking_lines
 from nas.search.run import run_search
+from nas.search.run_folder import RunFolder
+from nas.search.watch import Silent
+
+NUMBER = 4
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """As many as a test has the time for."""
+    monkeypatch.setattr(ranking, "FEWEST", 3)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, its cached supernet, and what `settings` made it."""
+    return tmp_path_factory.mktemp("ranking")
 
 
 @pytest.fixture
-def settings(make_settings):
-    return make_settings(trials=6, promote=0, finalists=2, check_ranking=4, check_epochs=1)
+def run(finished, make_settings, tmp_path, monkeypatch):
+    """A copy of it that may be changed."""
+    monkeypatch.setenv("NAS_CACHE_DIR", str(finished / "cache"))
+    whole = finished / "run"
+    if not whole.exists():
+        run_search(make_settings(trials=4, promote=0, finalists=1), whole)
+    shutil.copytree(whole, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
 
 
-def test_a_run_says_how_its_supernet_ranks(settings, tmp_path, listener, space):
-    run = run_search(settings, tmp_path / "run", watcher=listener)
-    found = run.read_ranking()
+def test_a_finished_run_says_how_its_supernet_ranks(run, listener, space):
+    before = {path: path.read_bytes() for path in run.path.rglob("*.json")}
+    found = ranking.check_ranking(run, NUMBER, 1, listener)
+    assert found == run.read_ranking() and found["epochs"] == 1
     models = found["models"]
-    assert len({model["id"] for model in models}) == len(models) == 4 and found["epochs"] == 1
+    assert len({model["id"] for model in models}) == len(models) == NUMBER
     for model in models:
         network = space.network(space.from_json(model["architecture"]), 10)
         assert model["macs"] == network.cost.macs
@@ -32,71 +57,110 @@ def test_a_run_says_how_its_supernet_ranks(settings, tmp_path, listener, space):
         ("kendall_tau_macs", [model["macs"] for model in models]),
     ):
         assert found[name]["tau"] == pytest.approx(kendall(scores, trained).tau)
-    assert "ranking" in listener.stages
-    [estimate] = [line for line in listener.said if line.startswith("This takes about ")]
-    assert ", ranking " in estimate
+    difference = found["kendall_tau"]["tau"] - found["kendall_tau_macs"]["tau"]
+    assert found["difference"]["tau"] == pytest.approx(difference)
+    assert listener.stages[-1] == "ranking" and not (run.path / "ranking").exists()
+    assert [line for line in listener.said if "Supernet from the cache" not in line] == []
+    assert {path: path.read_bytes() for path in before} == before
     page = write_report(run.path).read_text()
     assert "How good the ranks are" in page and "figure-ranking" in page
-    assert not run.work.exists()
 
 
-def test_a_stopped_check_goes_on(settings, tmp_path):
-    class Stopping:
-        """Ctrl-C in the third training."""
+class Stopping(Silent):
+    """Ctrl-C in the third training."""
 
-        def say(self, text):
-            pass
+    def progress(self, stage, done, total, note=""):
+        if stage == "ranking" and done > 0.6 * total:
+            raise KeyboardInterrupt
 
-        def progress(self, stage, done, total, note=""):
-            if stage == "ranking" and done > 0.6 * total:
-                raise KeyboardInterrupt
 
+def test_a_stopped_check_goes_on_and_a_damaged_part_is_made_anew(run, tmp_path, monkeypatch):
+    other = RunFolder(shutil.copytree(run.path, tmp_path / "other"))
     with pytest.raises(KeyboardInterrupt):
-        run_search(settings, tmp_path / "run", watcher=Stopping())
-    kept = {path: path.read_bytes() for path in (tmp_path / "run/work/ranking").iterdir()}
-    times = {path: path.stat().st_mtime_ns for path in kept}
-    assert len(kept) == 2
-    seen = {}
-
-    class Looking(Stopping):
-        def progress(self, stage, done, total, note=""):
-            if stage == "finalists":
-                seen.update({path: path.stat().st_mtime_ns for path in kept})
-
-    run = run_search(settings, tmp_path / "run", resume=True, watcher=Looking())
-    assert seen == times, "what was trained is not trained again"
-    whole = run_search(settings, tmp_path / "other")
-    assert run.read_ranking() == whole.read_ranking()
+        ranking.check_ranking(run, NUMBER, 1, Stopping())
+    kept = sorted((run.path / "ranking").iterdir())
+    assert len(kept) == 2 and not run.ranking.exists()
+    kept[0].write_text("")
+    trained = count_trainings(monkeypatch)
+    found = ranking.check_ranking(run, NUMBER, 1, Silent())
+    assert len(trained) == NUMBER - 1, "the other one is not trained again"
+    assert ranking.check_ranking(other, NUMBER, 1, Silent()) == found
 
 
-def test_nothing_is_checked_that_was_not_asked_for(make_settings, tmp_path):
-    run = run_search(make_settings(trials=4, promote=0, finalists=1), tmp_path / "run")
-    assert run.read_ranking() is None and not run.ranking.exists()
+def test_more_architectures_begin_with_the_same(run, monkeypatch):
+    first = ranking.check_ranking(run, 3, 1, Silent())
+    trained = count_trainings(monkeypatch)
+    assert ranking.check_ranking(run, 3, 1, Silent()) == first and not trained
+    more = ranking.check_ranking(run, 5, 1, Silent())
+    assert more["models"][:3] == first["models"] and len(trained) == 2
+    ranking.check_ranking(run, 3, 2, Silent())
+    assert len(trained) == 5, "other epochs are other trainings"
+
+
+def test_too_few_within_the_limits_are_said(run, listener, monkeypatch):
+    monkeypatch.setattr(ranking, "random_architectures", lambda *args: [])
+    assert ranking.check_ranking(run, NUMBER, 1, listener) is None
+    assert listener.said == [
+        "Only 0 architectures within the limits were found to rank.",
+        "Ranks are not checked: that takes 3 or more.",
+    ]
+    assert not run.ranking.exists()
+
+
+def test_a_check_that_fails_leaves_the_run_finished(run, monkeypatch):
+    def fail(*args, **kwargs):
+        raise MemoryFullError("training does not fit")
+
+    monkeypatch.setattr("nas.accuracy.training_evaluator.TrainingEvaluator.train", fail)
+    with pytest.raises(MemoryFullError):
+        ranking.check_ranking(run, NUMBER, 1, Silent())
+    assert run.state == "finished" and run.read_ranking() is None
     assert "How good the ranks are" not in write_report(run.path).read_text()
 
 
-def test_too_few_to_rank(make_settings):
-    with pytest.raises(
-        OptionError,
-        match=r"ranks are compared of several architectures; got '--check-ranking 2'; "
-        r"allowed: 3 or more, or 0 for no comparison; try: --check-ranking 20",
-    ):
-        make_settings(check_ranking=2)
+def test_a_broken_result_is_named_and_made_anew(run):
+    run.ranking.write_text('{"models": []}')
+    with pytest.raises(RunFolderError) as caught:
+        run.read_ranking()
+    assert str(caught.value) == (
+        f"{run.ranking} cannot be read; try: delete {run.ranking}, then the same search with "
+        "--check-ranking makes it anew"
+    )
+    assert ranking.check_ranking(run, 3, 1, Silent()) == run.read_ranking()
 
 
-@pytest.mark.parametrize(("macs", "number"), [(0.2, 1), (0.6, 2)])
-def test_a_supernet_that_is_no_better_than_counting_is_said_loudly(macs, number):
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [
+        (0.1, 0.4, "The supernet ranks better than counting does."),
+        (-0.1, 0.4, "So few cannot tell whether the supernet ranks better than counting does: "),
+        (-0.4, -0.1, "The supernet ranks worse than counting multiply-adds does: "),
+    ],
+)
+def test_what_is_said_follows_from_the_interval_of_the_difference(lower, upper, said):
     content = {
         "epochs": 30,
         "kendall_tau": {"tau": 0.5, "lower": 0.3, "upper": 0.7},
-        "kendall_tau_macs": {"tau": macs, "lower": 0.0, "upper": 0.9},
+        "kendall_tau_macs": {"tau": 0.25, "lower": 0.0, "upper": 0.4},
+        "difference": {"tau": 0.25, "lower": lower, "upper": upper},
         "models": [{}] * 20,
     }
-    told, *warning = ranking_lines(json.loads(json.dumps(content)))
-    assert told == (
-        "Ranking: Kendall's tau of the supernet's scores with 20 random architectures trained "
-        "from scratch (30 epochs each) is 0.50 (95 % interval 0.30 to 0.70); "
-        f"of their MACs {macs:.2f}."
+    told = "\n".join(ranking_lines(json.loads(json.dumps(content))))
+    assert told.startswith(
+        "Ranking: over 20 random architectures trained from scratch (30 epochs each), Kendall's "
+        "tau is 0.50 (95 % interval 0.30 to 0.70) for the supernet's scores and 0.25 (95 % "
+        "interval 0.00 to 0.40) for multiply-adds (1: the same order, 0: none)."
     )
-    assert len(warning) == number - 1
-    assert not warning or warning[0].startswith("The supernet ranks them no better than counting")
+    assert said in told
+
+
+def count_trainings(monkeypatch):
+    """Ids of what is trained from now on."""
+    trained, train = [], ranking.TrainingEvaluator.train
+
+    def counting(self, architecture, *args, **kwargs):
+        trained.append(architecture.id)
+        return train(self, architecture, *args, **kwargs)
+
+    monkeypatch.setattr(ranking.TrainingEvaluator, "train", counting)
+    return trained

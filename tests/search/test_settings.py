@@ -249,8 +249,8 @@ def test_typed_budgets_take_the_place_of_the_files():
         ),
         (
             {"device": ["a=5ms", "b"]},
-            "a search needs a budget; try: nas search --device jetson-nano --budget 20ms (nas "
-            "devices lists devices)",
+            "each device has a budget; got 'none for b'; try: --device b=20ms, or --budget for all "
+            "that have none",
         ),
         (
             {"device": ["a=5ms", "b=fast"]},

@@ -86,7 +86,7 @@ def test_a_time_limit_is_shared_out(make_settings, limit_s):
     settings = make_settings(data="photos", trials=64, supernet_steps=None, finetune_steps=None)
     work = limited_work(settings, PHOTOS, SPEEDS, limit_s, models=12)
     assert work.supernet_steps * SPEEDS.supernet_step == pytest.approx(0.6 * limit_s, rel=0.01)
-    expected = estimate(work, SPEEDS, PHOTOS, settings, 12, work.supernet_steps)
+    expected = estimate(work, SPEEDS, PHOTOS, 64, 12, work.supernet_steps)
     assert expected.supernet == pytest.approx(0.6 * limit_s, rel=0.01)
     assert expected.scoring <= 0.16 * limit_s
     scoring_again = expected.scoring * work.promoted / 64
@@ -117,8 +117,8 @@ def test_a_limit_that_is_too_short_leaves_the_least_that_makes_sense(make_settin
 def test_the_estimate_counts_what_is_left(make_settings):
     settings = make_settings(supernet_steps=100, finetune_steps=10)
     work = default_work(settings, DIGITS)
-    whole = estimate(work, SPEEDS, DIGITS, settings, models=8, steps_left=100)
-    half = estimate(work, SPEEDS, DIGITS, settings, models=8, steps_left=50)
+    whole = estimate(work, SPEEDS, DIGITS, trials=64, models=8, steps_left=100)
+    half = estimate(work, SPEEDS, DIGITS, trials=64, models=8, steps_left=50)
     assert (whole.supernet, half.supernet) == pytest.approx((10.0, 5.0))
     assert whole.finalists == half.finalists > 8 * 10 * 0.05
     assert str(whole).startswith("about ") and "supernet 10 s" in str(whole)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nas.pareto import non_dominated
 from nas.search.samplers.domain import Description, Mask
 from nas.search.samplers.gaussian_process import Points, Posterior
 from nas.search.samplers.improvement import budget_grid, gains, meets, staircase
@@ -73,19 +74,34 @@ class Acquisition:
         )
 
     @cached_property
-    def _known(self) -> Mask:
-        return self.meets(self.costs, self.known.within)
+    def _leaders(self) -> Rows:
+        """Numbers of the evaluated rows that no other one beats on some front: all that matter."""
+        found = np.zeros(len(self.costs), bool)
+        for front, (columns, _) in enumerate(self.budgets):
+            inside = np.flatnonzero(self.known.within[:, front])
+            points = np.column_stack([self.costs[inside][:, columns], self.error.values[inside]])
+            found[inside[non_dominated(points)]] = True
+        return np.flatnonzero(found)
+
+    @cached_property
+    def _met(self) -> Mask:
+        """Which leaders meet which budgets."""
+        return self.meets(self.costs[self._leaders], self.known.within[self._leaders])
 
     @cached_property
     def best(self) -> Values:
         """The lowest value under each budget, shape `G`; the worst known where there is none."""
-        return staircase(self._known, self.error.values)
+        values = self.error.values
+        return staircase(self._met, values[self._leaders], float(values.max()))
 
     def front(self) -> Rows:
         """Numbers of the evaluated rows that are the best under some budget."""
-        reached = np.where(self._known, self.error.values[:, None], np.inf)
+        values = self.error.values[self._leaders]
+        reached = np.where(self._met, values[:, None], np.inf)
         columns = np.isfinite(reached).any(axis=0)
-        return np.unique(reached[:, columns].argmin(axis=0)).astype(np.int64)
+        if not columns.any():
+            return self._leaders[:0]
+        return np.asarray(self._leaders[np.unique(reached[:, columns].argmin(axis=0))], np.int64)
 
     def score(self, pool: Pool) -> Values:
         """Expected gain of each row of a pool, shape `N`."""

@@ -25,8 +25,10 @@ from nas.search.samplers.domain import (
     ExhaustedError,
 )
 from nas.search.samplers.gaussian_process import (
+    EXACT,
     FITTED,
     INDUCING,
+    Basis,
     Kernel,
     Points,
     Posterior,
@@ -43,6 +45,7 @@ from nas.search.samplers.pool import (
     evolve,
     extremes,
     is_small,
+    join,
     make_pool,
     maximin,
 )
@@ -81,6 +84,39 @@ class _History:
     taken: set[Hashable]
 
 
+class _Finished:
+    """Finished trials in the order in which they were seen, described once.
+
+    Attributes:
+        ended: When each of them ended, by its number.
+        keys: Of those that are of the domain.
+        rows: Of those that have values, `N x D`.
+        values: Of these, minimised, `N x M`.
+    """
+
+    def __init__(self, domain: Domain, objectives: int) -> None:
+        self.ended: dict[int, datetime | None] = {}
+        self.keys: set[Hashable] = set()
+        self.rows = np.zeros((0, len(domain.sizes)), np.int64)
+        self.values = np.zeros((0, objectives))
+        self._domain = domain
+        self._described: Description | None = None
+
+    def add(self, rows: list[Rows], values: list[list[float]]) -> None:
+        """Take in more trials that have values."""
+        if rows:
+            self.rows = np.concatenate([self.rows, np.array(rows, np.int64)])
+            self.values = np.concatenate([self.values, np.array(values, float)])
+
+    def described(self) -> Description:
+        """What is known of the rows."""
+        before = 0 if self._described is None else len(self._described.choices)
+        if self._described is None or before < len(self.rows):
+            more = self._domain.describe(self.rows[before:])
+            self._described = more if self._described is None else join(self._described, more)
+        return self._described
+
+
 class FrontSampler(BaseSampler):
     """Proposes what is expected to improve the front most.
 
@@ -107,14 +143,13 @@ class FrontSampler(BaseSampler):
     ) -> None:
         self._domain, self._seed, self._log_error = domain, seed, log_error
         self._initial = max(initial, len(domain.starts))
-        self._finished: dict[int, tuple[Rows, list[float], Hashable] | None] = {}
-        self._ended: dict[int, datetime | None] = {}
+        self._finished = _Finished(domain, 0)
         self._asked: dict[int, Rows] = {}
         self._partial: dict[int, Rows] = {}
         self._keys: dict[bytes, Hashable] = {}
         self._study: tuple[int, str] | None = None
         self._random = RandomSampler(seed)
-        self._kernels: dict[int, tuple[int, Kernel]] = {}
+        self._kernels: dict[int, tuple[int, Kernel, Basis | None]] = {}
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -174,45 +209,47 @@ class FrontSampler(BaseSampler):
         """Trials of the study that are of this domain."""
         if self._study != (study._study_id, study.study_name):
             self._study = study._study_id, study.study_name
-            self._forget()
+            self._forget(len(study.directions))
         trials = study.get_trials(deepcopy=False)
         if not self._knows(trials):  # of another storage, or made anew under the same name
-            self._forget()
-        pending: list[Rows] = []
+            self._forget(len(study.directions))
+        finished, pending = self._finished, list[Rows]()
+        rows, values = list[Rows](), list[list[float]]()
         failed: Counter[Hashable] = Counter()
         for trial in trials:
-            if trial.number in self._finished or trial.number == own.number:
+            if trial.number in finished.ended or trial.number == own.number:
                 continue
             row = self._row(trial)
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                self._finished[trial.number] = self._finish(study, trial, row)
-                self._ended[trial.number] = trial.datetime_complete
+                found = self._values(study, trial)
+                if row is not None:
+                    finished.keys.add(self._key(row))
+                if row is not None and found:
+                    rows.append(row)
+                    values.append(found)
+                finished.ended[trial.number] = trial.datetime_complete
             elif row is not None and trial.state == TrialState.RUNNING:
                 pending.append(row)
             elif row is not None and trial.state == TrialState.FAIL:
                 tried = 0 if INTERRUPTED in trial.user_attrs else trial.user_attrs.get(TRIED, 1)
                 failed[self._key(row)] += int(tried)
-        ended = [found for found in self._finished.values() if found is not None]
-        known = [found for found in ended if found[1]]
-        targets = np.array([values for _, values, _ in known], float)
-        taken = {key for _, _, key in ended} | {self._key(row) for row in pending}
-        taken |= {self._key(row) for row in self._partial.values()}
+        finished.add(rows, values)
+        others = {self._key(row) for row in [*pending, *self._partial.values()]}
+        others |= {key for key, count in failed.items() if count >= ATTEMPTS}
         return _History(
-            self._array([row for row, _, _ in known]),
-            targets.reshape(-1, len(study.directions)),
-            self._array(pending),
-            taken | {key for key, count in failed.items() if count >= ATTEMPTS},
+            finished.rows, finished.values, self._array(pending), finished.keys | others
         )
 
-    def _forget(self) -> None:
-        for kept in (self._finished, self._ended, self._asked, self._partial, self._kernels):
+    def _forget(self, objectives: int) -> None:
+        self._finished = _Finished(self._domain, objectives)
+        for kept in (self._asked, self._partial, self._kernels):
             kept.clear()
 
     def _knows(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether the finished trials that are remembered are among these."""
         return all(
             number < len(trials) and trials[number].datetime_complete == ended
-            for number, ended in self._ended.items()
+            for number, ended in self._finished.ended.items()
         )
 
     def _row(self, trial: FrozenTrial) -> Rows | None:
@@ -233,14 +270,10 @@ class FrontSampler(BaseSampler):
         first = self._domain.parameters(np.zeros(len(self._domain.sizes), np.int64))
         return self._domain.row({**first, **trial.params})
 
-    def _finish(
-        self, study: Study, trial: FrozenTrial, row: Rows | None
-    ) -> tuple[Rows, list[float], Hashable] | None:
-        """Row, minimised values (none for a pruned trial) and key; `None`: of another domain."""
-        if row is None:
-            return None
+    def _values(self, study: Study, trial: FrozenTrial) -> list[float]:
+        """A finished trial's values, minimised; none for a pruned one."""
         if trial.state == TrialState.PRUNED or not np.isfinite(trial.values).all():
-            return row, [], self._key(row)
+            return []
         signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
         values = [sign * value for sign, value in zip(signs, trial.values, strict=True)]
         if self._log_error:
@@ -250,7 +283,7 @@ class FrontSampler(BaseSampler):
                     f"{trial.number} has {trial.values[0]}"
                 )
             values[0] = float(np.log(max(1 + values[0], LEAST_ERROR)))
-        return row, values, self._key(row)
+        return values
 
     def _array(self, rows: list[Rows]) -> Rows:
         return np.array(rows, np.int64).reshape(-1, len(self._domain.sizes))
@@ -314,13 +347,13 @@ class FrontSampler(BaseSampler):
         if len(history.rows) == 0:  # more are running than were designed
             drawn = draw(self._domain, DRAWN, history.pending, rng).rows
             return next((row for row in drawn if self._key(row) not in history.taken), None)
-        known = self._domain.describe(history.rows)
+        known = self._finished.described()
         if known.costs is not None and known.costs.shape[1] != history.values.shape[1] - 1:
             raise ValueError(
                 f"costs are those of the {history.values.shape[1] - 1} objectives after the first; "
                 f"got {known.costs.shape[1]}"
             )
-        models = [self._model(known, history, i, rng) for i in self._learned(known, history)]
+        models = [self._model(known, history, i) for i in self._learned(known, history)]
         acquisition = Acquisition(
             points=self._points,
             error=models[0],
@@ -345,14 +378,14 @@ class FrontSampler(BaseSampler):
         """Numbers of the objectives that are learned: the first, or all where none is known."""
         return range(history.values.shape[1] if known.costs is None else 1)
 
-    def _model(
-        self, known: Description, history: _History, objective: int, rng: np.random.Generator
-    ) -> Posterior:
+    def _model(self, known: Description, history: _History, objective: int) -> Posterior:
         points, values = self._points(known), history.values[:, objective]
-        kernel = self._kernel(points, values, objective)
-        return Posterior(kernel, points, values, thin(values, INDUCING, rng))
+        kernel, basis = self._kernel(points, values, objective)
+        return Posterior(kernel, points, values, basis)
 
-    def _kernel(self, points: Points, values: Values, objective: int) -> Kernel:
+    def _kernel(
+        self, points: Points, values: Values, objective: int
+    ) -> tuple[Kernel, Basis | None]:
         """Fitted anew whenever the trials have grown by a tenth: it depends on them alone."""
         count = grown = min(self._initial, len(values))
         while grown <= len(values):
@@ -363,5 +396,10 @@ class FrontSampler(BaseSampler):
             index = thin(values[:count], FITTED, rng)
             chosen = values[:count][index]
             kernel = fit_kernel(points.take(index), (chosen - chosen.mean()) / spread(chosen))
-            found = self._kernels[objective] = count, kernel
-        return found[1]
+            found = self._kernels[objective] = count, kernel, None
+        _, kernel, basis = found
+        if basis is None and len(values) > EXACT:
+            rng = np.random.default_rng([self._seed, count, INDUCING])
+            basis = Basis(kernel, points.take(thin(values[:count], INDUCING, rng)))
+            self._kernels[objective] = count, kernel, basis
+        return kernel, basis

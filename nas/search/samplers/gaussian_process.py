@@ -3,7 +3,7 @@
 The kernel falls with a weighted count of the choices that differ and with the distance of the
 features, beside a plane through the features, so that few points already tell what lies beyond
 them. All weights are those of the highest posterior density, found by gradients on at most
-`FITTED` points. Beyond `INDUCING` points the posterior goes through that many
+`FITTED` points. Beyond `EXACT` points the posterior goes through `INDUCING`
 of them (the deterministic training conditional of Quinonero-Candela and Rasmussen, JMLR 2005).
 """
 
@@ -19,8 +19,12 @@ from scipy.optimize import minimize
 from nas.space.choices import Rows
 from nas.space.gather import Values
 
-INDUCING = 400
-"""Points that the posterior goes through, at most: a few milliseconds for a Cholesky factor."""
+EXACT = 400
+"""Points that are all taken into account, at most: a few milliseconds for a Cholesky factor."""
+INDUCING = 256
+"""Points that the posterior goes through where there are more."""
+BLOCK = 256
+"""Points whose sums are taken together."""
 FITTED = 250
 """Points that the kernel is fitted on, at most: a fit takes half a second."""
 JITTER = 1e-6
@@ -84,9 +88,14 @@ class Kernel:
         """Covariances, shape `N x M`."""
         size = 2 + int(max(left.choices.max(initial=0), right.choices.max(initial=0)))
         a, b = self.embed(left, size), self.embed(right, size)
-        squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-        near = self.amplitude * np.exp(-np.maximum(squares, 0.0))
-        return np.asarray(near + self.slope * _products(left.features, right.features))
+        near = (-2 * a) @ b.T
+        near += (a**2).sum(1)[:, None]
+        near += (b**2).sum(1)
+        np.maximum(near, 0.0, out=near)
+        np.exp(np.negative(near, out=near), out=near)
+        near *= self.amplitude
+        near += _products(self.slope * left.features, right.features)
+        return np.asarray(near)
 
     def variance(self, points: Points) -> Values:
         """Prior variances, shape `N`."""
@@ -154,6 +163,45 @@ def _negative_likelihood(
     return value, gradient
 
 
+class Basis:
+    """Points that a posterior goes through, and what all observed ones say of them.
+
+    Sums over the observed points are kept, block after block, so that a posterior of some more
+    points does not begin anew, and yet comes out bit for bit as one that does.
+
+    Args:
+        kernel: For standardised values.
+        points: `B` of them.
+    """
+
+    def __init__(self, kernel: Kernel, points: Points) -> None:
+        self.points = points
+        self.root = _root(kernel.between(points, points) + JITTER * np.eye(len(points)))
+        self._kernel, self._summed = kernel, 0
+        self._sums = np.zeros((len(points), len(points))), np.zeros((len(points), 2))
+
+    def evidence(self, points: Points, values: Values) -> tuple[Values, Values]:
+        """Of observed points: more than before begin with those of before.
+
+        Returns:
+            Products of their whitened covariances with the basis, `B x B`, and sums of the
+            covariances, times the values and as they are, `B x 2`.
+        """
+        while self._summed + BLOCK <= len(points):
+            self._sums = self._with(points, values, self._summed + BLOCK)
+            self._summed += BLOCK
+        return self._with(points, values, len(points))
+
+    def _with(self, points: Points, values: Values, stop: int) -> tuple[Values, Values]:
+        """The sums up to a point."""
+        index = np.arange(self._summed, stop)
+        cross = self._kernel.between(self.points, points.take(index))
+        whitened = _solve_lower(self.root, cross)
+        gram, sums = self._sums
+        columns = np.column_stack([values[index], np.ones(len(index))])
+        return gram + whitened @ whitened.T, sums + cross @ columns
+
+
 @dataclass(frozen=True)
 class Posterior:
     """What a kernel makes of observed values.
@@ -162,17 +210,18 @@ class Posterior:
         kernel: For standardised values.
         points: Where they were observed, `N` of them.
         values: Shape `N`.
-        inducing: Numbers of the points that the posterior goes through; all of them: exact.
+        basis: What it goes through; `None`: all points, which is exact.
     """
 
     kernel: Kernel
     points: Points
     values: Values
-    inducing: Rows
+    basis: Basis | None = None
 
     def predict(self, points: Points) -> Belief:
         """What is believed of `M` points."""
-        covariance = self.kernel.between(points, self._basis)
+        basis = self.points if self.basis is None else self.basis.points
+        covariance = self.kernel.between(points, basis)
         roots = [_solve_lower(factor, covariance.T) for _, factor in self._factors]
         signs = [sign for sign, _ in self._factors]
         mean = self._mean + self._scale * (covariance @ self._weights)
@@ -187,42 +236,28 @@ class Posterior:
         return spread(self.values)
 
     @cached_property
-    def _standardised(self) -> Values:
-        return (self.values - self._mean) / self._scale
-
-    @cached_property
-    def _exact(self) -> bool:
-        return len(self.inducing) == len(self.points)
-
-    @cached_property
-    def _basis(self) -> Points:
-        return self.points if self._exact else self.points.take(self.inducing)
-
-    @cached_property
-    def _prior(self) -> Values:
-        return self.kernel.between(self._basis, self._basis) + JITTER * np.eye(len(self._basis))
-
-    @cached_property
-    def _cross(self) -> Values:
-        return self.kernel.between(self._basis, self.points)
+    def _evidence(self) -> tuple[Values, Values]:
+        assert self.basis is not None
+        return self.basis.evidence(self.points, self.values)
 
     @cached_property
     def _factors(self) -> list[tuple[float, Values]]:
         """Lower factors whose solutions add to the prior variance, with their signs."""
-        if self._exact:
-            noise = self.kernel.noise * np.eye(len(self._basis))
-            return [(-1.0, _root(self._prior + noise))]
-        prior = _root(self._prior)
-        whitened = _solve_lower(prior, self._cross)
-        inner = np.eye(len(prior)) + whitened @ whitened.T / self.kernel.noise
-        return [(-1.0, prior), (1.0, prior @ _root(inner))]
+        if self.basis is None:
+            noise = (self.kernel.noise + JITTER) * np.eye(len(self.points))
+            return [(-1.0, _root(self.kernel.between(self.points, self.points) + noise))]
+        root, gram = self.basis.root, self._evidence[0]
+        inner = np.eye(len(root)) + gram / self.kernel.noise
+        return [(-1.0, root), (1.0, root @ _root(inner))]
 
     @cached_property
     def _weights(self) -> Values:
         factor = (self._factors[-1][1], True)
-        right = self._standardised
-        if not self._exact:
-            right = self._cross @ right / self.kernel.noise
+        if self.basis is None:
+            right = (self.values - self._mean) / self._scale
+        else:
+            with_values, alone = self._evidence[1].T
+            right = (with_values - self._mean * alone) / (self._scale * self.kernel.noise)
         return np.asarray(cho_solve(factor, right, check_finite=False))
 
     @cached_property
@@ -232,7 +267,7 @@ class Posterior:
         Exact by the inverse of the covariance (Rasmussen and Williams, section 5.4.2); taken as 1
         where the posterior is not exact.
         """
-        if not self._exact:
+        if self.basis is not None:
             return 1.0
         inverse = np.diag(cho_solve((self._factors[0][1], True), np.eye(len(self.points))))
         residuals = self._weights / np.sqrt(inverse)
@@ -286,11 +321,6 @@ def spread(values: Values) -> float:
     """Standard deviation; 1 where all values are the same."""
     found = float(values.std())
     return found if found > 1e-12 * float(np.abs(values).max(initial=0.0)) else 1.0
-
-
-def fit(points: Points, values: Values, kernel: Kernel, rng: np.random.Generator) -> Posterior:
-    """The posterior: exact for few points, else through the lowest values and random others."""
-    return Posterior(kernel, points, values, thin(values, INDUCING, rng))
 
 
 def thin(values: Values, count: int, rng: np.random.Generator) -> Rows:

@@ -44,14 +44,15 @@ def meets(costs: Values, budgets: Values) -> Mask:
     return np.asarray((costs[:, None, :] <= budgets[None]).all(axis=2))
 
 
-def staircase(inside: Mask, values: Values) -> Values:
-    """The lowest value under each budget, shape `G`; the highest of all where none meets it.
+def staircase(inside: Mask, values: Values, worst: float) -> Values:
+    """The lowest value under each budget, shape `G`.
 
     Args:
         inside: Which rows meet which budgets, `N x G`.
         values: Of the rows, shape `N`.
+        worst: The value of a budget that none meets.
     """
-    return np.asarray(np.where(inside, values[:, None], values.max()).min(axis=0))
+    return np.asarray(np.where(inside, values[:, None], worst).min(axis=0, initial=worst))
 
 
 def expected_improvement(mean: Values, deviation: Values, best: Values) -> Values:

@@ -47,12 +47,22 @@ class Pool:
             return self
         described = self.domain.describe(rows)
         inside = np.flatnonzero(described.feasible & _are_finite(described))
-        both = _join(self.described, _take(described, inside))
-        _, first = np.unique(both.choices, axis=0, return_index=True)
-        index = np.sort(first)
+        both = join(self.described, _take(described, inside))
+        index = _first_of_equals(both.choices)
         return Pool(
             self.domain, np.concatenate([self.rows, rows[inside]])[index], _take(both, index)
         )
+
+
+def _first_of_equals(choices: Rows) -> Rows:
+    """Numbers of the rows that no row before equals, by a hash of 64 bits.
+
+    NumPy's own comparison of rows takes a third of a proposal's time.
+    """
+    odd = np.random.default_rng(0).integers(2**63, size=choices.shape[1], dtype=np.uint64) * 2 + 1
+    hashes = (choices.astype(np.uint64) * odd).sum(axis=1, dtype=np.uint64)
+    _, first = np.unique(hashes, return_index=True)
+    return np.asarray(np.sort(first), np.int64)
 
 
 def make_pool(domain: Domain, rows: Rows) -> Pool:
@@ -224,7 +234,8 @@ def _are_finite(described: Description) -> Mask:
     return np.asarray(known & np.isfinite(described.features).all(axis=1))
 
 
-def _join(left: Description, right: Description) -> Description:
+def join(left: Description, right: Description) -> Description:
+    """The rows of both."""
     if len(left.choices) == 0 or len(right.choices) == 0:  # whose widths may not be known
         return right if len(left.choices) == 0 else left
     costs = None

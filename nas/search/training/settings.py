@@ -101,6 +101,12 @@ def train_settings(given: Mapping[str, Any]) -> TrainSettings:
             got="no --supernet",
             do="add --supernet FILE, or name a --teacher FILE.onnx",
         )
+    if "teacher_share" in values and not settings.distil and settings.teacher is None:
+        raise OptionError(
+            "--teacher-share is for a teacher",
+            got=f"--teacher-share {settings.teacher_share:g} alone",
+            do="add --teacher FILE.onnx, or --supernet FILE --distil",
+        )
     if settings.distil and settings.teacher is not None:
         raise OptionError(
             "there is one teacher", got="--distil and --teacher", do="leave one of them out"

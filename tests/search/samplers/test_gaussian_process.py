@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import check_grad
 
 from nas.search.samplers import gaussian_process as gp
-from nas.search.samplers.gaussian_process import Kernel, Points, Posterior, fit_kernel, thin
+from nas.search.samplers.gaussian_process import Basis, Kernel, Points, Posterior, fit_kernel, thin
 
 
 def make_points(n, seed, dimensions=6, features=2):
@@ -53,12 +53,12 @@ def test_a_fit_finds_which_choices_matter():
 def test_observed_values_are_reproduced_and_far_points_get_the_mean():
     points, kernel = make_points(30, 5), make_kernel(noise=1e-6)
     values = draw_values(points, kernel, 6)
-    posterior = Posterior(kernel, points, values, np.arange(30))
+    posterior = Posterior(kernel, points, values)
     belief = posterior.predict(points)
     assert belief.mean == pytest.approx(values, abs=1e-3)
     assert belief.deviation.max() < 0.01
     kernel = Kernel(kernel.weights, kernel.scales, 1.5, 0.0, 1e-6)  # no plane
-    posterior = Posterior(kernel, points, values, np.arange(30))
+    posterior = Posterior(kernel, points, values)
     far = Points(np.full((1, 6), -1), np.full((1, 2), 100.0))
     assert posterior.predict(far).mean[0] == pytest.approx(values.mean())
 
@@ -67,9 +67,8 @@ def test_through_all_points_the_approximation_is_exact(monkeypatch):
     points, kernel = make_points(40, 7), make_kernel(noise=0.05)
     values, asked = draw_values(points, kernel, 8), make_points(20, 9)
     monkeypatch.setattr(Posterior, "_calibration", 1.0)
-    exact = Posterior(kernel, points, values, np.arange(40)).predict(asked)
-    monkeypatch.setattr(Posterior, "_exact", False)
-    through = Posterior(kernel, points, values, np.arange(40)).predict(asked)
+    exact = Posterior(kernel, points, values).predict(asked)
+    through = Posterior(kernel, points, values, Basis(kernel, points)).predict(asked)
     assert through.mean == pytest.approx(exact.mean, abs=1e-4)
     assert through.deviation == pytest.approx(exact.deviation, abs=1e-3)
 
@@ -77,10 +76,26 @@ def test_through_all_points_the_approximation_is_exact(monkeypatch):
 def test_few_of_many_points_predict_nearly_as_well():
     points, kernel = make_points(700, 10), make_kernel(noise=0.05)
     values = draw_values(points, kernel, 11)
-    exact = Posterior(kernel, points, values, np.arange(700)).predict(points)
+    exact = Posterior(kernel, points, values).predict(points)
     index = thin(values, 300, np.random.default_rng(0))
-    through = Posterior(kernel, points, values, index).predict(points)
+    through = Posterior(kernel, points, values, Basis(kernel, points.take(index))).predict(points)
     assert np.corrcoef(exact.mean, through.mean)[0, 1] > 0.97
+
+
+def test_sums_that_are_kept_are_those_of_a_basis_made_anew():
+    points, kernel = make_points(1100, 20), make_kernel(noise=0.05)
+    values = draw_values(points, kernel, 21)
+    few = points.take(np.arange(50))
+    kept = Basis(kernel, few)
+    for count in (100, 255, 256, 700, 701, 1100):
+        index = np.arange(count)
+        found = kept.evidence(points.take(index), values[:count])
+        anew = Basis(kernel, few).evidence(points.take(index), values[:count])
+        assert all((one == other).all() for one, other in zip(found, anew, strict=True))
+    cross = kernel.between(few, points)
+    assert found[1] == pytest.approx(cross @ np.column_stack([values, np.ones(1100)]))
+    whitened = np.linalg.solve(kept.root, cross)
+    assert found[0] == pytest.approx(whitened @ whitened.T, rel=1e-6)
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -88,8 +103,8 @@ def test_an_expected_value_makes_others_surer_as_an_observed_one_does(exact):
     points, kernel = make_points(30, 12), make_kernel(noise=0.02)
     asked = make_points(10, 13)
     values = draw_values(points, kernel, 14)
-    index = np.arange(30) if exact else np.arange(29)
-    posterior = Posterior(kernel, points, values, index)
+    basis = None if exact else Basis(kernel, points.take(np.arange(29)))
+    posterior = Posterior(kernel, points, values, basis)
     belief = posterior.predict(asked)
     before = belief.deviation
     belief.expect(3)
@@ -101,7 +116,7 @@ def test_an_expected_value_makes_others_surer_as_an_observed_one_does(exact):
             np.concatenate([points.features, asked.features[[3, 7]]]),
         )
         observed = np.concatenate([values, belief.mean[[3, 7]]])
-        again = Posterior(kernel, both, observed, np.arange(32)).predict(asked)
+        again = Posterior(kernel, both, observed).predict(asked)
         ratio = belief.deviation / again.deviation
         assert ratio == pytest.approx(np.full(10, ratio[0]), rel=1e-3)  # but for scale
 
@@ -111,7 +126,7 @@ def test_deviations_are_calibrated():
     values = draw_values(points, kernel, 16)
     known, asked = points.take(np.arange(200)), points.take(np.arange(200, 400))
     fitted = fit_kernel(known, (values[:200] - values[:200].mean()) / values[:200].std())
-    belief = Posterior(fitted, known, values[:200], np.arange(200)).predict(asked)
+    belief = Posterior(fitted, known, values[:200]).predict(asked)
     noise = np.sqrt(fitted.noise) * values[:200].std()
     z = (values[200:] - belief.mean) / np.hypot(belief.deviation, noise)
     assert 0.88 < (np.abs(z) < 1.96).mean() <= 1.0
@@ -122,7 +137,7 @@ def test_too_narrow_deviations_are_widened():
     points = make_points(60, 17)
     values = np.random.default_rng(18).standard_normal(60)
     sure = Kernel(np.full(6, 0.01), np.full(2, 0.01), 1.0, 1.0, 1e-3)  # nothing of this is smooth
-    assert Posterior(sure, points, values, np.arange(60))._calibration == gp.CALIBRATION[1]
+    assert Posterior(sure, points, values)._calibration == gp.CALIBRATION[1]
 
 
 def test_equal_values_have_a_spread_of_one():

@@ -35,8 +35,9 @@ def test_without_costs_there_is_one_budget_that_all_meet():
 def test_a_staircase_is_the_lowest_value_under_each_budget():
     costs = np.array([[1.0], [2.0], [3.0]])
     inside = meets(costs, np.array([[0.5], [1.5], [9.0]]))
-    steps = staircase(inside, np.array([5.0, 2.0, 3.0]))
-    assert steps.tolist() == [5.0, 5.0, 2.0]
+    steps = staircase(inside, np.array([5.0, 2.0, 3.0]), 6.0)
+    assert steps.tolist() == [6.0, 5.0, 2.0]
+    assert staircase(inside[:0], np.zeros(0), 6.0).tolist() == [6.0] * 3
 
 
 def test_expected_improvement_is_the_mean_of_what_is_gained():
@@ -49,8 +50,7 @@ def test_gains_are_the_expected_growth_of_the_hypervolume():
     rng = np.random.default_rng(1)
     costs, values = rng.uniform(0, 10, size=(8, 1)), rng.uniform(0, 1, size=8)
     grid, worst = np.linspace(0, 10, 2001)[:, None], 1.0
-    inside = np.concatenate([meets(costs, grid), np.ones((1, len(grid)), bool)])
-    best = staircase(inside, np.append(values, worst))
+    best = staircase(meets(costs, grid), values, worst)
     asked, mean, deviation = np.array([[2.0], [7.0]]), np.array([0.4, 0.2]), np.array([0.2, 0.1])
     found = 10 * gains(mean, deviation, meets(asked, grid), best)
 
