@@ -17,7 +17,15 @@ __all__ = ["adb", "adb_board", "adbd", "far", "ssh_board", "sshd", "user_folders
 settings.register_profile("nas", deadline=None)
 settings.load_profile("nas")
 
+LONGEST = ("test_profile.py", "test_ray_workers.py", "test_front.py", "test_readme.py")
+"""Files to begin with: the last one to begin is waited for by the other process."""
+
 spin_briefly()  # before any test loads torch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first; the others stay in their order."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)

@@ -115,14 +115,6 @@ def check_same(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
     Raises:
         RunFolderError: One of them is not what the run was begun with.
     """
-    begun, now = content["data"]["fingerprint"], inputs.dataset.fingerprint
-    if begun != now:
-        raise RunFolderError(
-            f"the data changed since {run.path} was begun",
-            got=now[:12],
-            allowed=begun[:12],
-            do="restore the data, or --out OTHER_FOLDER",
-        )
     for what, digest in input_digests(inputs.space, inputs.tables).items():
         begun = content.get("inputs", {}).get(what)
         if begun != digest:
@@ -132,6 +124,14 @@ def check_same(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
                 allowed=str(begun),
                 do=f"restore the {what}, or --out OTHER_FOLDER",
             )
+    begun, now = content["data"]["fingerprint"], inputs.dataset.fingerprint
+    if begun != now:
+        raise RunFolderError(
+            f"the data changed since {run.path} was begun",
+            got=now[:12],
+            allowed=begun[:12],
+            do="restore the data, or --out OTHER_FOLDER",
+        )
 
 
 def _storage(inputs: Inputs, work: Work, execution: Execution) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "search"
 LATENCIES = FOLDER / "results" / "nas-bench-macro-latencies-epyc-zen5.json"
 OTHERS = FOLDER / "results" / "nas-bench-macro-latencies-epyc-zen5-openvino.json"
-NAMES = "front,random,regularised-evolution,optuna-nsga2,optuna-tpe"
+NAMES = "front,regularised-evolution,optuna-nsga2"
 
 
 @pytest.fixture

@@ -110,6 +110,7 @@ def test_a_lost_worker_is_replaced(workers, architectures, tmp_path):
     assert finish(executor, [(0, large), (1, small)])[0].score == Score(1, 2)
 
 
+@pytest.mark.slow
 def test_workers_that_never_start_end_the_search(workers):
     executor = workers(no_start, {})
     with pytest.raises(NasError, match=r"3 Ray workers in a row did not start: .*lacks something"):
