@@ -65,7 +65,7 @@ class Stopwatch:
     def say(self, text: str) -> None:
         print(text)
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
         if done > self.done:
             self.times += [time.perf_counter()] * (done - self.done)
             self.done = done

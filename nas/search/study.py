@@ -222,14 +222,14 @@ def tried_ids(study: Study) -> set[str]:
     }
 
 
+NOTE_PART = 2045
+"""Characters of a part of a note, at most: what a database takes."""
 COSTS = ("latency_ms", "energy_mj", "params", "macs", "size_bytes", "peak_memory_bytes")
 _ATTRIBUTES = ("id", "architecture", "images", *COSTS, "refused", "origin")
 
 
 def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> None:
     """Store what a trial costs and what it is, then its note for the dashboard."""
-    from optuna_dashboard import save_note
-
     for name in _ATTRIBUTES:
         trial.set_user_attr(name, attributes[name])
     latencies = [
@@ -251,17 +251,33 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
         "",
         *_choice_lines(choices),
     ]
-    save_note(trial, "\n".join(lines))
+    _save_note(trial, "\n".join(lines))
 
 
 def fail_trial(trial: Trial, architecture: str, reason: str, attempts: int) -> None:
     """Store why a trial failed, and how often it was tried, before it is told."""
-    from optuna_dashboard import save_note
-
     trial.set_user_attr("id", architecture)
     trial.set_user_attr("reason", reason)
     trial.set_user_attr(TRIED, attempts)
-    save_note(trial, f"Not scored: {reason}")
+    _save_note(trial, f"Not scored: {reason}")
+
+
+def _save_note(trial: Trial, body: str) -> None:
+    """As `optuna_dashboard.save_note`, whose import takes a search seconds.
+
+    Tests read it with the dashboard's own `get_note`.
+    """
+    storage, study_id = trial.storage, trial.study._study_id
+    prefix = f"dashboard:{trial._trial_id}:note_"
+    known = storage.get_study_system_attrs(study_id)
+    storage.set_study_system_attr(study_id, f"{prefix}ver", known.get(f"{prefix}ver", 0) + 1)
+    parts = [body[start : start + NOTE_PART] for start in range(0, len(body), NOTE_PART)]
+    for number, part in enumerate(parts):
+        storage.set_study_system_attr(study_id, f"{prefix}str:{number}", part)
+    number = len(parts)
+    while f"{prefix}str:{number}" in known:  # of a longer note before
+        storage.set_study_system_attr(study_id, f"{prefix}str:{number}", "")
+        number += 1
 
 
 def set_attributes(study: Study, attributes: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from nas.search.study import (
     STUDY_NAME,
     TrialRecord,
     changing,
+    fail_trial,
     mend_journal,
     open_study,
     read_trials,
@@ -72,6 +73,15 @@ def test_the_dashboard_has_names_and_notes(space, journal):
     assert f"`{attributes['id']}` from fastest, " in note
     assert "- jetson-nano: **2.5 ms** (2 to 3.5 ms, estimated)" in note
     assert f"{attributes['params']:,} parameters" in note
+
+
+def test_a_shorter_note_replaces_a_longer_one(space, journal):
+    study = open_study(journal, None, ["latency_ms jetson-nano"])
+    trial = study.ask(distributions(space, "small"))
+    fail_trial(trial, "0" * 12, "x" * 5000, 1)
+    assert get_note(trial) == f"Not scored: {'x' * 5000}"
+    fail_trial(trial, "0" * 12, "short", 2)
+    assert get_note(trial) == "Not scored: short"
 
 
 def test_only_scored_trials_are_read(space, journal):

@@ -365,10 +365,13 @@ class FrontSampler(BaseSampler):
         )
         parents = np.concatenate([history.rows[acquisition.front()], self._ends])
         pool = draw(self._domain, DRAWN, parents, rng).with_rows(self._ends)
-        pool = evolve(pool, parents, acquisition.score, rng)
+        candidates, scores = evolve(pool, parents, acquisition.score, rng)
+        order = np.argsort(-scores, kind="stable")
         running = make_pool(self._domain, history.pending)
-        candidates = running.with_rows(pool.rows)
-        for index in acquisition.order(candidates, len(running)):
+        if len(running):  # they are taken to turn out as expected, which changes the scores
+            candidates = running.with_rows(candidates.rows)
+            order = acquisition.order(candidates, len(running))
+        for index in order:
             row: Rows = candidates.rows[index]
             if self._key(row) not in history.taken:
                 return row

@@ -141,7 +141,7 @@ def extremes(domain: Domain, pool: Pool, rng: np.random.Generator) -> Pool:
             evolved = pool
             for _ in range(ENDS):
                 best = evolved.take(np.argsort(-away(evolved))[:KEPT])
-                evolved = evolve(best, best.rows[:0], away, rng)
+                evolved, _ = evolve(best, best.rows[:0], away, rng)
             ends.append(evolved.rows[np.argsort(-away(evolved))[:1]])
     return pool.with_rows(np.concatenate(ends))
 
@@ -173,8 +173,8 @@ def crossover(parents: Rows, rng: np.random.Generator) -> Rows:
 
 def evolve(
     pool: Pool, parents: Rows, score: Callable[[Pool], Values], rng: np.random.Generator
-) -> Pool:
-    """The pool with children of its best, over some generations.
+) -> tuple[Pool, Values]:
+    """The pool with children of its best, over some generations, and the scores of all.
 
     Args:
         pool: To begin with.
@@ -183,18 +183,18 @@ def evolve(
         rng: Generator.
     """
     if is_small(pool.domain):
-        return pool
+        return pool, score(pool)
     pool = pool.with_rows(mutate(pool.domain, _repeat(parents, CHILDREN, rng), rng))
     scores = score(pool)
-    for generation in range(GENERATIONS):
-        if generation:  # what is new stands behind what is scored already
-            scores = np.concatenate([scores, score(pool.take(np.arange(len(scores), len(pool))))])
+    for _ in range(GENERATIONS):
         best = pool.rows[np.argsort(-scores, kind="stable")[:KEPT]]
         chosen = _repeat(best, CHILDREN, rng)
         half = len(chosen) // 2
         children = np.concatenate([crossover(chosen[:half], rng), chosen[half:]])
         pool = pool.with_rows(mutate(pool.domain, children, rng))
-    return pool
+        # What is new stands behind what is scored already.
+        scores = np.concatenate([scores, score(pool.take(np.arange(len(scores), len(pool))))])
+    return pool, scores
 
 
 def maximin(pool: Pool, features: Values, first: Rows, count: int) -> Rows:

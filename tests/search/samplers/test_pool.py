@@ -70,8 +70,9 @@ def test_evolution_climbs():
     def score(pool):
         return pool.rows[:, :6].sum(axis=1) - pool.rows[:, 6:].sum(axis=1)
 
-    bred = evolve(pool, pool.rows[:0], score, rng)
-    assert score(bred).max() > score(pool).max() + 3
+    bred, scores = evolve(pool, pool.rows[:0], score, rng)
+    assert scores.tolist() == score(bred).tolist()
+    assert scores.max() > score(pool).max() + 3
     assert (bred.rows.sum(axis=1) <= 30).all()
     assert len(np.unique(bred.rows, axis=0)) == len(bred) < pools.ALL
 
