@@ -10,10 +10,11 @@ of them (the deterministic training conditional of Quinonero-Candela and Rasmuss
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from nas.space.choices import Rows
@@ -127,11 +128,18 @@ def fit_kernel(points: Points, values: Values) -> Kernel:
 
 
 def _exponents(points: Points) -> Values:
-    """What each weight counts, `(D + F) x N*N`."""
-    differ = points.choices[:, None, :] != points.choices[None]
-    squares = (points.features[:, None, :] - points.features[None]) ** 2 / 2
-    parts = np.concatenate([differ.astype(float), squares], axis=2)
-    return np.ascontiguousarray(parts.reshape(-1, parts.shape[2]).T)
+    """What each weight counts between two points, `(D + F) x N (N - 1) / 2`."""
+    first, second = _pairs(len(points))
+    differ = points.choices[first] != points.choices[second]
+    squares = (points.features[first] - points.features[second]) ** 2 / 2
+    return np.ascontiguousarray(np.concatenate([differ.astype(float), squares], axis=1).T)
+
+
+@lru_cache(maxsize=4)
+def _pairs(number: int) -> tuple[Rows, Rows]:
+    """Both numbers of every pair of so many points."""
+    first, second = np.triu_indices(number, 1)
+    return np.asarray(first, np.int64), np.asarray(second, np.int64)
 
 
 def _products(left: Values, right: Values) -> Values:
@@ -146,20 +154,24 @@ def _negative_likelihood(
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, section 5.4.1.
     """
-    n = len(values)
+    pairs = _pairs(len(values))
     weights, (amplitude, slope, noise) = np.exp(logs[:-3]), np.exp(logs[-3:])
-    near = amplitude * np.exp(-(weights @ parts).reshape(n, n))
-    covariance = near + slope * plane + (noise + JITTER) * np.eye(n)
-    factor = cho_factor(covariance, lower=True, check_finite=False)
+    near = amplitude * np.exp(-(weights @ parts))
+    covariance = slope * plane  # of which only the upper half is looked at
+    covariance[pairs] += near
+    covariance[np.diag_indices_from(covariance)] += amplitude + noise + JITTER
+    factor = cho_factor(covariance, lower=False, check_finite=False)
     alpha = cho_solve(factor, values, check_finite=False)
     value = 0.5 * float(values @ alpha) + float(np.log(np.diag(factor[0])).sum())
-    inner = cho_solve(factor, np.eye(n), check_finite=False) - np.outer(alpha, alpha)
+    inverse, _ = dpotri(factor[0], lower=0)
+    inner = inverse[pairs] - alpha[pairs[0]] * alpha[pairs[1]]
+    own = np.diag(inverse) - alpha**2
     inside = inner * near
     gradient = np.empty_like(logs)
-    gradient[:-3] = -0.5 * weights * (parts @ inside.ravel())
-    gradient[-3] = 0.5 * inside.sum()
-    gradient[-2] = 0.5 * slope * (inner * plane).sum()
-    gradient[-1] = 0.5 * noise * np.trace(inner)
+    gradient[:-3] = -weights * (parts @ inside)
+    gradient[-3] = inside.sum() + 0.5 * amplitude * own.sum()
+    gradient[-2] = slope * (inner @ plane[pairs] + 0.5 * own @ np.diag(plane))
+    gradient[-1] = 0.5 * noise * own.sum()
     return value, gradient
 
 
