@@ -268,7 +268,9 @@ class _Loop:
         space, plan = self.hunt.costing.space, self.hunt.costing.plan
         found = tried_ids(self.study)
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if len(trial.params) == len(space.dimensions(plan)):
+            if trial.number in self.running:
+                found.add(self.running[trial.number].architecture.id)
+            elif len(trial.params) == len(space.dimensions(plan)):
                 found.add(sampling.from_genome(space, plan, trial.params).id)
         return found
 
