@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from nas.cli.common import whole
 from nas.errors import NasError, OptionError
+from nas.search.ranked import FEWEST
 
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
 
 EPOCHS = 30
-FEWEST = 10
-"""As `nas.search.ranking` has it, which loads torch."""
 
 
 def add_options(add: Callable[..., argparse.Action]) -> None:

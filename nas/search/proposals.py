@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,7 +86,15 @@ class Proposed:
 
     def origin(self, architecture: Architecture) -> str:
         """The sampler's name, or what is special about it."""
-        return _origin(self._hunt, architecture)
+        return self._origins.get(architecture.id, self._hunt.settings.sampler)
+
+    @cached_property
+    def _origins(self) -> dict[str, str]:
+        """What is special about some architectures, by id."""
+        start = self._hunt.start
+        found = {start.inside.id: "furthest within the limits"}
+        found |= {each.fastest.id: "fastest" for each in start.ranges.values()}
+        return found | {a.id: f"baseline width {w:g}" for w, a in reversed(baselines(self._hunt))}
 
 
 class Promoted:
@@ -149,17 +158,6 @@ def baselines(hunt: Hunt) -> list[tuple[float, Architecture]]:
     space, plan = hunt.costing.space, hunt.costing.plan
     scaled = [(w, sampling.baseline(space, plan, w)) for w in sorted(space.file.width)[::-1]]
     return [(w, a) for w, a in scaled if hunt.costing.strain(a) <= 1]
-
-
-def _origin(hunt: Hunt, architecture: Architecture) -> str:
-    for width, baseline in baselines(hunt):
-        if baseline.id == architecture.id:
-            return f"baseline width {width:g}"
-    if architecture.id in [found.fastest.id for found in hunt.start.ranges.values()]:
-        return "fastest"
-    if architecture.id == hunt.start.inside.id:
-        return "furthest within the limits"
-    return hunt.settings.sampler
 
 
 def _sampler(hunt: Hunt, proposed: Proposed) -> BaseSampler:

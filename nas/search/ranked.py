@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+FEWEST = 10
+"""Architectures of which ranks are compared."""
+
 
 def ranking_lines(content: dict[str, Any], supernet: str | None = None) -> list[str]:
     """What it comes to; where the supernet ranks worse than counting does, that is said, too.

@@ -25,6 +25,7 @@ from nas.models import Supernet
 from nas.search.candidates import Start, repair
 from nas.search.costing import Costing
 from nas.search.preparation import Inputs, gather_inputs
+from nas.search.ranked import FEWEST
 from nas.search.resolved import check_same, supernet_job
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
@@ -35,8 +36,6 @@ from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 
 STAGE = "ranking"
-FEWEST = 10
-"""Architectures of which ranks are compared."""
 
 
 def check_ranking(

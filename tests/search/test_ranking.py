@@ -25,7 +25,7 @@ def few(monkeypatch):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run, its cached supernet, and what `settings` made it."""
+    """A folder for a finished run and the cache with its supernet."""
     return tmp_path_factory.mktemp("ranking")
 
 

@@ -369,7 +369,7 @@ class FrontSampler(BaseSampler):
         order = np.argsort(-scores, kind="stable")
         running = make_pool(self._domain, history.pending)
         if len(running):  # they are taken to turn out as expected, which changes the scores
-            candidates = running.with_rows(candidates.rows)
+            candidates = running.joined(candidates)
             order = acquisition.order(candidates, len(running))
         for index in order:
             row: Rows = candidates.rows[index]

@@ -47,11 +47,13 @@ class Pool:
             return self
         described = self.domain.describe(rows)
         inside = np.flatnonzero(described.feasible & _are_finite(described))
-        both = join(self.described, _take(described, inside))
-        index = _first_of_equals(both.choices)
-        return Pool(
-            self.domain, np.concatenate([self.rows, rows[inside]])[index], _take(both, index)
-        )
+        return self.joined(Pool(self.domain, rows, described).take(inside))
+
+    def joined(self, other: Pool) -> Pool:
+        """These and those of another pool that are new."""
+        both = join(self.described, other.described)
+        rows = np.concatenate([self.rows, other.rows])
+        return Pool(self.domain, rows, both).take(_first_of_equals(both.choices))
 
 
 def _first_of_equals(choices: Rows) -> Rows:

@@ -63,6 +63,14 @@ def test_children_have_the_choices_of_two_parents():
     assert any(len(set(child)) == 2 for child in children.tolist())
 
 
+def test_equal_rows_are_found_as_numpy_finds_them():
+    rng = np.random.default_rng(0)
+    for number in (0, 1, 50, 400):
+        rows = rng.integers(-1, 3, size=(number, 4))
+        first = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+        assert pools._first_of_equals(rows).tolist() == first.tolist()
+
+
 def test_evolution_climbs():
     domain, rng = make_domain(12, limit=30), np.random.default_rng(0)
     pool = draw(domain, 100, np.zeros((0, 12), np.int64), rng)
