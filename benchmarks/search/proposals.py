@@ -26,9 +26,10 @@ from threadpoolctl import threadpool_limits
 
 from nas import Predictor, load_space, load_table
 from nas.latency.batch import BatchPredictor
+from nas.search.journal import open_storage
 from nas.search.samplers.front import FrontSampler
 from nas.search.samplers.space_domain import SpaceDomain
-from nas.search.study import open_storage
+from nas.search.study import ask
 from nas.space.choices import ChoiceRows
 
 SAMPLERS = {
@@ -81,7 +82,7 @@ def time_proposals(name: str, domain: SpaceDomain, trials: int, asked: int, jour
         seconds = []
         for _ in range(asked):
             start = time.perf_counter()
-            trial = study.ask(domain.distributions)
+            trial = ask(study, domain.distributions)
             seconds.append(time.perf_counter() - start)
             study.tell(trial, values(domain.row(trial.params)))
     first, *others = seconds

@@ -31,7 +31,7 @@ from nas.models import Supernet
 from nas.search.candidates import check_limits
 from nas.search.costing import Costing
 from nas.search.executors.executor import Executor, InProcess
-from nas.search.executors.ray_workers import RayWorkers, WorkerOptions
+from nas.search.executors.ray_workers import AHEAD, RayWorkers, WorkerOptions
 from nas.search.goals import make_goals
 from nas.search.proposals import Hunt
 from nas.search.samplers.repairing import quiet_optuna
@@ -96,11 +96,7 @@ def sleep_efficiency() -> dict:
 
 
 def seconds_for(executor: Executor, architectures: list) -> float:
-    """To score all, from when all workers are there."""
-    wanted = executor.free()
-    while not wanted or executor.free() < wanted:
-        executor.wait()
-        wanted = max(wanted, executor.free())
+    """To score all."""
     start, left, done = time.perf_counter(), list(enumerate(architectures)), 0
     while done < len(architectures):
         while left and executor.free():
@@ -128,7 +124,7 @@ def real_evaluations(data: Path | None, images: int) -> dict:
     def there(workers: int) -> None:
         options = WorkerOptions(workers=workers, threads=1)
         executor = RayWorkers(unpack_evaluator, pack_evaluator(evaluator, here=True), options)
-        while executor.free() < workers:
+        while executor.free() < workers + AHEAD:
             executor.wait()
         seconds_for(executor, chosen[:workers])  # warm
         name = f"{workers} workers of 1 thread"

@@ -79,7 +79,8 @@ def _find_storage(run: RunFolder) -> tuple[Any, str]:
         OptionError: The database does not answer.
     """
     if run.journal.is_file():
-        from nas.search.study import open_storage, read_trials
+        from nas.search.journal import open_storage
+        from nas.search.study import read_trials
 
         read_trials(run.journal)  # a damaged journal is better found here than on the page
         return open_storage(run.journal), "/studies/0"

@@ -26,13 +26,8 @@ from sqlalchemy.pool import NullPool
 
 from nas.errors import NasError, OptionError
 from nas.files import atomic_path
-from nas.search.study import (
-    STUDY_NAME,
-    interrupt_trial,
-    make_study,
-    open_storage,
-    set_attributes,
-)
+from nas.search.journal import open_storage, together
+from nas.search.study import STUDY_NAME, interrupt_trial, make_study, set_attributes
 from nas.search.watch import Watcher
 
 T = TypeVar("T")
@@ -330,7 +325,8 @@ class Database:
                 trials = self.do(partial(source.get_trials, states=ended))
                 costs = (source.metric_names or ["accuracy"])[1:]
                 copy = make_study(storage, name, None, costs)
-                copy.add_trials(trials)
+                with together(copy):
+                    copy.add_trials(trials)
                 set_attributes(copy, self.do(partial(getattr, source, "user_attrs")))
 
     def close(self) -> None:

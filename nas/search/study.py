@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
 from nas.accuracy.score import SUPERNET, Fidelity
 from nas.errors import RunFolderError
 from nas.files import disk_errors
+from nas.search.journal import mend_journal, open_storage, together
 from nas.search.samplers.domain import INTERRUPTED, TRIED
 from nas.units import format_bytes
 
@@ -153,17 +154,6 @@ def changing(journal: Path) -> Iterator[None]:
             signal.raise_signal(pressed[0])
 
 
-def mend_journal(journal: Path) -> None:
-    """Remove what a killed process left: a half-written last line, a lock that nobody holds."""
-    Path(f"{journal}.lock").unlink(missing_ok=True)
-    if not journal.exists():
-        return
-    content = journal.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with journal.open("rb+") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
 def read_trials(journal: Path, name: str = STUDY_NAME) -> list[TrialRecord]:
     """All scored trials of a study of a run, in the order in which they were begun.
 
@@ -220,6 +210,20 @@ def tried_ids(study: Study) -> set[str]:
         for trial in ended
         if trial.state == TrialState.COMPLETE or TRIED in trial.user_attrs
     }
+
+
+def ask(study: Study, dimensions: Mapping[str, BaseDistribution]) -> Trial:
+    """A new trial with its parameters.
+
+    Raises:
+        ExhaustedError: The sampler has none.
+    """
+    trial = study.ask()
+    assert trial.relative_params is not None  # sampled here, not while others wait for the file
+    with together(study):
+        for name, dimension in dimensions.items():
+            trial._suggest(name, dimension)
+    return trial
 
 
 NOTE_PART = 2045
@@ -283,9 +287,10 @@ def _save_note(trial: Trial, body: str) -> None:
 def set_attributes(study: Study, attributes: Mapping[str, Any]) -> None:
     """Those of a study that are not as they are there already."""
     known = study.user_attrs
-    for name, value in attributes.items():
-        if name not in known or known[name] != value:
-            study.set_user_attr(name, value)
+    with together(study):
+        for name, value in attributes.items():
+            if name not in known or known[name] != value:
+                study.set_user_attr(name, value)
 
 
 def _choice_lines(choices: Mapping[str, Any]) -> list[str]:
@@ -295,10 +300,3 @@ def _choice_lines(choices: Mapping[str, Any]) -> list[str]:
         place, dot, rest = name.partition(".")
         grouped.setdefault(place, []).append(f"{rest} {choice}" if dot else str(choice))
     return [f"- {place}: {', '.join(parts)}" for place, parts in grouped.items()]
-
-
-def open_storage(journal: Path) -> JournalStorage:
-    """The Optuna storage in a journal file; reading it begins here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return JournalStorage(JournalFileBackend(str(journal)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from optuna.trial import Trial, TrialState
 from nas.accuracy.score import SUPERNET, Fidelity
 from nas.errors import NasError
 from nas.search.executors.executor import Executor, Outcome
+from nas.search.journal import together
 from nas.search.proposals import Hunt, Proposals, Proposed
 from nas.search.samplers.domain import INTERRUPTED, ExhaustedError
 from nas.search.samplers.front import ATTEMPTS
@@ -24,6 +26,7 @@ from nas.search.standing import Standing, worst_costs
 from nas.search.store import Store
 from nas.search.study import (
     TrialRecord,
+    ask,
     fail_trial,
     set_attributes,
     study_name,
@@ -238,7 +241,7 @@ class _Loop:
                 return False
             try:
                 trial = self.store.do(
-                    lambda: self.study.ask(distributions(costing.space, costing.plan))
+                    lambda: ask(self.study, distributions(costing.space, costing.plan))
                 )
                 self.store.begin(trial)
             except UpdateFinishedTrialError:  # without the lock, another took it for lost
@@ -316,11 +319,9 @@ class _Loop:
             if asked.trial.study._storage.get_trial(asked.trial._trial_id).state.is_finished():
                 return  # told just before the connection was lost, or given up for lost
             state = TrialState.FAIL if values is None else None
-            try:
+            with contextlib.suppress(UpdateFinishedTrialError), together(self.study):
                 write()
                 self.study.tell(asked.trial, values, state=state, skip_if_finished=True)
-            except UpdateFinishedTrialError:  # given up for lost since it was looked at
-                return
 
         self.store.do(change)
         self.store.end(asked.trial)

@@ -9,6 +9,7 @@ from optuna.trial import Trial, TrialState
 from optuna_dashboard import get_note
 
 from nas.errors import DiskFullError, RunFolderError
+from nas.search.journal import mend_journal
 from nas.search.samplers.domain import INTERRUPTED
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.samplers.space_domain import distributions
@@ -17,7 +18,6 @@ from nas.search.study import (
     TrialRecord,
     changing,
     fail_trial,
-    mend_journal,
     open_study,
     read_trials,
     trial_records,

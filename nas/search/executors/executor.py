@@ -31,11 +31,11 @@ class Executor(Protocol):
     """Runs evaluations, several at a time where it has workers."""
 
     def free(self) -> int:
-        """How many evaluations could be begun now."""
+        """How many evaluations would be taken now."""
         ...
 
     def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
-        """Begin an evaluation; only where one is free."""
+        """Begin an evaluation, or have it wait for the next idle worker; only where one is free."""
         ...
 
     def wait(self) -> list[Outcome]:

@@ -21,6 +21,8 @@ from nas.space.architecture import Architecture
 
 STARTS = 3
 """How often in a row a worker may fail to start before the search gives up."""
+AHEAD = 1
+"""Evaluations that wait for the next idle worker."""
 WAIT_S = 1.0
 """How long to wait for news at a time: Ctrl-C and time limits are seen between."""
 CONNECT_S = 10.0
@@ -104,6 +106,7 @@ class RayWorkers:
         self._starting: dict[Any, Any] = {}
         self._running: dict[Any, _Running] = {}
         self._idle: list[Any] = []
+        self._ahead: list[tuple[int, Architecture, Fidelity]] = []
         self._failed_starts = 0
         for _ in range(_number(self._ray, options)):
             self._start()
@@ -115,13 +118,19 @@ class RayWorkers:
         self._starting[actor.ready.remote()] = actor
 
     def free(self) -> int:
-        """Workers that have nothing to do."""
-        return len(self._idle)
+        """Workers that have nothing to do, and one more, so that none waits for a proposal."""
+        return len(self._idle) + AHEAD - len(self._ahead)
 
     def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
-        """Give it to an idle worker."""
-        actor = self._idle.pop()
-        self._running[actor.evaluate.remote(architecture, fidelity)] = _Running(job, actor)
+        """Give it to an idle worker, or to the next that is."""
+        self._ahead.append((job, architecture, fidelity))
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._ahead and self._idle:
+            job, architecture, fidelity = self._ahead.pop(0)
+            actor = self._idle.pop()
+            self._running[actor.evaluate.remote(architecture, fidelity)] = _Running(job, actor)
 
     def wait(self) -> list[Outcome]:
         """Ended evaluations; also returns when a worker has started, or nothing happened."""
@@ -135,6 +144,7 @@ class RayWorkers:
                 self._started(ref)
             else:
                 outcomes.append(self._ended(ref))
+        self._hand_out()
         return outcomes + self._over_time()
 
     def _started(self, ref: Any) -> None:
@@ -185,7 +195,7 @@ class RayWorkers:
     def close(self) -> None:
         """Stop the workers, and Ray if it was started here."""
         actors = [*self._idle, *self._starting.values(), *(r.actor for r in self._running.values())]
-        for held in (self._idle, self._starting, self._running):
+        for held in (self._idle, self._starting, self._running, self._ahead):
             held.clear()
         for actor in actors:
             self._ray.kill(actor)

@@ -110,6 +110,21 @@ def test_a_lost_worker_is_replaced(workers, architectures, tmp_path):
     assert finish(executor, [(0, large), (1, small)])[0].score == Score(1, 2)
 
 
+def test_one_evaluation_waits_for_the_next_idle_worker(workers, architectures):
+    executor = workers(Odd, {}, workers=1)
+    assert executor.free() == 1  # before the worker has started
+    executor.submit(0, architectures[0])
+    assert executor.free() == 0
+    while not executor.free():  # until the worker has started with it
+        executor.wait()
+    executor.submit(1, architectures[1])
+    found = {}
+    while len(found) < 2:
+        found |= {outcome.job: outcome.score for outcome in executor.wait()}
+    assert found == {0: Score(1, 2), 1: Score(1, 2)}
+    assert executor.free() == 2
+
+
 @pytest.mark.slow
 def test_workers_that_never_start_end_the_search(workers):
     executor = workers(no_start, {})
@@ -125,7 +140,7 @@ import psutil
 from nas.search.executors.ray_workers import RayWorkers, WorkerOptions
 
 workers = RayWorkers(lambda state: state, None, WorkerOptions(workers=1))
-while not workers.free():
+while workers.free() < 2:
     workers.wait()
 family = psutil.Process().children(recursive=True)
 found = [c for p in [psutil.Process(), *family] for c in p.net_connections()]
