@@ -118,10 +118,9 @@ class Acquisition:
         """
         belief = self.error.predict(self.points(pool.described))
         inside = self.meets(self.costs_of(pool.described), pool.described.within)
-        best = self.best
-        for index in range(running):
-            best = np.where(inside[index], np.minimum(best, belief.mean[index]), best)
-            belief.expect(index)
+        belief.expect(running)
+        reached = np.where(inside[:running], belief.mean[:running, None], np.inf)
+        best = np.minimum(self.best, reached.min(axis=0, initial=np.inf))
         gain = gains(belief.mean, belief.deviation, inside, best)
         gain[:running] = -np.inf
         return np.argsort(-gain, kind="stable")[: len(pool) - running]

@@ -309,24 +309,24 @@ class Belief:
         self._variance = kernel.variance(points)
         for sign, root in self._signed:
             self._variance = self._variance + sign * (root**2).sum(axis=0)
-        self._falls: list[Values] = []
 
     @property
     def deviation(self) -> Values:
         """Standard deviations, shape `M`."""
         return np.asarray(np.sqrt(np.maximum(self._variance, 1e-10)) * self._scale)
 
-    def expect(self, index: int) -> None:
-        """Take the value of one point for known and equal to its mean: others become surer."""
-        covariance = self._kernel.between(self._points, self._points.take(np.array([index])))[:, 0]
+    def expect(self, first: int) -> None:
+        """Take the values of the first points for known and equal to their means.
+
+        The others become surer; to be called once.
+        """
+        index = np.arange(first)
+        covariance = self._kernel.between(self._points.take(index), self._points)
         for sign, root in self._signed:
-            covariance = covariance + sign * (root.T @ root[:, index])
-        for fall in self._falls:
-            covariance = covariance - fall * fall[index]
-        observed = max(self._variance[index], 0.0) + self._kernel.noise
-        fall = covariance / np.sqrt(observed)
-        self._falls.append(fall)
-        self._variance = self._variance - fall**2
+            covariance = covariance + sign * (root[:, index].T @ root)
+        noise = (self._kernel.noise + JITTER) * np.eye(first)
+        falls = _solve_lower(_root(covariance[:, index] + noise), covariance)
+        self._variance = self._variance - (falls**2).sum(axis=0)
 
 
 def spread(values: Values) -> float:
