@@ -34,6 +34,7 @@ def small_search(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_python_example_and_the_script_that_reproduces_an_accuracy(
     small_search, tmp_path, monkeypatch, capsys
 ):
@@ -49,7 +50,7 @@ def test_the_python_example_and_the_script_that_reproduces_an_accuracy(
     script = tmp_path / "reproduce.py"
     script.write_text(blocks("docs/guide.md", "python")[0], encoding="utf-8")
     front = json.loads((result.folder / "front.json").read_text())
-    for model in front["models"]:
+    for model in front["models"][:1]:  # each takes a process that loads torch
         words = [sys.executable, str(script), str(result.folder), model["id"]]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert float(done.stdout) == model["accuracy"]["value"]
