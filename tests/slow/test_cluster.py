@@ -102,6 +102,7 @@ def test_a_cluster_scores_as_this_process_does_and_may_lose_a_node(cluster, tmp_
     ]  # fmt: skip
     run = tmp_path / "cluster"
     options += ["--out", str(run), "--ray-address", cluster.address]
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)  # a Ray of a test before leaves it
     refused = start(options, tmp_path)
     _, err = refused.communicate(timeout=120)
     assert refused.returncode == 2 and not run.exists()

@@ -20,13 +20,19 @@ import json, resource, sys
 from pathlib import Path
 from nas.data import describe, load_dataset, manifest, scan
 
+def peak_bytes():
+    status = Path("/proc/self/status")
+    if status.exists():  # where ru_maxrss also counts the process that this one was started by
+        lines = [line.split() for line in status.read_text().splitlines()]
+        return next(int(line[1]) for line in lines if line[0] == "VmHWM:") * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
 described = describe(scan(Path(sys.argv[1]), 0))
 dataset = load_dataset(Path(sys.argv[1]), 0, resolutions=[24, 32])
 epoch = sum(int(split.at(32)[::97].sum()) > 0 for split in dataset.splits())
 counted = sum(len(split) for split in dataset.splits())
 json.dumps(manifest(dataset))
-unit = 1 if sys.platform == "darwin" else 1024
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+peak = peak_bytes()
 print(json.dumps({"images": counted, "splits": epoch, "peak_bytes": peak, "said": described}))
 """
 
