@@ -25,7 +25,8 @@ def peak_bytes():
     if status.exists():  # where ru_maxrss also counts the process that this one was started by
         lines = [line.split() for line in status.read_text().splitlines()]
         return next(int(line[1]) for line in lines if line[0] == "VmHWM:") * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 described = describe(scan(Path(sys.argv[1]), 0))
 dataset = load_dataset(Path(sys.argv[1]), 0, resolutions=[24, 32])
