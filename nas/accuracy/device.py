@@ -14,7 +14,6 @@ import torch.utils.deterministic
 
 from nas.data import Dataset
 from nas.data.augment import HANDWRITING, PHOTOS, to_batch, vary
-from nas.errors import MemoryFullError
 
 
 def training_device() -> torch.device:
@@ -70,42 +69,6 @@ def repeatable_or_fast(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left: only CUDA's error has a class of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        text in str(error) for text in ("MPS backend out of memory", "can't allocate memory")
-    )
-
-
-@contextlib.contextmanager
-def memory_errors(device: torch.device) -> Iterator[None]:
-    """Turn a lack of memory that fewer images at a time do not help into one line.
-
-    Raises:
-        MemoryFullError: The device has too little memory.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise memory_full(device) from error
-
-
-def memory_full(device: torch.device, size: int | None = None) -> MemoryFullError:
-    """The error that says so.
-
-    Args:
-        device: Whose memory it is.
-        size: With how many images at a time.
-    """
-    return MemoryFullError(
-        f"training does not fit into the memory of the device ({device.type})",
-        got=None if size is None else f"{size} images at a time",
-        do="a smaller architecture or resolution, or end what else uses the device",
-    )
 
 
 def training_batch(

@@ -19,6 +19,7 @@ from torch import nn
 
 from nas.accuracy.device import mixed_precision, resize, training_batch
 from nas.accuracy.losses import with_teacher
+from nas.accuracy.memory import Split, memory_errors
 from nas.data import Dataset, batch_indices
 from nas.models import Supernet
 from nas.space import sample as sampling
@@ -75,43 +76,75 @@ PROGRESSIVE = ((0.6, 0.625), (0.84, 0.8125))
 
 
 class _Batch(NamedTuple):
-    """A step's images `N x 3 x R x R`, labels `N`, and the share of their side to be seen at."""
+    """Images of a step `N x 3 x R x R`, labels `N`, and two shares.
+
+    Attributes:
+        images: Augmented and normalised.
+        labels: Of each image.
+        share: Of the step's images.
+        scale: Share of their side that they are seen at.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
+    share: float
     scale: float
 
 
 class SupernetTrainer:
     """A supernet, its optimiser, and the step they are at."""
 
-    def __init__(self, supernet: Supernet, dataset: Dataset, settings: SupernetSettings) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        dataset: Dataset,
+        settings: SupernetSettings,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.supernet, self.dataset, self.settings = supernet, dataset, settings
         self.step = 0
         self.device = next(supernet.parameters()).device
         self.largest = sampling.largest(supernet.space, supernet.plan)
         self.smallest = sampling.smallest(supernet.space, supernet.plan)
         self.optimiser = sgd(supernet, settings.learning_rate, settings.weight_decay)
+        images = min(settings.batch_size, len(dataset.train.labels))
+        self.split = Split(self.device, images, say)
 
     def train(self, on_step: Callable[[int], None] = lambda step: None) -> None:
-        """Do the steps that are left; `on_step` is called after each with the number done."""
-        while self.step < self.settings.steps:
-            self.train_step()
-            on_step(self.step)
+        """Do the steps that are left; `on_step` is called after each with the number done.
+
+        Raises:
+            MemoryFullError: Not even a few images fit into the device's memory.
+        """
+        with memory_errors(self.device):
+            while self.step < self.settings.steps:
+                self.train_step()
+                on_step(self.step)
 
     def train_step(self) -> None:
-        """One optimiser step."""
+        """One optimiser step; out of memory, its images go in twice as many parts.
+
+        Raises:
+            MemoryFullError: Not even a few images fit into the device's memory.
+        """
         rate = cosine_rate(self.step, self.settings.steps, self.settings.learning_rate)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
         self.backward(self.step)
         nn.utils.clip_grad_norm_(self.supernet.parameters(), GRADIENT_NORM)
         self.optimiser.step()
         self.step += 1
 
     def backward(self, step: int) -> None:
-        """Add up the gradients of one step's networks."""
+        """The gradients of one step's networks, in place of those before.
+
+        Raises:
+            MemoryFullError: Not even a few images fit into the device's memory.
+        """
+        self.split.run(lambda: self._gradients(step))
+
+    def _gradients(self, step: int) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
         settings = self.settings
         seed = _mixed_seed(settings.seed, step)
         indices = batch_indices(
@@ -119,14 +152,19 @@ class SupernetTrainer:
         )
         resolution = self.largest.resolution
         images, labels = training_batch(self.dataset, indices, resolution, seed, self.device)
-        batch = _Batch(images, labels, settings.scale(step))
-        architectures, target = self._drawn(seed), None
+        drawn = self._drawn(seed)
+        for part in self.split.shares(images, labels):
+            self._backward_all(_Batch(*part, settings.scale(step)), drawn, step)
+
+    def _backward_all(self, batch: _Batch, drawn: list[Architecture], step: int) -> None:
+        """Add the gradients of all of a step's networks."""
+        settings, target = self.settings, None
         if settings.sandwich:
             logits = self._backward_of(self.largest, batch, None)
             taught = step >= settings.teacher_start * settings.steps
             target = logits.softmax(dim=1) if taught else None
-            architectures = [self.smallest, *architectures]
-        for architecture in architectures:
+            drawn = [self.smallest, *drawn]
+        for architecture in drawn:
             self._backward_of(architecture, batch, target)
 
     def _backward_of(
@@ -140,7 +178,7 @@ class SupernetTrainer:
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         if target is not None:
             loss = with_teacher(loss, logits, target, share)
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * batch.share).backward()  # type: ignore[no-untyped-call]
         return torch.as_tensor(logits.detach())
 
     def _drawn(self, seed: int) -> list[Architecture]:

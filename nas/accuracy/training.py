@@ -15,16 +15,10 @@ from torch import nn
 
 from nas.accuracy.averaging import WeightAverage
 from nas.accuracy.checkpoint import Parts
-from nas.accuracy.device import (
-    is_out_of_memory,
-    memory_errors,
-    memory_full,
-    mixed_precision,
-    repeatable_or_fast,
-    resize,
-)
+from nas.accuracy.device import mixed_precision, repeatable_or_fast, resize
 from nas.accuracy.feed import Feed
 from nas.accuracy.losses import with_teacher
+from nas.accuracy.memory import Split, memory_errors
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import recalibrate
 from nas.accuracy.supernet_training import cosine_rate
@@ -39,13 +33,10 @@ class Progress:
 
     Attributes:
         step: Optimiser steps done.
-        parts: In how many parts a step's images go through the network; more than one where memory
-            ran out.
         summed: Sum of the losses, and their number, since somebody last asked.
     """
 
     step: int
-    parts: int
     summed: tuple[torch.Tensor, int]
 
 
@@ -76,7 +67,7 @@ class Trainer:
         resolution: int | None = None,
     ) -> None:
         self.model, self.dataset, self.recipe = model, dataset, recipe
-        self.teacher, self.say = teacher, say
+        self.teacher = teacher
         self.device = next(model.parameters()).device
         self.images = len(dataset.train.labels)
         self.steps = recipe.steps(self.images) if steps is None else steps
@@ -84,7 +75,9 @@ class Trainer:
         self.feed = Feed(dataset, resolution, recipe, seed, self.device)
         self.optimiser = recipe.make_optimiser(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-        self.at = Progress(0, 1, (self._zero(), 0))
+        self.split = Split(self.device, min(recipe.batch_size, self.images), say)
+        self.at = Progress(0, (self._zero(), 0))
+        self.loss = self._zero()
         self.intact = True
         """Whether weights, optimiser and step belong together: not in the middle of an update."""
 
@@ -112,10 +105,7 @@ class Trainer:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(self.at.step)
-        loss = self._gradients()
-        while loss is None:
-            self._halve()
-            loss = self._gradients()
+        self.split.run(self._gradients)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_norm)
         self.intact = False
         self.optimiser.step()
@@ -123,25 +113,15 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.at.step)
         total, number = self.at.summed
-        self.at.summed = total + loss, number + 1
+        self.at.summed = total + self.loss, number + 1
         self.intact = True
 
-    def _gradients(self) -> torch.Tensor | None:
-        """The gradients of a step's loss, and the loss; `None` where memory ran out."""
+    def _gradients(self) -> None:
+        """The gradients of a step's loss, and the loss."""
         self.optimiser.zero_grad(set_to_none=True)
-        try:
-            images, targets = self.feed.batch(self.at.step)
-            if self.at.parts == 1:
-                return self._backward(images, targets, 1.0)
-            total = self._zero()
-            pieces = (whole.tensor_split(self.at.parts) for whole in (images, targets))
-            for part, wanted in zip(*pieces, strict=True):
-                total += self._backward(part, wanted, len(part) / len(images))
-            return total
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
+        images, targets = self.feed.batch(self.at.step)
+        losses = [self._backward(*part) for part in self.split.shares(images, targets)]
+        self.loss = torch.stack(losses).sum()
 
     def _backward(self, images: torch.Tensor, targets: torch.Tensor, share: float) -> torch.Tensor:
         """Add the gradients of a part that is this share of the step's images."""
@@ -157,26 +137,6 @@ class Trainer:
         loss = loss * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-    def _halve(self) -> None:
-        """Let fewer images through the network at a time.
-
-        Raises:
-            MemoryFullError: They are as few as can be.
-        """
-        images = min(self.recipe.batch_size, self.images)
-        size = -(-images // self.at.parts)
-        if 2 * self.at.parts * MIN_PART > images:
-            raise memory_full(self.device, size)
-        self.at.parts *= 2
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        half = -(-images // self.at.parts)
-        self.say(
-            f"Out of memory with {size} images at a time: going on with {half}, still "
-            f"{images} for each step."
-        )
 
     def mean_loss(self) -> float:
         """Of the steps since this was last asked; NaN if there were none. Waits for the device."""
@@ -203,7 +163,7 @@ class Trainer:
         parts: Parts = {
             "weight": dict(named),
             "progress": {
-                "parts": torch.tensor(self.at.parts),
+                "parts": torch.tensor(self.split.parts),
                 "loss": total,
                 "losses": torch.tensor(number),
             },
@@ -228,14 +188,11 @@ class Trainer:
                     self.optimiser.state[parameter][key] = _like(named[name], parameter)
         progress = parts["progress"]
         summed = progress["loss"].to(self.device), int(progress["losses"])
-        self.at = Progress(step, int(progress["parts"]), summed)
+        self.split.parts = int(progress["parts"])
+        self.at = Progress(step, summed)
 
     def _zero(self) -> torch.Tensor:
         return torch.zeros((), device=self.device)
-
-
-MIN_PART = 2
-"""Batch norm needs more than one value for each channel, which one image may not have."""
 
 
 @torch.no_grad()

@@ -144,12 +144,15 @@ def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:
 
     Returns:
         The file in the cache.
+
+    Raises:
+        MemoryFullError: The device has too little memory.
     """
     check_cache()
     with cache_errors(), disk_errors(job.path):
         lock = FileLock(f"{job.path}.lock").acquire()
     with lock, deterministic():
-        trainer = SupernetTrainer(job.supernet, job.dataset, job.settings)
+        trainer = SupernetTrainer(job.supernet, job.dataset, job.settings, watcher.say)
         _restore(job, trainer, watcher)
         if trainer.step < job.settings.steps:
             _train(job, trainer, watcher)

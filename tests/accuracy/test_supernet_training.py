@@ -7,6 +7,7 @@ from nas.accuracy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import load_dataset
+from nas.errors import MemoryFullError
 from nas.models import Supernet
 from nas.space import load_space
 
@@ -94,6 +95,62 @@ def test_progressive_training_begins_on_smaller_images(make):
     for share in sum(shares[6:9], []):
         assert share == pytest.approx(0.8125, abs=0.05)
     assert set(shares[9]) == {1.0}
+
+
+def let_fit(trainer, most):
+    """Memory for so many images at a time."""
+
+    def look(module, inputs):
+        if len(inputs[1]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    trainer.supernet.register_forward_pre_hook(look)
+
+
+def test_out_of_memory_halves_the_images_at_a_time_and_says_so(make):
+    said, short, ample = [], make(2, batch_size=48), make(2, batch_size=48)
+    short.split.say = said.append
+    let_fit(short, 24)
+    found = []
+    for trainer in (short, ample):
+        trainer.backward(0)
+        grads = [p.grad.flatten() for p in trainer.supernet.parameters() if p.grad is not None]
+        found.append(torch.cat(grads))
+    short.train()
+    assert said == [
+        "Out of memory with 48 images at a time: going on with 24, still 48 for each step."
+    ]
+    assert short.step == 2 and short.split.parts == 2
+    # The same gradients but for the batch norm's statistics, which are of fewer images.
+    assert torch.cosine_similarity(*found, dim=0) > 0.8
+    assert found[0].norm() == pytest.approx(float(found[1].norm()), rel=0.3)
+
+
+def test_gradients_of_a_network_that_did_not_fit_are_not_counted(make):
+    """The largest network fails after others have added theirs."""
+    trainer, ample = make(1, batch_size=8, sandwich=False), make(1, batch_size=8, sandwich=False)
+    ran = []
+
+    def look(module, inputs):
+        ran.append(inputs[0])
+        if len(ran) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    trainer.supernet.register_forward_pre_hook(look)
+    trainer.backward(0)
+    trainer.split.parts = ample.split.parts = 2
+    ample.backward(0)
+    for name, weight in trainer.supernet.named_parameters():
+        other = dict(ample.supernet.named_parameters())[name]
+        assert (weight.grad is None) == (other.grad is None)
+        assert weight.grad is None or torch.equal(weight.grad, other.grad)
+
+
+def test_what_never_fits_is_one_clear_error(make):
+    trainer = make(1)
+    let_fit(trainer, 0)
+    with pytest.raises(MemoryFullError, match=r"of the device \(cpu\); got '2 images at a time'; "):
+        trainer.train()
 
 
 def test_same_seed_same_weights_and_another_seed_others(make):

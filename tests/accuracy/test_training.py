@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from nas.accuracy.checkpoint import TRAINING, load_parts, save_parts
-from nas.accuracy.device import is_out_of_memory, repeatable_or_fast, training_device
+from nas.accuracy.device import repeatable_or_fast, training_device
+from nas.accuracy.memory import is_out_of_memory
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import score_model
 from nas.accuracy.training import Trainer
@@ -157,7 +158,7 @@ def test_out_of_memory_halves_the_batch_and_says_so_once(make):
         "Out of memory with 96 images at a time: going on with 48, still 96 for each step.",
         "Out of memory with 48 images at a time: going on with 24, still 96 for each step.",
     ]
-    assert short.at.parts == 4 and short.at.step == ample.at.step
+    assert short.split.parts == 4 and short.at.step == ample.at.step
     # The same gradients but for the batch norm's statistics, which are of fewer images.
     assert short.mean_loss() == pytest.approx(ample.mean_loss(), rel=0.05)
 
