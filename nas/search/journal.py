@@ -12,21 +12,25 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._file import get_lock_file
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.study import Study
 
 
-class _Lock(JournalFileSymlinkLock):
-    """Optuna's lock, which its holder may take again."""
+class _Lock(BaseJournalFileLock):
+    """Optuna's lock, which its holder may take again.
+
+    Attributes:
+        lock: That one, which takes itself from a holder that has died.
+    """
 
     def __init__(self, path: str) -> None:
-        super().__init__(path)
+        self.lock = JournalFileSymlinkLock(path)
         self._depth = 0
 
     def acquire(self) -> bool:
         """Waits for others, not for itself."""
         if self._depth == 0:
-            super().acquire()
+            self.lock.acquire()
         self._depth += 1
         return True
 
@@ -34,7 +38,7 @@ class _Lock(JournalFileSymlinkLock):
         """Once for each time it was taken."""
         self._depth -= 1
         if self._depth == 0:
-            super().release()
+            self.lock.release()
 
 
 class JournalFile(JournalFileBackend):

@@ -66,10 +66,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._opened = False
 
     def study(self, name: str, sampler: BaseSampler, costs: Sequence[str]) -> Study:
         """Trials that were cut off are marked as failed."""
-        return open_study(self.path, sampler, costs, name)
+        mend, self._opened = not self._opened, True  # later a dashboard may hold its lock
+        return open_study(self.path, sampler, costs, name, mend=mend)
 
     def do(self, action: Callable[[], T]) -> T:
         """Ctrl-C waits for its end."""

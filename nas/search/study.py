@@ -76,7 +76,12 @@ def study_name(fidelity: Fidelity) -> str:
 
 
 def open_study(
-    journal: Path, sampler: BaseSampler | None, costs: Sequence[str], name: str = STUDY_NAME
+    journal: Path,
+    sampler: BaseSampler | None,
+    costs: Sequence[str],
+    name: str = STUDY_NAME,
+    *,
+    mend: bool = True,
 ) -> Study:
     """The run's study, made if there is none; trials that were cut off are marked as failed.
 
@@ -87,13 +92,15 @@ def open_study(
         sampler: What proposes.
         costs: Names of the objectives after the accuracy, minimised.
         name: Of the study.
+        mend: Remove what a killed process left in the file.
 
     Raises:
         RunFolderError: The storage cannot be read.
     """
     with changing(journal):
         journal.parent.mkdir(parents=True, exist_ok=True)
-        mend_journal(journal)
+        if mend:
+            mend_journal(journal)
         with reading(journal):
             study = make_study(open_storage(journal), name, sampler, costs)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

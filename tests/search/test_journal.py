@@ -1,5 +1,6 @@
 """The journal file: many changes in one write, beside others who write."""
 
+import contextlib
 import threading
 
 import optuna
@@ -7,6 +8,7 @@ import pytest
 
 from nas.search.journal import open_storage, together
 from nas.search.samplers.repairing import quiet_optuna
+from nas.search.store import Journal
 
 
 @pytest.fixture
@@ -84,3 +86,34 @@ def test_a_study_in_memory_is_changed_as_ever():
     with together(study):
         study.set_user_attr("a", 1)
     assert study.user_attrs == {"a": 1}
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_the_lock_of_a_process_that_died_is_broken(path, many):
+    study = open_study(path)
+    lock = path.with_name("study.journal.lock")
+    study._storage._backend._alone.lock.grace_period = 0.5
+    lock.symlink_to(path)
+    with together(study) if many else contextlib.nullcontext():
+        study.set_user_attr("a", 1)
+    study.set_user_attr("b", 2)
+    assert open_study(path).user_attrs == {"a": 1, "b": 2}
+    assert not lock.is_symlink()
+
+
+def test_a_lock_that_is_held_while_a_run_goes_on_is_left(path):
+    store = Journal(path)
+    store.study("search", None, ["latency"])
+    lock = path.with_name("study.journal.lock")
+    lock.symlink_to(path)
+    held = []
+
+    def release():
+        held.append(lock.is_symlink())
+        lock.unlink(missing_ok=True)
+
+    timer = threading.Timer(0.3, release)
+    timer.start()
+    store.study("short training", None, ["latency"])  # waits for it
+    timer.join()
+    assert held == [True]
