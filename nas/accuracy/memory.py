@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from nas.errors import MemoryFullError
 
+T = TypeVar("T")
 LEAST = 2
 """Batch norm needs more than one value for each channel, which one image may not have."""
 
@@ -38,14 +40,16 @@ class Split:
         for some, their_labels in pieces:
             yield some, their_labels, len(some) / len(images)
 
-    def run(self, action: Callable[[], None]) -> None:
+    def run(self, action: Callable[[], T]) -> T:
         """Do something in as few parts as fit, from its beginning each time.
 
         Raises:
             MemoryFullError: Not even a few images fit.
         """
-        while not self._fits(action):
+        done: list[T] = []
+        while not self._fits(lambda: done.append(action())):
             self._halve()
+        return done[0]
 
     def _fits(self, action: Callable[[], None]) -> bool:
         """Whether memory was enough; what the action held is given back when this ends."""

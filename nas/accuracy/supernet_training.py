@@ -178,7 +178,7 @@ class SupernetTrainer:
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         if target is not None:
             loss = with_teacher(loss, logits, target, share)
-        (loss * batch.share).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss * batch.share)
         return torch.as_tensor(logits.detach())
 
     def _drawn(self, seed: int) -> list[Architecture]:

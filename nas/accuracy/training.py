@@ -77,7 +77,6 @@ class Trainer:
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.split = Split(self.device, min(recipe.batch_size, self.images), say)
         self.at = Progress(0, (self._zero(), 0))
-        self.loss = self._zero()
         self.intact = True
         """Whether weights, optimiser and step belong together: not in the middle of an update."""
 
@@ -105,7 +104,7 @@ class Trainer:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(self.at.step)
-        self.split.run(self._gradients)
+        loss = self.split.run(self._gradients)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_norm)
         self.intact = False
         self.optimiser.step()
@@ -113,15 +112,15 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.at.step)
         total, number = self.at.summed
-        self.at.summed = total + self.loss, number + 1
+        self.at.summed = total + loss, number + 1
         self.intact = True
 
-    def _gradients(self) -> None:
+    def _gradients(self) -> torch.Tensor:
         """The gradients of a step's loss, and the loss."""
         self.optimiser.zero_grad(set_to_none=True)
         images, targets = self.feed.batch(self.at.step)
         losses = [self._backward(*part) for part in self.split.shares(images, targets)]
-        self.loss = torch.stack(losses).sum()
+        return torch.stack(losses).sum()
 
     def _backward(self, images: torch.Tensor, targets: torch.Tensor, share: float) -> torch.Tensor:
         """Add the gradients of a part that is this share of the step's images."""
@@ -135,7 +134,7 @@ class Trainer:
                 taught = self.teacher(images)
                 loss = with_teacher(loss, logits, taught, recipe.teacher_share)
         loss = loss * share
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         return loss.detach()
 
     def mean_loss(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ class JournalFile(JournalFileBackend):
 
         Others wait with their changes meanwhile.
         """
+        if self._kept is not None:  # within another, at whose end all of it is written
+            yield
+            return
         with get_lock_file(self._alone):
             self._kept = []
             try:
@@ -82,7 +85,7 @@ class JournalFile(JournalFileBackend):
         else:
             self._kept += json.loads(json.dumps(logs))
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Changes from one on, by number."""
         if self._kept is None:
             yield from super().read_logs(log_number_from)

@@ -226,7 +226,7 @@ def ask(study: Study, dimensions: Mapping[str, BaseDistribution]) -> Trial:
         ExhaustedError: The sampler has none.
     """
     trial = study.ask()
-    assert trial.relative_params is not None  # sampled here, not while others wait for the file
+    _ = trial.relative_params  # sampled when it is first read: now, while others may still write
     with together(study):
         for name, dimension in dimensions.items():
             trial._suggest(name, dimension)
