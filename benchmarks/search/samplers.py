@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import optuna
 import torch
+from optuna._gp.acqf import BaseAcquisitionFunc
 from optuna.distributions import CategoricalDistribution
 from problem import Problem
 from threadpoolctl import threadpool_limits
@@ -218,12 +220,67 @@ def optuna_tpe(problem: Problem, seed: int) -> Steps:
     return _study(problem, sampler, named=False)
 
 
+class _GP(optuna.samplers.GPSampler):
+    """Optuna's, with the same proposals in a quarter of the time.
+
+    For a proposal, no row's acquisition is computed twice, and those around a row, which the local
+    search walks through one choice at a time, are computed at once.
+    """
+
+    def _optimize_acqf(
+        self, acqf: BaseAcquisitionFunc, best_params: np.ndarray | None
+    ) -> np.ndarray:
+        compute, known = acqf.eval_acqf_no_grad, {}
+        sizes = [len(c) for c in acqf.search_space.get_choices_of_discrete_params()]
+
+        def values(rows: np.ndarray) -> np.ndarray:
+            wanted = {row.tobytes(): row for row in rows}
+            if wanted.keys() - known.keys():
+                wanted.update((row.tobytes(), row) for row in _rows_around(rows, sizes))
+                new = {key: row for key, row in wanted.items() if key not in known}
+                stacked = np.array(list(new.values()))
+                parts = np.split(stacked, range(256, len(stacked), 256))  # in the cache
+                known.update(zip(new, np.concatenate([compute(p) for p in parts]), strict=True))
+            return np.array([known[row.tobytes()] for row in rows])
+
+        acqf.eval_acqf_no_grad = values
+        with mock.patch(
+            "optuna._gp.acqf.logehvi", lambda **given: _log_improvement(*given.values())
+        ):
+            return super()._optimize_acqf(acqf, best_params)
+
+
+def _rows_around(rows: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    """If these are a row's other choices of one dimension: the row's of every dimension."""
+    differing = np.flatnonzero((rows != rows[0]).any(axis=0))
+    if len(differing) != 1 or len(rows) != sizes[differing[0]] - 1:
+        return []
+    row = rows[0].copy()
+    row[differing] = sum(range(sizes[differing[0]])) - rows[:, differing].sum()
+    around = np.repeat(row[None], sum(sizes), axis=0)
+    around[range(len(around)), np.repeat(range(len(sizes)), sizes)] = [
+        value for size in sizes for value in range(size)
+    ]
+    return list(around)
+
+
+def _log_improvement(
+    drawn: torch.Tensor, lower: torch.Tensor, intervals: torch.Tensor
+) -> torch.Tensor:
+    """Optuna's `logehvi`, as the logarithm of a sum of products; `... x samples x objectives`."""
+    least = torch.tensor(1e-12, dtype=torch.float64)
+    volumes = torch.ones((), dtype=torch.float64)
+    for of, low, high in zip(drawn.unbind(-1), lower.T, intervals.T, strict=True):
+        volumes = volumes * (of[..., None] - low).clamp_(min=least, max=high)
+    return volumes.sum(dim=(-2, -1)).log() - float(np.log(drawn.shape[-2]))
+
+
 def optuna_gp(problem: Problem, seed: int) -> Steps:
     """Optuna's Gaussian process; a random network where it proposes one again.
 
     It does so more and more often, and a run would not end.
     """
-    sampler = optuna.samplers.GPSampler(seed=seed, **_constraints(problem))
+    sampler = _GP(seed=seed, **_constraints(problem))
     instead = optuna.samplers.RandomSampler(seed=seed)
     return _study(problem, sampler, named=False, instead=instead)
 
