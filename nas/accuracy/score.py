@@ -111,23 +111,24 @@ class Fidelity:
     """How well an architecture is scored: the better, the dearer.
 
     Attributes:
-        name: `supernet`, `short training`; finalists have their full training.
-        steps: For how many optimiser steps it is trained by itself before, beginning with the
-            supernet's weights; none: scored with those. An evaluator that trains from scratch does
-            so for these steps; none: for all of its recipe.
+        name: `search`, `short training`; finalists have their full training.
+        steps: For how many optimiser steps it is trained by itself before: from the supernet's
+            weights, or from scratch. None: what the evaluator does without being told, which is
+            to score with the supernet's weights, or to train for its own number of steps.
     """
 
     name: str
     steps: int
 
 
-SUPERNET = Fidelity("supernet", 0)
+SEARCH = Fidelity("search", 0)
+"""Of the trials that a sampler proposes."""
 SHORT_TRAINING = "short training"
 
 
 class Evaluator(Protocol):
     """Scores architectures on the validation images."""
 
-    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> Score:
+    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SEARCH) -> Score:
         """The score that the search maximises; the same at this fidelity whenever it is asked."""
         ...

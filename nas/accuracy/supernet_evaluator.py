@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.accuracy.finetune import Finetuner
-from nas.accuracy.score import SUPERNET, Fidelity, Metric, Score
+from nas.accuracy.score import SEARCH, Fidelity, Metric, Score
 from nas.accuracy.scoring import recalibrate, score_model
 from nas.data import Dataset
 from nas.models import Supernet
@@ -32,7 +32,7 @@ class SupernetEvaluator:
     finetuner: Finetuner | None = None
     metric: Metric = "accuracy"
 
-    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> Score:
+    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SEARCH) -> Score:
         """Score one architecture at its own resolution.
 
         Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.accuracy.device import training_device
 from nas.accuracy.recipe import Recipe
-from nas.accuracy.score import SUPERNET, Fidelity, Metric, Score
+from nas.accuracy.score import SEARCH, Fidelity, Metric, Score
 from nas.accuracy.scoring import score_model
 from nas.accuracy.training import Trainer
 from nas.data import Dataset
@@ -29,6 +29,7 @@ class TrainingEvaluator:
         validation_images: How many are scored; the first ones, which are a random sample.
         metric: What is scored.
         say: Hears what a user should know.
+        steps: Of each training, where its fidelity says none; all of the recipe's if not given.
     """
 
     space: SearchSpace
@@ -38,14 +39,15 @@ class TrainingEvaluator:
     validation_images: int
     metric: Metric = "accuracy"
     say: Callable[[str], None] = lambda text: None
+    steps: int | None = None
 
-    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> Score:
+    def evaluate(self, architecture: Architecture, fidelity: Fidelity = SEARCH) -> Score:
         """Score one architecture at its own resolution, whatever was scored before.
 
         Raises:
             MemoryFullError: The device has too little memory.
         """
-        model = self.train(architecture, fidelity.steps or None)
+        model = self.train(architecture, fidelity.steps or self.steps)
         split, images = self.dataset.validation, self.validation_images
         return score_model(model, self.dataset, split, images, self.metric)
 

@@ -13,6 +13,7 @@ from nas.search.ranked import FEWEST
 
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
+    from nas.search.settings import SearchSettings
 
 EPOCHS = 30
 
@@ -33,12 +34,18 @@ def add_options(add: Callable[..., argparse.Action]) -> None:
     )
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Refuse one option without the other.
+def check_options(options: argparse.Namespace, settings: SearchSettings) -> None:
+    """Refuse one option without the other, and both without a supernet.
 
     Raises:
-        OptionError: There is nothing to train for these epochs.
+        OptionError: There is nothing to train for these epochs, or nothing to check.
     """
+    if options.check_ranking and settings.evaluator == "training":
+        raise OptionError(
+            "--check-ranking checks a supernet",
+            got="--evaluator training, which has none",
+            do="leave --check-ranking out",
+        )
     if options.check_epochs and not options.check_ranking:
         raise OptionError(
             "--check-epochs is for --check-ranking",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SETTINGS = (
     "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
     "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
-    "supernet", "supernet_steps", "finetune_steps", "promote",
+    "evaluator", "supernet", "supernet_steps", "trial_steps", "finetune_steps", "promote",
     "short_steps", "threads", "metric",
 )  # fmt: skip
 
@@ -110,7 +110,7 @@ def _add_data(add: Add) -> None:
 def _add_work(add: Add) -> None:
     """How much is done, and how."""
     add("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
-    add("--finalists", type=whole(1, 1000), help="models to fine-tune and export, at most (8)")
+    add("--finalists", type=whole(1, 1000), help="models to train and export, at most (8)")
     add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
     add("--seed", type=seed, help="of everything random (0)")
     add(
@@ -118,8 +118,19 @@ def _add_work(add: Add) -> None:
         choices=["front", "nsga2", "tpe", "gp", "random"],
         help="what proposes architectures (front)",
     )
+    add(
+        "--evaluator",
+        choices=["supernet", "training"],
+        help="score with a supernet's weights, or after training each architecture from scratch "
+        "(supernet)",
+    )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     add("--supernet-steps", type=positive, help="training steps of the supernet")
+    add(
+        "--trial-steps",
+        type=positive,
+        help="training steps of each architecture from scratch (a quarter of a finalist's)",
+    )
     add(
         "--promote",
         type=whole(0, 10_000),
@@ -163,7 +174,7 @@ def run(options: argparse.Namespace) -> int:
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
     execution = _execution(options)
-    ranking.check_options(options)
+    ranking.check_options(options, settings)
     verifier = verify.ask_device(options, list(settings.devices))
     if state == "absent" and options.resume:
         print(f"Nothing to resume in {folder.path}: this run begins there.", file=sys.stderr)

@@ -86,7 +86,7 @@ def _caption(front: dict[str, Any], facts: dict[str, Any]) -> str:
     caption = "* recommended"
     gone = any(_mark(model, front, facts) == "-" for model in front["models"])
     if gone:
-        caption += "   - no longer on the front after fine-tuning"
+        caption += "   - no longer on the front once trained"
     if facts["settings"]["per_device"]:
         places = ", ".join(f"{n} {found['device']}" for n, found in enumerate(front["fronts"], 1))
         caption = f"* recommended for the device of that number: {places}"
@@ -156,7 +156,7 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     lines = [
         f"Searched {searched.get('trials', '?')} architectures on {data['train']} training images "
         f"of {data['name']} ({data['classes']} classes)."
-        f"{_refused(searched)}{_short_training(run, facts)}",
+        f"{_from_scratch(facts)}{_refused(searched)}{_short_training(run, facts)}",
         f"{_accuracies(facts)} are the exported files', on {data['test']} test and "
         f"{data['validation']} validation images.",
         *(_recommended(run, front, found, facts) for found in front["fronts"]),
@@ -187,6 +187,16 @@ def _short_training(run: RunFolder, facts: dict[str, Any]) -> str:
     steps = facts["work"]["short_steps"]
     many = "step" if steps == 1 else "steps"
     return f" Finalists were chosen from the best {trained}, trained for {steps} {many} each."
+
+
+def _from_scratch(facts: dict[str, Any]) -> str:
+    work = facts["work"]
+    if not work.get("trial_steps"):
+        return ""
+    return (
+        f" Each was trained from scratch for {work['trial_steps']} steps, finalists for "
+        f"{work['finetune_steps']}."
+    )
 
 
 def _refused(searched: dict[str, Any]) -> str:

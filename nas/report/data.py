@@ -18,6 +18,7 @@ from nas.latency.metrics import spearman
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table
 from nas.pareto import non_dominated
+from nas.report.markup import plural
 from nas.report.stacks import StackBlock, make_stack
 from nas.report.values import (
     Accuracy,
@@ -164,7 +165,6 @@ def _find_sources(
 def _facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[str]]:
     """What was searched, and a note for each latency table that is gone."""
     settings, data = content["settings"], content["data"]
-    steps = content["work"]["supernet_steps"]
     notes: list[str] = []
     goals = make_goals(SearchSettings.model_validate(settings))
     facts = RunFacts(
@@ -186,13 +186,28 @@ def _facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[s
         test_images=data["test"],
         seed=settings["seed"],
         sampler=settings["sampler"],
-        supernet=settings["supernet"] or f"{steps:,} training steps",
-        finetune_steps=content["work"]["finetune_steps"],
+        **_training(settings["supernet"], content["work"]),
         started=content["started"],
         versions=tuple(content["versions"].items()),
         balanced=settings.get("metric") == "balanced",
     )
     return facts, notes
+
+
+def _training(given: str | None, work: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of the supernet and of how trials and finalists were trained."""
+    steps = plural(work["finetune_steps"], "step")
+    if work.get("trial_steps"):
+        return {
+            "supernet": "none: every architecture was trained from scratch",
+            "scored": f"after {plural(work['trial_steps'], 'training step')}",
+            "training": f"{steps} of training from scratch",
+        }
+    return {
+        "supernet": given or f"{work['supernet_steps']:,} training steps",
+        "scored": "with the supernet's weights",
+        "training": f"{steps} of fine-tuning",
+    }
 
 
 def _device(

@@ -263,8 +263,8 @@ def _add_trials(figure: go.Figure, data: ReportData, axis: int) -> None:
                 )
                 for trial in trials
             ],
-            hovertemplate="%{y:.1f} % with the supernet's weights<br>%{text}<extra></extra>",
-            name="Scored architecture (supernet's weights)",
+            hovertemplate=f"%{{y:.1f}} % {data.facts.scored}<br>%{{text}}<extra></extra>",
+            name=f"Scored architecture ({data.facts.scored})",
         )
     )
 

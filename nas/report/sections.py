@@ -150,11 +150,11 @@ def reason(data: ReportData, front: FrontFacts) -> str:
 def front_caption(data: ReportData) -> str:
     """How to read the front's figure."""
     return (
-        "<p class='soft small'>Finalists and baselines were fine-tuned, exported and scored from "
+        "<p class='soft small'>Finalists and baselines were trained, exported and scored from "
         "the exported file on the validation images, which decide the front. Vertical bars: 95 % "
         "interval of the accuracy. Horizontal bars: up to the upper bound of the predicted latency "
         f"({_provenances(data)}), which the budget is held against. Small "
-        "grey points: scored with the supernet's weights, before fine-tuning."
+        f"grey points: scored by the search, {text(data.facts.scored)}."
         f"{' Crosses: measured latency of the exported files.' if data.verified else ''}</p>"
     )
 
@@ -187,7 +187,7 @@ def facts_list(data: ReportData) -> str:
             f"{_refused(data, 'beyond a limit refused and repaired, ')}{facts.sampler}, "
             f"{plural(len(data.trials), 'architecture')} scored",
         ),
-        ("Finalists", f"{plural(facts.finetune_steps, 'step')} of fine-tuning each"),
+        ("Finalists", f"{facts.training} each"),
         ("Seed", str(facts.seed)),
         ("Started", facts.started),
         ("Versions", ", ".join(f"{name} {version}" for name, version in facts.versions)),

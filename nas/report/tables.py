@@ -97,7 +97,7 @@ def baselines_table(data: ReportData) -> str:
     rows = [("", _baseline_cells(model)) for model in data.baselines]
     return (
         "<p>The space's own network with its default depth and kernels, scaled by the width "
-        "multiplier alone; fine-tuned, exported and scored exactly as the finalists are.</p>"
+        "multiplier alone; trained, exported and scored exactly as the finalists are.</p>"
         + table(columns, rows)
         + "<p class='soft small'>Last column: validation accuracy compared with the baseline's.</p>"
     )
@@ -187,5 +187,5 @@ def _dominated_text(models: Sequence[FinishedModel]) -> str:
         return ""
     return (
         f"{plural(number, 'finalist')} marked dominated: another one is at least as good in "
-        "everything since the fine-tuning."
+        "everything since they were trained."
     )

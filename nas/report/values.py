@@ -48,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class TrialPoint:
-    """A scored architecture; its accuracy is the supernet's on validation images.
+    """A scored architecture; its accuracy is that of the search, on validation images.
 
     Attributes:
         latencies: On each device.
@@ -163,7 +163,13 @@ class DeviceFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was searched: devices, other limits with their values, space, data, seed, versions."""
+    """What was searched: devices, other limits with their values, space, data, seed, versions.
+
+    Attributes:
+        supernet: What is said of it.
+        scored: How trials were: `with the supernet's weights`.
+        training: What finalists had: `200 steps of fine-tuning`.
+    """
 
     devices: tuple[DeviceFacts, ...]
     limits: tuple[tuple[str, str], ...]
@@ -178,7 +184,8 @@ class RunFacts:
     seed: int
     sampler: str
     supernet: str
-    finetune_steps: int
+    scored: str
+    training: str
     started: str
     versions: tuple[tuple[str, str], ...]
     balanced: bool = False

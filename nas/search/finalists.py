@@ -1,4 +1,4 @@
-"""From architectures to models: fine-tune, export, check and score them."""
+"""From architectures to models: train, export, check and score them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from nas.accuracy.finetune import Finetuner
 from nas.accuracy.score import Metric, Score, count_score
 from nas.accuracy.scoring import logits_of
 from nas.data import Dataset, ImageSplit
@@ -24,12 +23,27 @@ from nas.search.watch import Watcher
 from nas.space.architecture import Architecture
 
 
+class ModelTrainer(Protocol):
+    """Trains one architecture at a time."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        ...
+
+    def train(
+        self, architecture: Architecture, steps: int, on_step: Callable[[int], None]
+    ) -> Model:
+        """A network of its own, in evaluation mode; the same whatever was trained before."""
+        ...
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What is needed to make a finished model of an architecture.
 
     Attributes:
-        finetuner: Trains from the supernet's weights.
+        trainer: From the supernet's weights, or from scratch.
         steps: For how many optimiser steps.
         target: What the device's runtime accepts.
         folder: For intermediate results, so that a stopped run continues.
@@ -37,7 +51,7 @@ class Workshop:
         metric: What is scored.
     """
 
-    finetuner: Finetuner
+    trainer: ModelTrainer
     steps: int
     target: GraphTarget
     folder: Path
@@ -47,7 +61,7 @@ class Workshop:
     @property
     def dataset(self) -> Dataset:
         """The images."""
-        return self.finetuner.dataset
+        return self.trainer.dataset
 
     def file(self, architecture: Architecture) -> Path:
         """The exported model."""
@@ -65,7 +79,7 @@ class Workshop:
 def make_models(
     workshop: Workshop, architectures: Sequence[Architecture], watcher: Watcher
 ) -> None:
-    """Fine-tune, export and check every architecture that is not done yet."""
+    """Train, export and check every architecture that is not done yet."""
     steps = workshop.steps
     total = len(architectures) * (steps + 1)
     for index, architecture in enumerate(architectures):
@@ -82,9 +96,9 @@ def make_models(
 def _make_model(
     workshop: Workshop, architecture: Architecture, on_step: Callable[[int], None]
 ) -> None:
-    """One model, from the supernet's weights to a checked file and its validation score."""
-    dataset, finetuner = workshop.dataset, workshop.finetuner
-    model = finetuner.train(architecture, workshop.steps, on_step).cpu()
+    """One model, from its training to a checked file and its validation score."""
+    dataset = workshop.dataset
+    model = workshop.trainer.train(architecture, workshop.steps, on_step).cpu()
     file = workshop.file(architecture)
     write_onnx(file, model.network, folded_weights(model), workshop.target)
     logits, parity = check_file(file, model, dataset, workshop.threads)

@@ -18,6 +18,7 @@ from nas.errors import RunFolderError
 from nas.files import write_json
 from nas.models import Supernet
 from nas.search.executors.execution import Execution
+from nas.search.from_scratch import limited_training_work, time_training, training_work
 from nas.search.inputs import input_digests
 from nas.search.preparation import Inputs
 from nas.search.run_folder import RunFolder
@@ -28,7 +29,7 @@ from nas.search.supernets import (
     steps_left,
 )
 from nas.search.watch import Watcher
-from nas.search.work import Work, default_work, estimate, limited_work, time_speeds
+from nas.search.work import Speeds, Work, default_work, estimate, limited_work, time_speeds
 
 LATE = 1.25
 ENOUGH = 0.8
@@ -39,11 +40,18 @@ PACKAGES = ("nas", "torch", "onnx", "onnxruntime", "optuna", "numpy")
 def fix_work(
     run: RunFolder,
     inputs: Inputs,
-    supernet: Supernet,
+    supernet: Supernet | None,
     watcher: Watcher,
     execution: Execution,
 ) -> Work:
     """The work written into `run.yaml`, or now fixed and written there.
+
+    Args:
+        run: The run.
+        inputs: Its inputs.
+        supernet: Untrained; `None` where every architecture is trained from scratch.
+        watcher: Hears how long it will take.
+        execution: Where trials are kept.
 
     Raises:
         RunFolderError: The run was begun with other inputs or another storage.
@@ -56,29 +64,46 @@ def fix_work(
         _write_sources(run, inputs)
         return Work(**content["work"])
     settings = inputs.settings
-    speeds = time_speeds(supernet, dataset, settings.seed)
     models = settings.finalists + len(inputs.space.file.width)
     limit_s = settings.time_limit_s
-    if limit_s is None:
-        work = default_work(settings, dataset)
+    if supernet is None:
+        work, speeds = _training_work(inputs, limit_s, models)
+        left = 0
     else:
-        work = limited_work(settings, dataset, speeds, limit_s, models)
-        if settings.supernet_steps is None:
-            job = supernet_job(inputs, supernet, work)
-            work = _with_cached_supernet(job, work, watcher)
-    job = supernet_job(inputs, supernet, work)
-    left = steps_left(job, settings.supernet)
+        work, speeds = _supernet_work(inputs, supernet, limit_s, models, watcher)
+        left = steps_left(supernet_job(inputs, supernet, work), settings.supernet)
     expected = estimate(work, speeds, dataset, settings.trials, models, left)
     watcher.say(f"This takes {expected}")
     if limit_s is not None and expected.total > LATE * limit_s:
         watcher.say(
-            f"That is more than --time-limit {settings.time_limit}: fewer --trials, --promote and "
-            "--finalists take less."
+            f"That is more than --time-limit {settings.time_limit}: fewer --trials"
+            f"{'' if supernet is None else ', --promote'} and --finalists take less."
         )
     storage = _storage(inputs, work, execution)
     run.write_run({**_run_content(inputs, work), "storage": storage})
     _write_sources(run, inputs)
     return work
+
+
+def _training_work(inputs: Inputs, limit_s: float | None, models: int) -> tuple[Work, Speeds]:
+    settings, dataset = inputs.settings, inputs.dataset
+    speeds = time_training(inputs.space, inputs.plan, dataset, settings.seed)
+    if limit_s is None:
+        return training_work(settings, dataset), speeds
+    return limited_training_work(settings, dataset, speeds, limit_s, models), speeds
+
+
+def _supernet_work(
+    inputs: Inputs, supernet: Supernet, limit_s: float | None, models: int, watcher: Watcher
+) -> tuple[Work, Speeds]:
+    settings, dataset = inputs.settings, inputs.dataset
+    speeds = time_speeds(supernet, dataset, settings.seed)
+    if limit_s is None:
+        return default_work(settings, dataset), speeds
+    work = limited_work(settings, dataset, speeds, limit_s, models)
+    if settings.supernet_steps is None:
+        work = _with_cached_supernet(supernet_job(inputs, supernet, work), work, watcher)
+    return work, speeds
 
 
 def _with_cached_supernet(job: SupernetJob, work: Work, watcher: Watcher) -> Work:

@@ -13,6 +13,7 @@ import torch
 from nas.accuracy.device import training_device
 from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.export.graph import GraphTarget
 from nas.files import write_json
 from nas.latency.table import LatencyTable
@@ -20,7 +21,9 @@ from nas.models import Supernet
 from nas.search.choosing import finalists_of, promote
 from nas.search.executors.choose import check_executor, make_executor
 from nas.search.executors.execution import Execution
-from nas.search.finalists import Workshop, make_models
+from nas.search.executors.executor import Executor
+from nas.search.finalists import ModelTrainer, Workshop, make_models
+from nas.search.from_scratch import training_evaluator
 from nas.search.front import (
     add_test_accuracy,
     mark_fronts,
@@ -87,12 +90,33 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     """All that takes time."""
     settings = inputs.settings
     torch.set_num_threads(inputs.threads)
-    dataset = inputs.dataset
-    supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
+    work, evaluator, trainer = _prepare(run, inputs, watcher, execution)
+    hunt = Hunt(settings, inputs.costing, inputs.start)
+    with contextlib.closing(make_executor(evaluator, execution)) as executor:
+        scored = _score(run, hunt, work, executor, watcher)
+    chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
+    target = _target(inputs.tables.values())
+    workshop = Workshop(
+        trainer, work.finetune_steps, target, run.work, inputs.threads, settings.metric
+    )
+    _finish(run, inputs, hunt, workshop, chosen, watcher)
+    run.log("finished")
+
+
+def _prepare(
+    run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
+) -> tuple[Work, SupernetEvaluator | TrainingEvaluator, ModelTrainer]:
+    """How much is done, what scores architectures, and what trains the finalists."""
+    settings, dataset, space = inputs.settings, inputs.dataset, inputs.space
+    if settings.evaluator == "training":
+        work = fix_work(run, inputs, None, watcher, execution)
+        _log_start(run, inputs, work)
+        training = training_evaluator(space, dataset, settings, work, watcher.say)
+        return work, training, training
+    supernet = Supernet(space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())
     work = fix_work(run, inputs, supernet, watcher, execution)
-    run.log("start", **asdict(work))
-    run.log("data", about=inputs.about)
+    _log_start(run, inputs, work)
     job = supernet_job(inputs, supernet, work)
     if settings.supernet is not None:
         load_given(job, Path(settings.supernet))
@@ -101,53 +125,41 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     run.log("supernet")
     recipe = replace(FINETUNING, batch_size=work.batch_size)
     finetuner = Finetuner(supernet, dataset, recipe, settings.seed)
-    hunt = Hunt(settings, inputs.costing, inputs.start)
-    scored = _score(run, hunt, work, finetuner, execution, watcher)
-    chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
-    target = _target(inputs.tables.values())
-    workshop = Workshop(
-        finetuner, work.finetune_steps, target, run.work, inputs.threads, settings.metric
+    evaluator = SupernetEvaluator(
+        supernet,
+        dataset,
+        work.recalibration_images,
+        work.validation_images,
+        finetuner if work.promoted else None,
+        settings.metric,
     )
-    _finish(run, inputs, hunt, workshop, chosen, watcher)
-    run.log("finished")
+    return work, evaluator, finetuner
+
+
+def _log_start(run: RunFolder, inputs: Inputs, work: Work) -> None:
+    run.log("start", **asdict(work))
+    run.log("data", about=inputs.about)
 
 
 def _score(
-    run: RunFolder,
-    hunt: Hunt,
-    work: Work,
-    finetuner: Finetuner,
-    execution: Execution,
-    watcher: Watcher,
+    run: RunFolder, hunt: Hunt, work: Work, executor: Executor, watcher: Watcher
 ) -> tuple[list[TrialRecord], list[TrialRecord]]:
     """Score architectures, and the best of them again after a short training.
 
     Returns:
         The trials of the search and those of the short training.
     """
-    evaluator = SupernetEvaluator(
-        finetuner.supernet,
-        finetuner.dataset,
-        work.recalibration_images,
-        work.validation_images,
-        finetuner if work.promoted else None,
-        hunt.settings.metric,
-    )
-    executor = make_executor(evaluator, execution)
-    try:
-        with _store(run, watcher) as store:
-            records = run_trials(hunt, store, watcher, executor)
-            refused = sum(record.refused for record in records)
-            run.log("search", trials=len(records), refused=refused)
-            if not work.promoted or len(records) <= hunt.settings.finalists:
-                return records, []
-            best = promote(records, work.promoted, hunt.costing.goals)
-            rung = Rung(Promoted(hunt, best), len(best), work.short_training)
-            again = run_trials(hunt, store, watcher, executor, rung)
-            run.log("short training", trials=len(again))
-            return records, again
-    finally:
-        executor.close()
+    with _store(run, watcher) as store:
+        records = run_trials(hunt, store, watcher, executor)
+        refused = sum(record.refused for record in records)
+        run.log("search", trials=len(records), refused=refused)
+        if not work.promoted or len(records) <= hunt.settings.finalists:
+            return records, []
+        best = promote(records, work.promoted, hunt.costing.goals)
+        rung = Rung(Promoted(hunt, best), len(best), work.short_training)
+        again = run_trials(hunt, store, watcher, executor, rung)
+        run.log("short training", trials=len(again))
+        return records, again
 
 
 @contextlib.contextmanager

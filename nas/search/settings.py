@@ -52,6 +52,7 @@ class _Shared(Section):
     plan: Literal["small", "large"] | None = None
     data: str | None = None
     metric: Metric = "accuracy"
+    evaluator: Literal["supernet", "training"] = "supernet"
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     trials: Annotated[int, Field(gt=0, le=1_000_000)] = 64
     finalists: Annotated[int, Field(gt=0, le=1000)] = 8
@@ -59,6 +60,7 @@ class _Shared(Section):
     time_limit: str | None = None
     supernet: str | None = None
     supernet_steps: Steps | None = None
+    trial_steps: Steps | None = None
     finetune_steps: Steps | None = None
     promote: Annotated[int, Field(ge=0, le=10_000)] | None = None
     short_steps: Steps | None = None
@@ -86,6 +88,8 @@ class SearchSettings(_Shared):
         plan: Input plan; chosen from the size of the images if not given.
         data: Images, as `nas.data.scan` takes them; scikit-learn's digits if not given.
         metric: What models are compared by: `accuracy`, or `balanced`, its mean over the classes.
+        evaluator: What scores architectures: `supernet`, whose weights they take, or `training` of
+            each from scratch, finalists included.
         seed: Of everything random.
         trials: Distinct architectures to score.
         finalists: Models to fine-tune and export, at most.
@@ -93,6 +97,7 @@ class SearchSettings(_Shared):
         time_limit: Duration with a unit; fixes the numbers of steps from a few timed ones.
         supernet: A trained supernet to use instead of training one.
         supernet_steps: Overrides the number of training steps.
+        trial_steps: Overrides the steps for each architecture that is trained from scratch.
         finetune_steps: Overrides the steps for each finalist.
         promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
             those if not given; 0 to choose by the supernet's scores.
@@ -176,6 +181,7 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             got=f"{settings.finalists} finalists for {len(settings.devices)} devices",
             do=f"--finalists {len(settings.devices)} or more",
         )
+    _check_evaluator(settings)
     if settings.promote and settings.promote <= settings.finalists:
         raise OptionError(
             "more architectures are trained briefly than become finalists",
@@ -195,6 +201,25 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             **limits,
         }
     )
+
+
+def _check_evaluator(settings: SearchSettings) -> None:
+    """Refuse what is for the other evaluator.
+
+    Raises:
+        OptionError: Something is.
+    """
+    training = settings.evaluator == "training"
+    others = ("supernet", "supernet_steps", "promote", "short_steps")
+    for name in others if training else ("trial_steps",):
+        value = getattr(settings, name)
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(
+                f"{option} is for --evaluator {'supernet' if training else 'training'}",
+                got=f"{option} {value} with --evaluator {settings.evaluator}",
+                do=f"leave {option} out",
+            )
 
 
 class _Given(_Shared):

@@ -19,15 +19,15 @@ from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from nas.accuracy.score import SUPERNET, Fidelity
+from nas.accuracy.score import SEARCH
 from nas.errors import RunFolderError
 from nas.files import disk_errors
 from nas.search.journal import mend_journal, open_storage, together
 from nas.search.samplers.domain import INTERRUPTED, TRIED
 from nas.units import format_bytes
 
-STUDY_NAME = "search"
-"""Of the trials that a sampler proposes; those of other fidelities are named after them."""
+STUDY_NAME = SEARCH.name
+"""Studies are named after the fidelity of their trials; this one's a sampler proposes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class TrialRecord:
         number: Of the trial, from 0, in the order in which they were begun.
         id: Of the architecture.
         architecture: The architecture object.
-        accuracy: Validation accuracy with the supernet's weights, 0 to 1.
+        accuracy: Validation accuracy as the study's fidelity has it, 0 to 1.
         images: How many validation images that is of.
         latency_ms: Per device: predicted, lower, upper (ms) and provenance.
         params: Number of parameters.
@@ -68,11 +68,6 @@ class TrialRecord:
     def costs(self) -> dict[str, Any]:
         """As goals read them."""
         return {name: getattr(self, name) for name in COSTS}
-
-
-def study_name(fidelity: Fidelity) -> str:
-    """Of the trials of this fidelity, in a run."""
-    return STUDY_NAME if fidelity == SUPERNET else fidelity.name
 
 
 def open_study(

@@ -14,7 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from nas.accuracy.score import SUPERNET, Fidelity
+from nas.accuracy.score import SEARCH, Fidelity
 from nas.errors import NasError
 from nas.search.executors.executor import Executor, Outcome
 from nas.search.journal import together
@@ -29,7 +29,6 @@ from nas.search.study import (
     ask,
     fail_trial,
     set_attributes,
-    study_name,
     trial_records,
     tried_ids,
     write_trial,
@@ -59,7 +58,7 @@ class Rung:
 
     proposals: Proposals
     wanted: int
-    fidelity: Fidelity = SUPERNET
+    fidelity: Fidelity = SEARCH
 
 
 def run_trials(
@@ -86,7 +85,7 @@ def run_trials(
     """
     rung = rung or Rung(Proposed(hunt), hunt.settings.trials)
     costs = [goal.name for goal in hunt.costing.goals.minimised]
-    study = store.study(study_name(rung.fidelity), rung.proposals.sampler, costs)
+    study = store.study(rung.fidelity.name, rung.proposals.sampler, costs)
     worst = worst_costs(hunt.costing)
     standing = Standing(hunt.costing.goals, worst, hunt.costing.classes)
     loop = _Loop(hunt, rung, study, store, watcher, executor, standing)
@@ -162,7 +161,7 @@ class _Loop:
     exhausted: bool = False
 
     def run(self) -> list[TrialRecord]:
-        wanted, stage = self.rung.wanted, study_name(self.rung.fidelity)
+        wanted, stage = self.rung.wanted, self.rung.fidelity.name
         while True:
             self.store.drop_lost(self.study)
             scored, under_way = self._look()
@@ -187,7 +186,7 @@ class _Loop:
             )
             self.watcher.progress(stage, scored, scored, str(self.standing))
         self._tell_study(scored, ended=True)
-        if scored == 0 and self.rung.fidelity == SUPERNET:
+        if scored == 0 and self.rung.fidelity == SEARCH:
             raise NasError(
                 f"no architecture could be scored: {self.reason or 'see the trials of the study'}",
                 do="find the reason, then a new run with --out OTHER_FOLDER",

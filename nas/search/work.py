@@ -23,6 +23,7 @@ from nas.models import Supernet
 from nas.search.settings import SearchSettings
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture, Network
+from nas.space.space import SearchSpace
 from nas.units import format_duration_s
 
 BATCH_SIZE = 32
@@ -34,13 +35,14 @@ RECALIBRATION_IMAGES = 512
 MIN_VALIDATION_IMAGES = 500
 PROMOTED_PER_FINALIST = 2
 SHORT_SHARE = 0.25
-"""Of the steps of a finalist that a short training has."""
+"""Of the steps of a finalist that a short training has, or a trial's that is trained."""
 MAX_STEPS = 10_000_000
 LONGEST_WARM_UP_S = 20.0
 """On a GPU, before a piece of work is timed."""
 SETTLED = 0.8
 """Of the duration before: a piece of work that takes less still becomes faster."""
 SUPERNET_SHARE, SCORING_SHARE, FINALISTS_SHARE = 0.60, 0.15, 0.20
+"""Of a time limit."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Work:
     """What is done, in steps and images, so that it does not depend on the clock.
 
     Attributes:
-        supernet_steps: Optimiser steps of the supernet.
+        supernet_steps: Optimiser steps of the supernet; none where there is no supernet.
         promoted: How many architectures are trained briefly, for finalists to be chosen from; none:
             those are chosen by the supernet's scores.
         short_steps: Optimiser steps of each of these.
@@ -56,6 +58,7 @@ class Work:
         batch_size: Images for each step.
         recalibration_images: For batch-norm statistics.
         validation_images: Scored for each trial (finalists are scored on all).
+        trial_steps: Optimiser steps of each trial from scratch; none where there is a supernet.
     """
 
     supernet_steps: int
@@ -65,6 +68,7 @@ class Work:
     batch_size: int
     recalibration_images: int
     validation_images: int
+    trial_steps: int = 0
 
     @property
     def short_training(self) -> Fidelity:
@@ -179,11 +183,11 @@ def estimate(
     work: Work, speeds: Speeds, dataset: Dataset, trials: int, models: int, steps_left: int
 ) -> Estimate:
     """How long `work` takes with these speeds."""
-    # Recalibration runs the network forward as scoring does, with a little more to do.
-    per_trial = (work.validation_images + 1.5 * work.recalibration_images) * speeds.score_image
+    per_score = scoring_s(work.validation_images, work.recalibration_images, speeds)
+    per_trial = work.trial_steps * speeds.finetune_step + per_score
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     per_model = work.finetune_steps * speeds.finetune_step + checked * speeds.file_image
-    per_short = work.short_steps * speeds.finetune_step + per_trial
+    per_short = work.short_steps * speeds.finetune_step + per_score
     return Estimate(
         steps_left * speeds.supernet_step,
         trials * per_trial,
@@ -192,43 +196,48 @@ def estimate(
     )
 
 
+def scoring_s(validation: int, recalibration: int, speeds: Speeds) -> float:
+    """Of one architecture: recalibration runs it as scoring does, with a little more to do."""
+    return (validation + 1.5 * recalibration) * speeds.score_image
+
+
 def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
     """Time a few pieces of work on the untrained supernet, which is left as it was."""
     settings = SupernetSettings(steps=1, batch_size=BATCH_SIZE, seed=seed)
     trainer = SupernetTrainer(supernet, dataset, settings)
-    middle = middle_baseline(supernet)
+    middle = middle_baseline(supernet.space, supernet.plan)
     # As many images as a trial takes: what a trial costs beside its images is not counted twice.
     images = min(RECALIBRATION_IMAGES, len(dataset.validation.labels))
     recalibration = min(RECALIBRATION_IMAGES, len(dataset.train.labels))
     evaluator = SupernetEvaluator(supernet, dataset, recalibration, images)
     steps = iter(range(1_000_000))
-    step_s = _seconds(lambda: trainer.backward(next(steps)), repeats=5)
+    step_s = median_s(lambda: trainer.backward(next(steps)), repeats=5)
     supernet.zero_grad(set_to_none=True)
-    score_s = _seconds(lambda: evaluator.evaluate(middle), repeats=1)
+    score_s = median_s(lambda: evaluator.evaluate(middle), repeats=1)
     finetuner = Finetuner(supernet, dataset, replace(FINETUNING, batch_size=BATCH_SIZE), seed)
-    finetune_s = _seconds(finetuner.trainer(middle, MAX_STEPS).train_step, repeats=3)
+    finetune_s = median_s(finetuner.trainer(middle, MAX_STEPS).train_step, repeats=3)
     score_image_s = score_s / (images + 1.5 * recalibration)
-    file_image_s = _file_image_s(supernet.space.network(middle, supernet.classes))
+    file_image_s = time_file_image(supernet.space.network(middle, supernet.classes))
     return Speeds(step_s, score_image_s, finetune_s, file_image_s + score_image_s)
 
 
-def middle_baseline(supernet: Supernet) -> Architecture:
+def middle_baseline(space: SearchSpace, plan: str) -> Architecture:
     """A typical network: the hand-made one at a middle width."""
-    widths = sorted(supernet.space.file.width)
-    return sampling.baseline(supernet.space, supernet.plan, widths[len(widths) // 2])
+    widths = sorted(space.file.width)
+    return sampling.baseline(space, plan, widths[len(widths) // 2])
 
 
-def _file_image_s(network: Network) -> float:
+def time_file_image(network: Network) -> float:
     """One image through an exported file, as many at a time as there are threads."""
     pixels = np.zeros((CHUNK, network.resolution, network.resolution, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speed.onnx"
         write_onnx(path, network, random_weights(seed=0), GraphTarget())
-        chunk_s = _seconds(lambda: run_onnx(path, pixels, (0.5,) * 3, (0.25,) * 3), repeats=3)
+        chunk_s = median_s(lambda: run_onnx(path, pixels, (0.5,) * 3, (0.25,) * 3), repeats=3)
     return chunk_s / CHUNK / torch.get_num_threads()
 
 
-def _seconds(action: Callable[[], object], repeats: int) -> float:
+def median_s(action: Callable[[], object], repeats: int) -> float:
     """Median duration after one run that is not counted; on a GPU, once it falls no longer.
 
     There a layer's first run at a new size looks for its code: on an H100 the first supernet steps
@@ -236,15 +245,15 @@ def _seconds(action: Callable[[], object], repeats: int) -> float:
     """
     action()
     begun = time.perf_counter()
-    seconds = _median_s(action, repeats)
+    seconds = _of_several(action, repeats)
     while torch.cuda.is_available() and time.perf_counter() - begun < LONGEST_WARM_UP_S:
-        before, seconds = seconds, _median_s(action, repeats)
+        before, seconds = seconds, _of_several(action, repeats)
         if seconds > SETTLED * before:
             break
     return seconds
 
 
-def _median_s(action: Callable[[], object], repeats: int) -> float:
+def _of_several(action: Callable[[], object], repeats: int) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -10,8 +10,10 @@ import torch
 
 from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.portable import pack_evaluator, unpack_evaluator
+from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.data import load_dataset
 from nas.models import Supernet
 from nas.space import load_space
@@ -26,10 +28,14 @@ def test_a_packed_evaluator_scores_the_same_with_shared_read_only_arrays():
     supernet = Supernet(space, "small", 10, seed=3)
     evaluator = SupernetEvaluator(supernet, dataset, 64, 100)
     state = pack_evaluator(evaluator, here=True)
-    for array in [*state.weights.values(), *state.train.values(), *state.validation.values()]:
+    for array in [
+        *state.weights.values(),
+        *state.data.train.values(),
+        *state.data.validation.values(),
+    ]:
         array.flags.writeable = False
     again = unpack_evaluator(state)
-    assert {len(found) for found in state.train.values()} == {64}
+    assert {len(found) for found in state.data.train.values()} == {64}
     assert np.shares_memory(next(iter(state.weights.values())), _first_weight(again))
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -61,8 +67,23 @@ def test_training_is_the_same_in_another_process_and_after_other_training(tmp_pa
         again.evaluate(other, short)
         assert [again.evaluate(one, fidelity) for fidelity in (short, longer)] == scores
     assert all(
-        isinstance(held, Path) for held in pack_evaluator(evaluator, here=True).train.values()
+        isinstance(held, Path) for held in pack_evaluator(evaluator, here=True).data.train.values()
     )
+
+
+@pytest.mark.parametrize("steps", [3, None])
+def test_training_from_scratch_is_the_same_in_another_process(steps):
+    torch.set_num_threads(1)
+    space, dataset = load_space(TINY), load_dataset(None, 0, resolutions=(16, 20))
+    recipe = Recipe(1, 64, recalibration_images=64)
+    evaluator = TrainingEvaluator(space, dataset, recipe, 5, 100, "balanced", steps=steps)
+    state = pack_evaluator(evaluator, here=False)
+    again = unpack_evaluator(state)
+    architecture = sampling.smallest(space, "small")
+    score = evaluator.evaluate(architecture)
+    assert again.evaluate(architecture) == score
+    assert again.evaluate(architecture, Fidelity("more", 9)) != score
+    assert {len(found) for found in state.data.validation.values()} == {100}
 
 
 def test_training_without_what_it_needs_is_refused():

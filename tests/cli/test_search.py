@@ -260,3 +260,11 @@ def test_ranks_of_a_finished_run_are_checked(nas, quick, tmp_path):
 )
 def test_a_check_of_ranks_that_makes_no_sense(refused, quick, options, message):
     assert refused(*quick, *options).startswith(message)
+
+
+def test_without_a_supernet_there_are_no_ranks_to_check(refused):
+    given = ["--device", "jetson-nano", "--budget", "20ms", "--evaluator", "training"]
+    assert refused("search", *given, "--check-ranking", "10") == (
+        "--check-ranking checks a supernet; got '--evaluator training, which has none'; try: leave "
+        "--check-ranking out"
+    )

@@ -32,7 +32,7 @@ def notes(figure: Any) -> list[str]:
 
 def test_the_front_shows_every_trial_and_finalist(data: ReportData) -> None:
     found = traces(figures.front_figure(data))
-    assert len(found["Scored architecture (supernet's weights)"].x) == len(data.trials)
+    assert len(found["Scored architecture (with the supernet's weights)"].x) == len(data.trials)
     marked = [found[n] for n in found if n.startswith(("Finalist", "Recommended"))]
     assert sum(len(trace.x) for trace in marked) == len(data.finalists)
     star = found["Recommended"]
@@ -84,7 +84,7 @@ def test_trials_far_below_are_counted_and_not_in_view(data: ReportData) -> None:
     figure = figures.front_figure(replace(data, trials=(bad, *data.trials[1:])))
     assert "1 scored architecture below ↓" in notes(figure)
     assert figure.layout.yaxis.range[0] > 50
-    assert min(traces(figure)["Scored architecture (supernet's weights)"].y) == 10
+    assert min(traces(figure)["Scored architecture (with the supernet's weights)"].y) == 10
 
 
 def test_without_baselines_there_is_no_line_of_them(data: ReportData) -> None:

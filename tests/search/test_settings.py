@@ -156,7 +156,7 @@ def test_quantities_need_a_unit_and_are_above_zero(name, text, rule):
 CHANGES = {
     "device": "raspberry-pi-4", "budget": "21ms", "space": "mobilenetv1", "plan": "small",
     "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
-    "metric": "balanced",
+    "metric": "balanced", "evaluator": "training", "trial_steps": 5,
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
     "threads": 2, "promote": 20, "short_steps": 7,
     "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
@@ -167,8 +167,34 @@ CHANGES = {
 def test_the_digest_changes_with_every_setting():
     fields = set(SearchSettings.model_fields) - {"schema_version", "devices", "per_device"}
     assert set(CHANGES) == fields | {"device", "budget"}
-    digests = [read_settings(None, {**GIVEN, name: new}).digest for name, new in CHANGES.items()]
+    needs = {"trial_steps": {"evaluator": "training"}}
+    digests = [
+        read_settings(None, {**GIVEN, **needs.get(name, {}), name: new}).digest
+        for name, new in CHANGES.items()
+    ]
     assert len({read_settings(None, GIVEN).digest, *digests}) == len(CHANGES) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "evaluator", "other"),
+    [
+        ("supernet", "a.safetensors", "training", "supernet"),
+        ("supernet_steps", 5, "training", "supernet"),
+        ("promote", 20, "training", "supernet"),
+        ("short_steps", 5, "training", "supernet"),
+        ("trial_steps", 5, "supernet", "training"),
+    ],
+)
+def test_what_is_for_the_other_evaluator_is_refused(name, value, evaluator, other):
+    option = f"--{name.replace('_', '-')}"
+    assert refused(**{name: value, "evaluator": evaluator}) == (
+        f"{option} is for --evaluator {other}; got '{option} {value} with --evaluator {evaluator}';"
+        f" try: leave {option} out"
+    )
+
+
+def test_promoting_none_is_what_training_from_scratch_does():
+    assert read_settings(None, {**GIVEN, "promote": 0, "evaluator": "training"}).promote == 0
 
 
 @pytest.mark.parametrize("promote", [1, 8])

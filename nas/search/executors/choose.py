@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nas.accuracy.portable import pack_evaluator, unpack_evaluator
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.search.executors.execution import Execution
 from nas.search.executors.executor import Executor, InProcess
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from nas.search.executors.ray_workers import WorkerOptions
 
 
-def make_executor(evaluator: SupernetEvaluator, execution: Execution) -> Executor:
+def make_executor(
+    evaluator: SupernetEvaluator | TrainingEvaluator, execution: Execution
+) -> Executor:
     """Workers where they were asked for; Ray is loaded only then."""
     if not execution.uses_ray:
         return InProcess(evaluator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from nas.accuracy.score import SUPERNET, Evaluator, Fidelity, Score
+from nas.accuracy.score import SEARCH, Evaluator, Fidelity, Score
 from nas.space.architecture import Architecture
 
 MOST = 300
@@ -34,7 +34,7 @@ class Executor(Protocol):
         """How many evaluations would be taken now."""
         ...
 
-    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
+    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SEARCH) -> None:
         """Begin an evaluation, or have it wait for the next idle worker; only where one is free."""
         ...
 
@@ -58,7 +58,7 @@ class InProcess:
         """One, unless one was submitted."""
         return 1 - len(self._waiting)
 
-    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
+    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SEARCH) -> None:
         """Remember it for `wait`."""
         self._waiting.append((job, architecture, fidelity))
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.accuracy.score import SUPERNET, Evaluator, Fidelity, Score
+from nas.accuracy.score import SEARCH, Evaluator, Fidelity, Score
 from nas.errors import NasError, OptionError
 from nas.search.executors.executor import MOST, Outcome, describe
 from nas.space.architecture import Architecture
@@ -121,7 +121,7 @@ class RayWorkers:
         """Workers that have nothing to do, and one more, so that none waits for a proposal."""
         return len(self._idle) + AHEAD - len(self._ahead)
 
-    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SUPERNET) -> None:
+    def submit(self, job: int, architecture: Architecture, fidelity: Fidelity = SEARCH) -> None:
         """Give it to an idle worker, or to the next that is."""
         self._ahead.append((job, architecture, fidelity))
         self._hand_out()

@@ -10,8 +10,10 @@ import time
 import pytest
 
 from nas.accuracy.portable import pack_evaluator, unpack_evaluator
+from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Score
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.errors import NasError, OptionError
 from nas.models import Supernet
 from nas.search.executors.ray_workers import RayWorkers, WorkerOptions
@@ -75,9 +77,18 @@ def finish(executor, jobs):
     return found
 
 
-def test_workers_score_as_this_process_does(workers, space, dataset, monkeypatch):
+def supernet(space, dataset):
+    return SupernetEvaluator(Supernet(space, "small", 10, seed=1), dataset, 64, 100)
+
+
+def training(space, dataset):
+    return TrainingEvaluator(space, dataset, Recipe(1), 5, 100, steps=2)
+
+
+@pytest.mark.parametrize("make", [supernet, pytest.param(training, marks=pytest.mark.slow)])
+def test_workers_score_as_this_process_does(workers, space, dataset, make, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # of a cluster that was not asked for
-    evaluator = SupernetEvaluator(Supernet(space, "small", 10, seed=1), dataset, 64, 100)
+    evaluator = make(space, dataset)
     executor = workers(unpack_evaluator, pack_evaluator(evaluator, here=True))
     chosen = [sampling.baseline(space, "small", width) for width in space.file.width]
     found = finish(executor, list(enumerate(chosen * 2)))

@@ -1,0 +1,116 @@
+"""How much work a run does that trains every architecture from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from nas.accuracy.device import training_device
+from nas.accuracy.recipe import Recipe
+from nas.accuracy.scoring import score_model
+from nas.accuracy.training import Trainer
+from nas.accuracy.training_evaluator import TrainingEvaluator
+from nas.data import Dataset
+from nas.models import build_model
+from nas.search.settings import SearchSettings
+from nas.search.work import (
+    MAX_STEPS,
+    SHORT_SHARE,
+    Speeds,
+    Work,
+    median_s,
+    middle_baseline,
+    scoring_s,
+    time_file_image,
+)
+from nas.space.space import SearchSpace
+
+RECIPE = Recipe(epochs=30)
+"""As `nas train` has it."""
+DIGITS_STEPS = 300
+"""Of a finalist; with so few images that is 18 epochs."""
+TRAINING_SHARE = 0.95
+"""Of a time limit."""
+
+
+def training_work(settings: SearchSettings, dataset: Dataset) -> Work:
+    """Work without a time limit: a trial has a quarter of a finalist's steps."""
+    images = len(dataset.train.labels)
+    steps = DIGITS_STEPS if settings.data is None else RECIPE.steps(images)
+    return _work(settings, dataset, steps)
+
+
+def limited_training_work(
+    settings: SearchSettings, dataset: Dataset, speeds: Speeds, limit_s: float, models: int
+) -> Work:
+    """Work that takes about `limit_s`; a trial has a quarter of a finalist's steps.
+
+    Args:
+        settings: Of the run; numbers of steps given there are kept.
+        dataset: Its data.
+        speeds: Timed on this machine.
+        limit_s: Seconds in all.
+        models: Finalists and baselines.
+    """
+    work = training_work(settings, dataset)
+    checked = len(dataset.validation.labels) + len(dataset.test.labels)
+    scoring = scoring_s(work.validation_images, work.recalibration_images, speeds)
+    other_s = settings.trials * scoring + models * checked * speeds.file_image
+    steps = (TRAINING_SHARE * limit_s - other_s) / speeds.finetune_step
+    given, shared_by = 0.0, 0.0
+    for number, own, share in (
+        (settings.trials, settings.trial_steps, SHORT_SHARE),
+        (models, settings.finetune_steps, 1.0),
+    ):
+        given += number * (own or 0)
+        shared_by += 0.0 if own else number * share
+    each = round((steps - given) / shared_by) if shared_by else 0
+    return _work(settings, dataset, min(MAX_STEPS, max(20, each)))
+
+
+def _work(settings: SearchSettings, dataset: Dataset, steps: int) -> Work:
+    """Work with so many steps of a finalist, unless the settings have their own."""
+    return Work(
+        supernet_steps=0,
+        promoted=0,
+        short_steps=0,
+        finetune_steps=settings.finetune_steps or steps,
+        batch_size=RECIPE.batch_size,
+        recalibration_images=min(RECIPE.recalibration_images, len(dataset.train.labels)),
+        validation_images=len(dataset.validation.labels),
+        trial_steps=settings.trial_steps or max(1, round(SHORT_SHARE * steps)),
+    )
+
+
+def time_training(space: SearchSpace, plan: str, dataset: Dataset, seed: int) -> Speeds:
+    """Time a few pieces of the work."""
+    middle = middle_baseline(space, plan)
+    network = space.network(middle, len(dataset.classes))
+    model = build_model(network, seed).to(training_device())
+    trainer = Trainer(model, dataset, RECIPE, seed)
+    step_s = median_s(trainer.train_step, repeats=3)
+    model.eval()
+    images = len(dataset.validation.labels)
+    score = partial(score_model, model, dataset, dataset.validation, images, "accuracy")
+    score_image_s = median_s(score, repeats=1) / images
+    return Speeds(0.0, score_image_s, step_s, time_file_image(network) + score_image_s)
+
+
+def training_evaluator(
+    space: SearchSpace,
+    dataset: Dataset,
+    settings: SearchSettings,
+    work: Work,
+    say: Callable[[str], None],
+) -> TrainingEvaluator:
+    """Scores trials, and makes finalists by more steps of the same recipe."""
+    return TrainingEvaluator(
+        space,
+        dataset,
+        RECIPE,
+        settings.seed,
+        work.validation_images,
+        settings.metric,
+        say,
+        steps=work.trial_steps,
+    )
