@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.search.folders import onnx_files
 from nas.search.run_folder import RunFolder, check_finished, check_state
 from nas.search.settings import read_settings
 from nas.space.architecture import Architecture
@@ -23,7 +24,8 @@ class Model:
 
     Attributes:
         id: Of the architecture.
-        file: The ONNX file.
+        file: The ONNX file; of a network with exits the first.
+        files: All of them, in the order in which they run.
         accuracy: On the test images, from the file, 0 to 1.
         validation_accuracy: On the validation images, which decide the front.
         latency_ms: Predicted, batch 1, on the first device.
@@ -35,6 +37,8 @@ class Model:
         peak_memory_bytes: Of the activations that are alive at once.
         params: Number of parameters.
         macs: Multiply-adds.
+        expected_ms: On average over the images, where there are exits: the latencies are then of an
+            inference through all of it.
         measured_ms: Of the file as a whole on the first device; `None` where it was not measured.
         dominated: Another finalist is at least as good in everything and better in something.
         architecture: The architecture object.
@@ -42,6 +46,7 @@ class Model:
 
     id: str
     file: Path
+    files: tuple[Path, ...]
     accuracy: float
     validation_accuracy: float
     latency_ms: float
@@ -54,6 +59,7 @@ class Model:
     macs: int
     dominated: bool
     architecture: dict[str, Any]
+    expected_ms: float | None = None
     measured_ms: float | None = None
 
 
@@ -81,7 +87,8 @@ class Trained:
     Attributes:
         id: Of the network.
         folder: Of the training.
-        file: The ONNX file.
+        file: The ONNX file; of a network with exits the first.
+        files: All of them, in the order in which they run.
         accuracy: On the test images, from the file, 0 to 1.
         validation_accuracy: On the validation images.
         params: Number of parameters.
@@ -93,6 +100,7 @@ class Trained:
     id: str
     folder: Path
     file: Path
+    files: tuple[Path, ...]
     accuracy: float
     validation_accuracy: float
     params: int
@@ -136,10 +144,12 @@ def train_model(
     place = Path(out) if out is not None else None
     done = run_training(train_settings(given), place, resume=resume, watcher=watcher)
     found = done.read_result()
+    files = [done.path / name for name in onnx_files(found)]
     return Trained(
         id=found["id"],
         folder=done.path,
-        file=done.path / found["files"]["onnx"],
+        file=files[0],
+        files=tuple(files),
         accuracy=found["accuracy"]["value"],
         validation_accuracy=found["validation_accuracy"]["value"],
         **{name: found[name] for name in ("params", "macs", "size_bytes", "seconds")},
@@ -216,6 +226,7 @@ def _model(run: RunFolder, entry: dict[str, Any]) -> Model:
     return Model(
         id=entry["id"],
         file=run.path / entry["files"]["onnx"],
+        files=tuple(run.path / name for name in onnx_files(entry)),
         accuracy=entry["accuracy"]["value"],
         validation_accuracy=entry["validation_accuracy"]["value"],
         latency_ms=latency["predicted"],
@@ -228,5 +239,6 @@ def _model(run: RunFolder, entry: dict[str, Any]) -> Model:
         macs=entry["macs"],
         dominated=entry["dominated"],
         architecture=entry["architecture"],
+        expected_ms=latency.get("expected", {}).get("predicted"),
         measured_ms=latency.get("measured", {}).get("latency_ms"),
     )

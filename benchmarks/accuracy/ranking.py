@@ -108,7 +108,7 @@ def supernet_scores(supernet: Supernet, dataset: Dataset, architecture: Architec
     """Accuracy and mean log-likelihood of the right class on validation images."""
     model = supernet.subnet(architecture)
     recalibrate(model, dataset, RECALIBRATION)
-    logits = logits_of(model, dataset, dataset.validation, VALIDATION)
+    logits = logits_of(model, dataset, dataset.validation, VALIDATION)[-1]
     labels = torch.from_numpy(dataset.validation.labels[:VALIDATION].copy())
     return {
         "supernet accuracy": float((logits.argmax(dim=1) == labels).float().mean()),

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+
+EXITS_WEIGHT = 0.5
+"""Of the exits' mean loss, beside that of the end."""
+
+
+def over_exits(logits: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """The loss of a network that learns at its end and at every exit.
+
+    Args:
+        logits: Of every exit and then of the end, `E x N x classes`.
+        loss: Of logits `N x classes`.
+    """
+    *exits, end = logits
+    if not exits:
+        return loss(end)
+    return loss(end) + EXITS_WEIGHT * torch.stack([loss(found) for found in exits]).mean()
 
 
 def with_teacher(

@@ -28,11 +28,13 @@ class Score:
         images: All of them.
         per_class: The same two numbers for each class that has images, where classes count alike
             (balanced accuracy); empty where images do.
+        shares: Of the images, that leave at each exit and at the end; empty without exits.
     """
 
     correct: int
     images: int
     per_class: tuple[tuple[int, int], ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def metric(self) -> Metric:

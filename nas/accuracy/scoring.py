@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from nas.accuracy.device import mixed_precision
+from nas.accuracy.exits import (
+    choose_thresholds,
+    leaving_places,
+    leaving_shares,
+    predicted_classes,
+)
 from nas.accuracy.score import Metric, Score, count_score
 from nas.data import Dataset, ImageSplit
 from nas.data.augment import to_batch
@@ -32,7 +40,7 @@ def recalibrate(model: Model, dataset: Dataset, images: int) -> None:
     with mixed_precision(device):
         for index in range(batches):
             start, stop = count * index // batches, count * (index + 1) // batches
-            model(to_batch(pixels[start:stop], dataset.mean, dataset.std, device))
+            model(to_batch(pixels[start:stop], dataset.mean, dataset.std, device), True)
     for norm in norms:
         norm.momentum = 0.1
     model.eval()
@@ -40,20 +48,34 @@ def recalibrate(model: Model, dataset: Dataset, images: int) -> None:
 
 @torch.no_grad()
 def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) -> torch.Tensor:
-    """Float32 logits, `N x classes`, of the first images of a split."""
+    """Float32 logits of the first images of a split.
+
+    Returns:
+        Those of every exit and then of the end, `E x N x classes`.
+    """
     device = next(model.parameters()).device
     pixels = split.at(model.network.resolution)[:images]
     model.eval()
     parts = [
-        model(to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device)).cpu()
+        model(
+            to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device), True
+        ).cpu()
         for start in range(0, len(pixels), BATCH)
     ]
-    return torch.cat(parts)
+    return torch.cat(parts, dim=1)
 
 
 def score_model(
     model: Model, dataset: Dataset, split: ImageSplit, images: int, metric: Metric = "accuracy"
 ) -> Score:
-    """The score of a torch model on the first images of a split."""
-    predicted = logits_of(model, dataset, split, images).argmax(dim=1)
-    return count_score(predicted.numpy(), split.labels[:images], metric)
+    """The score of a torch model on the first images of a split.
+
+    With exits, where images leave by thresholds that are chosen on these for few multiply-adds.
+    """
+    logits = logits_of(model, dataset, split, images).numpy()
+    labels, until = split.labels[:images], model.network.macs_until_exits
+    if len(logits) == 1:
+        return count_score(logits[0].argmax(axis=1), labels, metric)
+    places = leaving_places(logits, choose_thresholds(logits, labels, until, metric))
+    score = count_score(predicted_classes(logits, places), labels, metric)
+    return replace(score, shares=leaving_shares(places, len(logits) - 1))

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import mixed_precision, resize, training_batch
-from nas.accuracy.losses import with_teacher
+from nas.accuracy.losses import over_exits, with_teacher
 from nas.accuracy.memory import Split, memory_errors
 from nas.data import Dataset, batch_indices
 from nas.models import Supernet
@@ -170,16 +170,18 @@ class SupernetTrainer:
     def _backward_of(
         self, architecture: Architecture, batch: _Batch, target: torch.Tensor | None
     ) -> torch.Tensor:
-        """Add one network's gradients; return its logits, `N x classes`, float32."""
+        """Add one network's gradients; return its end's logits, `N x classes`, float32."""
         images = resize(batch.images, round(batch.scale * architecture.resolution))
         with mixed_precision(self.device):
             logits = self.supernet(architecture, images).float()
         smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
-        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
-        if target is not None:
-            loss = with_teacher(loss, logits, target, share)
-        torch.autograd.backward(loss * batch.share)
-        return torch.as_tensor(logits.detach())
+
+        def loss(logits: torch.Tensor) -> torch.Tensor:
+            found = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+            return found if target is None else with_teacher(found, logits, target, share)
+
+        torch.autograd.backward(over_exits(logits, loss) * batch.share)
+        return torch.as_tensor(logits[-1].detach())
 
     def _drawn(self, seed: int) -> list[Architecture]:
         rng = np.random.default_rng(seed)

@@ -58,6 +58,9 @@ class OnnxTeacher:
             raise _refused(path, "its input", f"{self._input.type} {shape}", "float N x 3 x R x R")
         self._batch, self._size = (d if isinstance(d, int) else None for d in (shape[0], shape[2]))
         metadata = self._session.get_modelmeta().custom_metadata_map
+        segments = (_json(metadata.get("nas.exit")) or {}).get("of", 1)
+        if segments != 1:
+            raise _refused(path, "it", f"one of {segments} segments", "a whole model in one file")
         self._check_labels(metadata)
         how = _json(metadata.get("nas.preprocessing")) or {}
         self._size = self._size or how.get("resolution")

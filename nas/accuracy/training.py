@@ -17,7 +17,7 @@ from nas.accuracy.averaging import WeightAverage
 from nas.accuracy.checkpoint import Parts
 from nas.accuracy.device import mixed_precision, repeatable_or_fast, resize
 from nas.accuracy.feed import Feed
-from nas.accuracy.losses import with_teacher
+from nas.accuracy.losses import over_exits, with_teacher
 from nas.accuracy.memory import Split, memory_errors
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import recalibrate
@@ -126,14 +126,17 @@ class Trainer:
         """Add the gradients of a part that is this share of the step's images."""
         recipe = self.recipe
         with mixed_precision(self.device):
-            logits = self.model(resize(images, self.model.network.resolution)).float()
-            loss = nn.functional.cross_entropy(
-                logits, targets, label_smoothing=recipe.label_smoothing
-            )
-            if self.teacher is not None:
-                taught = self.teacher(images)
-                loss = with_teacher(loss, logits, taught, recipe.teacher_share)
-        loss = loss * share
+            logits = self.model(resize(images, self.model.network.resolution), True).float()
+            taught = None if self.teacher is None else self.teacher(images)
+
+            def of(logits: torch.Tensor) -> torch.Tensor:
+                smoothing = recipe.label_smoothing
+                found = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+                if taught is None:
+                    return found
+                return with_teacher(found, logits, taught, recipe.teacher_share)
+
+            loss = over_exits(logits, of) * share
         torch.autograd.backward(loss)
         return loss.detach()
 

@@ -111,8 +111,8 @@ def _gradient(parameter: nn.Parameter) -> torch.Tensor:
 
 
 def _fresh(network: Network, seed: int, device: torch.device) -> Model:
-    """Untrained; norms at the end of residuals are identities, not zeros as for training."""
-    model = build_model(network, seed)
+    """Untrained, without exits; norms at the end of residuals are identities, not zeros."""
+    model = build_model(network.without_exits, seed)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -50,7 +50,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run it."""
     from nas.export.graph import GraphTarget
-    from nas.export.onnx_file import write_onnx
+    from nas.export.onnx_file import files_of, write_onnx
     from nas.export.weights import folded_weights
     from nas.latency.table import load_table
 
@@ -65,14 +65,19 @@ def run(options: argparse.Namespace) -> int:
     if options.data is not None and options.supernet is None:
         raise OptionError("--data goes with --supernet", got="no --supernet", do="add --supernet")
     model, metadata = _model(options)
-    write_onnx(options.out, model.network, folded_weights(model), target, metadata)
+    for file in files_of(options.out, len(model.network.segments)):
+        if file.is_dir():
+            raise OptionError("a segment is written to a file", got=f"{file}, a folder")
+    files = write_onnx(options.out, model.network, folded_weights(model), target, metadata)
     if options.supernet is None:
         print("nas: the weights are random (no --supernet): good for timing only", file=sys.stderr)
     network = model.network
     if options.json:
         print_json(
             {
-                "file": str(options.out),
+                **(
+                    {"file": str(files[0])} if len(files) == 1 else {"files": list(map(str, files))}
+                ),
                 "resolution": network.resolution,
                 "classes": network.classes,
                 "opset": target.opset,
@@ -80,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{options.out}: {network.resolution} px, {network.classes} classes")
+        for file in files:
+            print(f"{file}: {network.resolution} px, {network.classes} classes")
     return 0
 
 

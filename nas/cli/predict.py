@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from nas.latency.predict import Prediction, Predictor
     from nas.latency.table import LatencyTable
-    from nas.space.architecture import Network
-    from nas.space.blocks import Block
+    from nas.space.architecture import Network, Placed
 
 
 def add_parser(commands: Any) -> None:
@@ -63,9 +62,10 @@ def run(options: argparse.Namespace) -> int:
             "upper_ms": p.upper_ms,
             "provenance": p.provenance,
             "interpolated": p.interpolated,
-            **describe_cost([block for _, block in network.blocks], table),
+            **describe_cost(network.blocks, table),
+            **_until_exits(before),
         }
-        for name, network, p in _predictions(options, table)
+        for name, network, (*before, p) in _predictions(options, table)
     ]
     if options.json:
         return print_json(answers)
@@ -76,25 +76,43 @@ def run(options: argparse.Namespace) -> int:
             f"[{format_latency_ms(answer['lower_ms'])}, {format_latency_ms(answer['upper_ms'])}]  "
             f"{answer['provenance']} table of {answer['device']}{note}"
         )
+        for number, found in enumerate(answer.get("until_exits", ()), 1):
+            print(
+                f"{'':{len(answer['id'])}}  {format_latency_ms(found['predicted_ms'])}  "
+                f"[{format_latency_ms(found['lower_ms'])}, {format_latency_ms(found['upper_ms'])}]"
+                f"  until exit {number}"
+            )
     return 0
 
 
-def describe_cost(blocks: Sequence[Block], table: LatencyTable) -> dict[str, Any]:
-    """Memory, weights and energy of a chain of blocks, beside its latency."""
+def _until_exits(before: Sequence[Prediction]) -> dict[str, Any]:
+    """Of inferences that leave early, where there are exits."""
+    if not before:
+        return {}
+    names = ("predicted_ms", "lower_ms", "upper_ms")
+    return {"until_exits": [{name: getattr(p, name) for name in names} for p in before]}
+
+
+def describe_cost(placed: Sequence[Placed], table: LatencyTable) -> dict[str, Any]:
+    """Memory, weights and energy of a network's blocks, beside its latency."""
     from nas.latency.predict import sum_of_energies
     from nas.latency.roofline import BYTES
-    from nas.space.memory import block_peak_bytes, block_weight_bytes
+    from nas.space.memory import block_weight_bytes, placed_peak_bytes
 
+    blocks = [block for _, block in placed]
     precision = table.device.precision
     width = BYTES[precision]
     return {
-        "peak_memory_bytes": max(block_peak_bytes(block, width) for block in blocks),
+        "peak_memory_bytes": max(placed_peak_bytes(place, width) for place in placed),
         "weight_bytes": sum(block_weight_bytes(block, width) for block in blocks),
         "energy_sum_of_blocks_mj": sum_of_energies(table.rows, blocks, precision),
     }
 
 
-def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Network, Prediction]]:
+def _predictions(
+    options: argparse.Namespace, table: Any
+) -> list[tuple[str, Network, list[Prediction]]]:
+    """Of each network those that leave at an exit, and the whole one."""
     from nas.latency.predict import Predictor
     from nas.space.space import DEFAULT_CLASSES
 
@@ -104,7 +122,7 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Net
         plan = "large" if "large" in space.plans else space.plans[0]
         predictor = Predictor(table, space, plan, network.classes)
         _check_reference(predictor, network, options)
-        return [(name, network, predictor.network(network))]
+        return [(name, network, predictor.until_exits(network))]
     predictors: dict[tuple[str, str], Predictor] = {}
     answers = []
     for space, architecture in read_architectures(options.arch, options.space):
@@ -112,7 +130,7 @@ def _predictions(options: argparse.Namespace, table: Any) -> list[tuple[str, Net
         classes = options.classes or DEFAULT_CLASSES[architecture.plan]
         predictor = predictors.setdefault(key, Predictor(table, space, architecture.plan, classes))
         network = space.network(architecture, classes)
-        answers.append((architecture.id, network, predictor.network(network)))
+        answers.append((architecture.id, network, predictor.until_exits(network)))
     return answers
 
 

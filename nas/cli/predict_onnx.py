@@ -86,7 +86,7 @@ def _cost(table: LatencyTable, network: ForeignNetwork) -> dict[str, Any]:
     from nas.cli.predict import describe_cost
 
     if network.placed and network.chain and not network.leftovers:
-        return describe_cost(network.blocks, table)
+        return describe_cost([("", block) for block in network.blocks], table)
     return dict.fromkeys(("peak_memory_bytes", "weight_bytes", "energy_sum_of_blocks_mj"))
 
 

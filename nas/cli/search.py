@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from nas.search.settings import SearchSettings
 
 SETTINGS = (
-    "device", "budget", "per_device", "objective", "max_size", "max_memory", "max_energy",
-    "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler", "time_limit",
-    "evaluator", "supernet", "supernet_steps", "trial_steps", "finetune_steps", "promote",
-    "short_steps", "threads", "metric",
+    "device", "budget", "budget_on", "per_device", "objective", "max_size", "max_memory",
+    "max_energy", "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler",
+    "time_limit", "evaluator", "supernet", "supernet_steps", "trial_steps", "finetune_steps",
+    "promote", "short_steps", "threads", "metric",
 )  # fmt: skip
 
 
@@ -78,6 +78,12 @@ def _add_limits(add: Add) -> None:
         action="store_true",
         default=None,
         help="a front for each device, in place of models that hold on all",
+    )
+    add(
+        "--budget-on",
+        choices=["worst", "expected"],
+        help="of networks with early exits: hold budgets for an inference through all of it, or "
+        "for what is expected on average (worst)",
     )
     add("--max-size", metavar="BYTES", help="of an exported file, with a unit: 4MB")
     add("--max-memory", metavar="BYTES", help="of the activations alive at once: 512KiB")
@@ -207,6 +213,7 @@ def _write_report(folder: RunFolder) -> None:
 
 def _say_finished(folder: RunFolder, settings: SearchSettings) -> None:
     """Nothing is done again: say since when, and what is not as it was then."""
+    from nas.search.folders import onnx_files
     from nas.search.inputs import changed_inputs
 
     content = folder.read_run()
@@ -215,8 +222,7 @@ def _say_finished(folder: RunFolder, settings: SearchSettings) -> None:
         f"This run is finished (begun {content['started']}{unseen}): {folder.path}",
         file=sys.stderr,
     )
-    for model in folder.read_front()["models"]:
-        file = folder.path / str(model["files"]["onnx"])
+    for file in (folder.path / n for m in folder.read_front()["models"] for n in onnx_files(m)):
         if not file.is_file():
             print(
                 f"nas: {file} is gone; try: delete {folder.front}, then the same command with "

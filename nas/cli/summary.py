@@ -7,6 +7,7 @@ import platform
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from nas.search.folders import onnx_files
 from nas.search.measured import measured_models, say_measured
 from nas.search.ranked import ranking_lines
 from nas.units import format_bytes, format_count, format_latency_ms
@@ -30,9 +31,9 @@ def print_summary(run: RunFolder) -> None:
     for line in _lines(run, front, facts):
         console.print(line, markup=False, soft_wrap=True)
     best = next(m for m in front["models"] if m["id"] == front["recommended"])
-    file = os.path.relpath(run.path / best["files"]["onnx"])
+    files = [os.path.relpath(run.path / name) for name in onnx_files(best)]
     console.print("\nRun it on a photo (python classify.py photo.jpg):\n", style="bold")
-    console.print(usage_snippet(file), markup=False, soft_wrap=True)
+    console.print(usage_snippet(*files), markup=False, soft_wrap=True)
 
 
 def _table(front: dict[str, Any], facts: dict[str, Any]) -> Any:
@@ -97,6 +98,8 @@ def _caption(front: dict[str, Any], facts: dict[str, Any]) -> str:
         for device in facts["devices"]
         for model in measured_models(front["models"], device)
     )
+    if any("exits" in model for model in front["models"]):
+        caption += "\n~ on average, as images leave early; bounds are of all segments"
     return f"{caption}\n! measured over the budget" if over else caption
 
 
@@ -129,17 +132,24 @@ def _both_cell(latency: dict[str, Any], budget_ms: float) -> str:
         return "over"
     measured = latency.get("measured")
     second = f"{_milliseconds(latency['upper'])}" if measured is None else _measured_cell(measured)
-    return f"{_milliseconds(latency['predicted'])} ({second})"
+    return f"{_usual(latency)} ({second})"
 
 
 def _latency_cells(latency: dict[str, Any], model: dict[str, Any]) -> list[str]:
     return [
-        _milliseconds(latency["predicted"]),
+        _usual(latency),
         _milliseconds(latency["upper"]),
         _measured_cell(latency["measured"])
         if "measured" in latency
         else format_count(model["macs"]),
     ]
+
+
+def _usual(latency: dict[str, Any]) -> str:
+    """On average, and marked so, where there are exits."""
+    if "expected" not in latency:
+        return _milliseconds(latency["predicted"])
+    return f"~{_milliseconds(latency['expected']['predicted'])}"
 
 
 def _milliseconds(latency_ms: float) -> str:

@@ -193,6 +193,7 @@ def _train(folder: TrainFolder, settings: TrainSettings, resume: bool) -> None:
 
 
 def _print_result(folder: TrainFolder) -> None:
+    from nas.search.folders import onnx_files
     from nas.units import format_bytes, format_count, format_duration_s
 
     result = folder.read_result()
@@ -207,4 +208,26 @@ def _print_result(folder: TrainFolder) -> None:
         f"{format_bytes(result['size_bytes'])}; {result['epochs']} epochs in "
         f"{format_duration_s(result['seconds'])} ({result['device']})"
     )
-    print(folder.path / result["files"]["onnx"])
+    _print_exits(result)
+    for name in onnx_files(result):
+        print(folder.path / name)
+
+
+def _print_exits(result: dict[str, Any]) -> None:
+    """Where images leave a network that has exits."""
+    from nas.units import format_count
+
+    exits = result.get("exits")
+    if exits is None:
+        return
+    thresholds = [*exits["thresholds"], None]
+    rows = zip(thresholds, exits["shares"], exits["validation_accuracies"], strict=True)
+    for place, (threshold, share, alone) in enumerate(rows, 1):
+        name = "end" if threshold is None else f"exit {place}"
+        used = threshold is not None and threshold <= 1
+        when = f", from a probability of {threshold:g} on" if used else ""
+        print(
+            f"{name:<10} {share:.1%} of the validation images leave here{when}; alone it has "
+            f"{alone:.1%}"
+        )
+    print(f"expected   {format_count(exits['expected_macs'])} MACs")

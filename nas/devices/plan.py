@@ -25,7 +25,7 @@ from nas.export.graph import GraphTarget
 from nas.latency.device_file import NAME_PATTERN
 from nas.latency.regression import spread_out
 from nas.latency.table import LatencyTable, Row, read_table
-from nas.space.architecture import Architecture, Network
+from nas.space.architecture import Network
 from nas.space.blocks import Block, BlockKey, Param, make_block
 from nas.space.enumerate import distinct_blocks
 from nas.space.sample import sample
@@ -308,17 +308,17 @@ def draw_models(settings: ProfileSettings) -> list[Network]:
 
 
 def draw_distinct(settings: ProfileSettings, wanted: int) -> list[Network]:
-    """Distinct random networks; fewer than wanted where the space has no more."""
-    rng = np.random.default_rng(settings.seed)
-    drawn: dict[str, Architecture] = {}
+    """Distinct random networks, as chains; fewer than wanted where the space has no more."""
+    rng, classes = np.random.default_rng(settings.seed), DEFAULT_CLASSES[settings.plan]
+    drawn: dict[str, Network] = {}
     for _ in range(wanted * 20):
         found = sample(settings.space, settings.plan, rng)
         if found.resolution in settings.resolutions:
-            drawn.setdefault(found.id, found)
+            network = settings.space.network(found, classes).without_exits
+            drawn.setdefault(network.id, network)
         if len(drawn) == wanted:
             break
-    classes = DEFAULT_CLASSES[settings.plan]
-    return [settings.space.network(architecture, classes) for architecture in drawn.values()]
+    return list(drawn.values())
 
 
 def check_name(name: str) -> None:

@@ -23,7 +23,8 @@ def small_reference(space: SearchSpace, plan: str, resolutions: Iterable[int]) -
     """The smallest network: short enough to be timed beside every block."""
     genome = to_genome(space, smallest(space, plan))
     found = from_genome(space, plan, {**genome, "resolution": min(resolutions)})
-    return Item(SMALL, space.network(found, DEFAULT_CLASSES[plan]).blocks)
+    network = space.network(found, DEFAULT_CLASSES[plan])
+    return Item(SMALL, network.without_exits.blocks)
 
 
 def beside_large(

@@ -30,7 +30,7 @@ from nas.latency.metrics import BOUND_COVERAGE
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, read_table, write_table
 from nas.space import SearchSpace
-from nas.space.architecture import Architecture
+from nas.space.architecture import Network
 from nas.space.sample import sample
 from nas.space.space import DEFAULT_CLASSES
 
@@ -101,7 +101,7 @@ def validate(
     """
     drawn = draw(space, calibration.plan, calibration.resolutions, models, seed)
     predictor = Predictor(table, space, calibration.plan, DEFAULT_CLASSES[calibration.plan])
-    predicted = np.array([predictor.architecture(a).predicted_ms for a in drawn])
+    predicted = np.array([predictor.network(network).predicted_ms for network in drawn])
     job = _job(predictor, drawn, calibration.resolutions, seed, effort)
     work = _work_folder(table)
     with alone(table.folder):
@@ -115,17 +115,16 @@ def validate(
 
 def _job(
     predictor: Predictor,
-    drawn: list[Architecture],
+    drawn: list[Network],
     resolutions: list[int],
     seed: int,
     effort: Effort | None,
 ) -> Job:
     """The models as the agent gets them, in the form of those that the table has."""
     space, device = predictor.space, predictor.table.device
-    networks = [space.network(a, predictor.classes) for a in drawn]
-    whole = [Item(f"model {a.id}", n.blocks) for a, n in zip(drawn, networks, strict=True)]
+    whole = [Item(f"model {network.id}", network.blocks) for network in drawn]
     small = small_reference(space, predictor.plan, resolutions)
-    large, items = beside_large(whole, [n.cost.macs for n in networks], device.runtime)
+    large, items = beside_large(whole, [network.cost.macs for network in drawn], device.runtime)
     return Job(
         device.name,
         device.runtime,
@@ -191,20 +190,22 @@ def with_certificate(table: LatencyTable, validation: Validation) -> LatencyTabl
 
 def draw(
     space: SearchSpace, plan: str, resolutions: list[int], models: int, seed: int
-) -> list[Architecture]:
-    """Distinct random architectures of the given resolutions.
+) -> list[Network]:
+    """Distinct random networks of the given resolutions, as chains.
 
     Raises:
         OptionError: The space has too few.
     """
     rng = np.random.default_rng([VALIDATION, seed])
-    drawn: dict[str, Architecture] = {}
+    drawn: dict[str, Network] = {}
     in_vain = 0
     while in_vain < IN_VAIN * (len(drawn) + 200):
         found = sample(space, plan, rng)
         in_vain += 1
-        if found.resolution in resolutions and found.id not in drawn:
-            drawn[found.id], in_vain = found, 0
+        if found.resolution in resolutions:
+            network = space.network(found, DEFAULT_CLASSES[plan]).without_exits
+            if network.id not in drawn:
+                drawn[network.id], in_vain = network, 0
         if len(drawn) == models:
             return list(drawn.values())
     raise OptionError(

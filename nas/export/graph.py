@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nas.space.blocks import Block
+from nas.space.architecture import Network, Placed
 from nas.space.layers import (
     Branches,
     Conv,
@@ -29,6 +29,8 @@ from nas.space.layers import (
 )
 
 INPUT, OUTPUT = "image", "logits"
+FEATURES, ENTERING = "features", "features_before"
+"""What a file of a network with exits gives beside its logits, and the next one takes."""
 
 Shape = tuple[int, int, int]
 """Channels, height and width."""
@@ -96,32 +98,75 @@ class _Graph:
 
 
 def build_graph(
-    blocks: Sequence[tuple[str, Block]],
+    blocks: Sequence[Placed],
     weights: Weights,
     target: GraphTarget,
     metadata: dict[str, str] | None = None,
 ) -> onnx.ModelProto:
     """An ONNX model that runs `blocks` in turn on a `1 x C x H x W` float32 input."""
     graph = _Graph(weights, target)
+    _add_chain(graph, blocks)
+    graph.nodes[-1].output[0] = OUTPUT
+    return _model(graph, _entering(INPUT, blocks[0]), [_leaving(OUTPUT, blocks[-1])], metadata)
+
+
+def build_segments(
+    network: Network,
+    weights: Weights,
+    target: GraphTarget,
+    metadata: dict[str, str] | None = None,
+) -> list[onnx.ModelProto]:
+    """An ONNX model for each segment of a network; one without exits has one.
+
+    The first takes the image, the others the features that the one before gave beside its logits.
+    """
+    *before, last = network.segments
+    models, start = [], INPUT
+    for segment in before:
+        graph = _Graph(weights, target, value=start)
+        _add_chain(graph, segment.trunk)
+        graph.nodes[-1].output[0] = graph.value = FEATURES
+        _add_chain(graph, [segment.exit])
+        graph.nodes[-1].output[0] = OUTPUT
+        leaving = [_leaving(OUTPUT, segment.exit), _leaving(FEATURES, segment.trunk[-1])]
+        models.append(_model(graph, _entering(start, segment.trunk[0]), leaving, metadata))
+        start = ENTERING
+    graph = _Graph(weights, target, value=start)
+    chain = [*last.trunk, last.exit]
+    _add_chain(graph, chain)
+    graph.nodes[-1].output[0] = OUTPUT
+    entering, leaving = _entering(start, chain[0]), [_leaving(OUTPUT, chain[-1])]
+    return [*models, _model(graph, entering, leaving, metadata)]
+
+
+def _add_chain(graph: _Graph, blocks: Sequence[Placed]) -> None:
     for place, block in blocks:
         graph.place = place
-        _add_layers(
-            graph, block.layers, graph.value, (block.in_channels, block.height, block.width)
-        )
-    graph.nodes[-1].output[0] = OUTPUT
-    first, last = blocks[0][1], blocks[-1][1]
-    in_shape = [1, first.in_channels, first.height, first.width]
-    out_shape = [1, last.out_channels]
-    if last.op != "classifier":
-        out_shape += list(last.output_size)
+        shape = block.in_channels, block.height, block.width
+        _add_layers(graph, block.layers, graph.value, shape)
+
+
+def _entering(name: str, first: Placed) -> onnx.ValueInfoProto:
+    block = first[1]
+    shape = [1, block.in_channels, block.height, block.width]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _leaving(name: str, last: Placed) -> onnx.ValueInfoProto:
+    block = last[1]
+    size = [] if block.op == "classifier" else list(block.output_size)
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, block.out_channels, *size])
+
+
+def _model(
+    graph: _Graph,
+    entering: onnx.ValueInfoProto,
+    leaving: Sequence[onnx.ValueInfoProto],
+    metadata: dict[str, str] | None,
+) -> onnx.ModelProto:
+    target = graph.target
     model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "network",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, in_shape)],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, out_shape)],
-            graph.initialisers,
-        ),
+        helper.make_graph(graph.nodes, "network", [entering], leaving, graph.initialisers),
         opset_imports=[helper.make_opsetid("", target.opset)],
         ir_version=target.ir_version,
         producer_name="nas",

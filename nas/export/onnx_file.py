@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 
 from nas.errors import ExportError
-from nas.export.graph import INPUT, GraphTarget, Weights, build_graph
+from nas.export.graph import GraphTarget, Weights, build_segments
 from nas.files import atomic_path
 from nas.space.architecture import Network
 
@@ -27,17 +27,30 @@ def write_onnx(
     weights: Weights,
     target: GraphTarget,
     metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Write a checked model file whole or not at all.
+) -> list[Path]:
+    """Write checked model files, each whole or not at all.
+
+    Returns:
+        The files: see `files_of`.
 
     Raises:
         DiskFullError: No space is left.
     """
-    model = build_graph(network.blocks, weights, target, dict(metadata or {}))
-    onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString(deterministic=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    models = build_segments(network, weights, target, dict(metadata or {}))
+    files = files_of(path, len(models))
+    for file, model in zip(files, models, strict=True):
+        onnx.checker.check_model(model, full_check=True)
+        content = model.SerializeToString(deterministic=True)
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(content)
+    return files
+
+
+def files_of(path: Path, segments: int) -> list[Path]:
+    """`model.onnx`, or `model.1.onnx`, `model.2.onnx`, .. of a network with exits."""
+    if segments == 1:
+        return [path]
+    return [path.with_suffix(f".{number}{path.suffix}") for number in range(1, segments + 1)]
 
 
 def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
@@ -58,39 +71,54 @@ def preprocess(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
 
 
 def run_onnx(
-    path: Path,
+    files: Sequence[Path],
     pixels: np.ndarray,
     mean: Sequence[float],
     std: Sequence[float],
     threads: int = 1,
     on_images: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """Logits, `N x classes`, of images run one at a time, as on the board.
+    """Logits of images run one at a time, as on the board, through all of a model's files.
 
     Args:
-        path: The model file.
+        files: Of the model.
         pixels: uint8 `N x R x R x 3`.
         mean: Per channel, of pixels in 0..1.
         std: Per channel.
         threads: How many images run beside each other, each on one thread: the result does not
             depend on it.
         on_images: Called with the number done.
+
+    Returns:
+        Those of every exit and then of the end, `E x N x classes`.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    sessions = [onnxruntime.InferenceSession(file, options, providers=providers) for file in files]
 
     def run(start: int) -> np.ndarray:
         images = preprocess(pixels[start : start + CHUNK], mean, std)
-        logits = [session.run(None, {INPUT: image[None]})[0][0] for image in images]
-        return np.stack(logits)
+        return np.stack([_every_logits(sessions, image[None]) for image in images], axis=1)
 
     parts = []
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for part in pool.map(run, range(0, len(pixels), CHUNK)):
             parts.append(part)
-            on_images(sum(map(len, parts)))
-    return np.concatenate(parts)
+            on_images(sum(part.shape[1] for part in parts))
+    return np.concatenate(parts, axis=1)
+
+
+def _every_logits(
+    sessions: Sequence[onnxruntime.InferenceSession], image: np.ndarray
+) -> np.ndarray:
+    """Of one image `1 x 3 x R x R`, `E x classes`."""
+    value, found = image, []
+    for session in sessions:
+        logits, *features = session.run(None, {session.get_inputs()[0].name: value})
+        found.append(logits[0])
+        value = features[0] if features else value
+    return np.stack(found)
 
 
 @dataclass(frozen=True)
@@ -99,7 +127,7 @@ class Parity:
 
     Attributes:
         images: Compared images.
-        disagreements: Images with another top-1, near ties (two best closer than 1e-3) left out.
+        disagreements: Places with another top-1, near ties (two best closer than 1e-3) left out.
         largest_difference: Of the logits, relative to the largest logit.
     """
 
@@ -109,13 +137,13 @@ class Parity:
 
 
 def compare_logits(torch_logits: np.ndarray, file_logits: np.ndarray) -> Parity:
-    """Compare two arrays `N x classes`."""
-    best = np.sort(torch_logits, axis=1)
-    clear = best[:, -1] - best[:, -2] >= TIE
-    different = torch_logits.argmax(axis=1) != file_logits.argmax(axis=1)
+    """Compare two arrays `E x N x classes`."""
+    best = np.sort(torch_logits, axis=-1)
+    clear = best[..., -1] - best[..., -2] >= TIE
+    different = torch_logits.argmax(axis=-1) != file_logits.argmax(axis=-1)
     scale = max(float(np.abs(torch_logits).max()), 1e-12)
     difference = float(np.abs(torch_logits - file_logits).max()) / scale
-    return Parity(len(torch_logits), int((different & clear).sum()), difference)
+    return Parity(torch_logits.shape[1], int((different & clear).sum()), difference)
 
 
 def check_parity(path: Path, torch_logits: np.ndarray, file_logits: np.ndarray) -> Parity:

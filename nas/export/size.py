@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from nas.export.graph import GraphTarget, build_graph
-from nas.space.architecture import Network
+from nas.space.architecture import Network, Placed, is_exit
 from nas.space.blocks import Block
 from nas.space.layers import Conv, Layer, Linear, SqueezeExcite
 from nas.space.memory import block_weight_bytes
@@ -23,14 +23,21 @@ that a block reads."""
 
 
 def file_bytes(network: Network, metadata_bytes: int) -> int:
-    """Upper bound of the size of a network's file; some kilobytes above it.
+    """Upper bound of the size of a network's files together; some kilobytes above it.
 
     Args:
         network: Exported in fp32.
-        metadata_bytes: Of the texts that go into the file.
+        metadata_bytes: Of the texts that go into each file.
     """
-    blocks = sum(block_file_bytes(block) for _, block in network.blocks)
-    return HEADER_BYTES + metadata_bytes + blocks
+    placed = sum(placed_file_bytes(place, metadata_bytes) for place in network.blocks)
+    return HEADER_BYTES + metadata_bytes + placed
+
+
+def placed_file_bytes(placed: Placed, metadata_bytes: int) -> int:
+    """What a block in its place adds: an exit, a file of its own."""
+    position, block = placed
+    another = HEADER_BYTES + metadata_bytes if is_exit(position) else 0
+    return block_file_bytes(block) + another
 
 
 def block_file_bytes(block: Block) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nas.errors import TableError
 from nas.latency.device_file import Calibration, Terms
 from nas.latency.predict import LEAST_SHARE, Predictor, spilled_mb
+from nas.space.architecture import Placed, is_exit
 from nas.space.blocks import Block, BlockKey
 from nas.space.codes import CodeBook, Codes
 from nas.space.gather import Values, make_steps, picked
@@ -37,15 +38,19 @@ class BatchPredictor:
 
     Args:
         predictor: Of the table, space, plan and number of classes.
+        staying: Share of the images that reach the exit of a stage, by its number, and do not leave
+            there: predicts what an inference takes on average, the call of the next segment for
+            images that leave, too. Without it, an inference through all of the network.
     """
 
     predictor: Predictor
+    staying: Mapping[int, float] | None = None
     book: CodeBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.book = CodeBook(self.predictor.space, self.predictor.plan)
         measure = _Measure(self.predictor, self.book)
-        self._steps = make_steps(self.book, self.predictor.classes, measure)
+        self._steps = make_steps(self.book, self.predictor.classes, measure, staying=self.staying)
         constants = np.array([measure.constant(code) for code in range(self._steps[0].size)])
         self._steps[0].values = self._steps[0].values + constants.T
         self._upper_factor = measure.upper_factors()
@@ -147,13 +152,16 @@ class _Measure:
         return (float("nan"),) * 4 if found is None else (found.constant_ms, 0.0, 0.0, 0.0)
 
     def __call__(
-        self, blocks: Sequence[Block], resolution: int
+        self, blocks: Sequence[Placed], resolution: int
     ) -> tuple[float, float, float, float]:
         """Calibrated latency, slack of its bound, the least it may count, values; NaN: unknown."""
         found = self._calibrations.get(resolution)
         terms = Terms() if found is None else found.terms
         cost = slack = floor = values = 0.0
-        for block in blocks:
+        for position, block in blocks:
+            if is_exit(position) and resolution in self._calibrations:
+                call_ms, more_ms = self.predictor.call_ms(resolution)
+                cost, slack = cost + call_ms, slack + more_ms
             latency, bound = self._block_ms(block, resolution)
             border = terms.border_ms_per_million * block.border_values / 1e6
             macs = terms.mac_ms_per_billion * block.cost.macs / 1e9

@@ -65,14 +65,42 @@ class Predictor:
         return self.network(self.space.network(architecture, self.classes))
 
     def network(self, network: Network) -> Prediction:
-        """Predict one network."""
+        """Predict one network, all of its exits included."""
+        return self.until_exits(network)[-1]
+
+    def until_exits(self, network: Network) -> list[Prediction]:
+        """Predict an inference that leaves at each exit, and at the end."""
+        found: list[Prediction] = []
+        blocks: list[Block] = []
+        for segment in network.segments:
+            blocks += [block for _, block in (*segment.trunk, segment.exit)]
+            found.append(self._predict(blocks, network.resolution, len(found)))
+        return found
+
+    def call_ms(self, resolution: int) -> tuple[float, float]:
+        """What another call of the runtime takes, for the next segment, and what its bound adds.
+
+        Nobody measured that. Of an estimated table it is the constant of a whole network; of a
+        measured one the larger of that and of what each block saves that is not run by itself, as
+        far as these are above zero: fitted together, either may have taken over the other's part.
+        """
+        roofline = self.table.device.roofline
+        if roofline is not None:
+            return roofline.constant_ms, roofline.constant_ms * (roofline.bound_factor - 1)
+        terms = self.calibration(resolution).terms
+        return max(terms.constant_ms, -terms.per_block_ms, 0.0), 0.0
+
+    def _predict(self, blocks: Sequence[Block], resolution: int, more_calls: int) -> Prediction:
+        """Of a chain of blocks in a call, and as many more as there are exits before its end."""
         precision = self.table.device.precision
-        seen = [self.block(key, network.resolution) for key in network.keys(precision)]
+        seen = [self.block(BlockKey(block, precision), resolution) for block in blocks]
+        call_ms, more_ms = self.call_ms(resolution) if more_calls else (0.0, 0.0)
+        call_ms, more_ms = more_calls * call_ms, more_calls * more_ms
         if self.table.device.roofline is not None:
-            return estimated_prediction(self.table.device.roofline, seen)
-        calibration = self.calibration(network.resolution)
-        sums = BlockSums.of([latency for latency, _, _ in seen], [b for _, b in network.blocks])
-        predicted = float(calibrated_ms(calibration.terms, sums))
+            return estimated_prediction(self.table.device.roofline, seen, call_ms, more_ms)
+        calibration = self.calibration(resolution)
+        sums = BlockSums.of([latency for latency, _, _ in seen], blocks)
+        predicted = float(calibrated_ms(calibration.terms, sums)) + call_ms
         # What the calibration's models did not have: a classifier between numbers of classes.
         slack = calibration.terms.sum_factor * sum(upper - latency for latency, upper, _ in seen)
         return Prediction(
@@ -154,11 +182,22 @@ def look_up(table: LatencyTable, key: BlockKey) -> tuple[float, float, bool] | N
 
 
 def estimated_prediction(
-    roofline: Roofline, blocks: Sequence[tuple[float, float, bool]]
+    roofline: Roofline,
+    blocks: Sequence[tuple[float, float, bool]],
+    call_ms: float = 0.0,
+    more_ms: float = 0.0,
 ) -> Prediction:
-    """A network's latency from the estimates of its blocks, see `look_up`."""
-    predicted = roofline.constant_ms + sum(latency for latency, _, _ in blocks)
+    """A network's latency from the estimates of its blocks, see `look_up`.
+
+    Args:
+        roofline: Of the device.
+        blocks: Latency and bound of each.
+        call_ms: Of calls of the runtime beyond the first.
+        more_ms: What their bound adds to that.
+    """
+    predicted = roofline.constant_ms + call_ms + sum(latency for latency, _, _ in blocks)
     upper = roofline.constant_ms * roofline.bound_factor + sum(up for _, up, _ in blocks)
+    upper += call_ms + more_ms
     return Prediction(predicted, predicted * predicted / upper, upper, "estimated")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.space.architecture import Network
+from nas.space.architecture import Network, is_exit
 from nas.space.layers import (
     Branches,
     Conv,
@@ -232,11 +232,15 @@ class Model(nn.Module):
         """One layer's module by the position of its block and its own name."""
         return self.blocks.get_submodule(f"{module_name(position)}.body.{name}")
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits."""
-        for block in self.blocks.values():
-            x = block(x)
-        return x
+    def forward(self, x: torch.Tensor, every: bool = False) -> torch.Tensor:
+        """Logits, `N x classes`; of every exit and then of the end, `E x N x classes`, if asked."""
+        found = []
+        for (position, _), block in zip(self.network.blocks, self.blocks.values(), strict=True):
+            if not is_exit(position):
+                x = block(x)
+            elif every:
+                found.append(block(x))
+        return torch.stack([*found, x]) if every else x
 
 
 def module_name(position: str) -> str:

@@ -65,6 +65,9 @@ class Supernet(nn.Module):
         Args:
             architecture: Which network to run.
             x: Normalised images, `N x 3 x R x R` at the architecture's resolution.
+
+        Returns:
+            Those of every exit and then of the end, `E x N x classes`.
         """
         model = _skeleton(self.space.network(architecture, self.classes))
         keys = weight_keys(self.space, model.network)
@@ -72,7 +75,7 @@ class Supernet(nn.Module):
             name: _slice(self.weights[keys(name)], parameter.shape)
             for name, parameter in model.named_parameters()
         }
-        return torch.func.functional_call(model, weights, (x,))  # type: ignore[no-any-return]
+        return torch.func.functional_call(model, weights, (x, True))  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def subnet(self, architecture: Architecture) -> Model:

@@ -36,6 +36,7 @@ from nas.report.values import (
     TrialPoint,
 )
 from nas.search.choosing import trial_costs
+from nas.search.folders import onnx_files
 from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
 from nas.search.ranked import ranking_lines
@@ -337,7 +338,7 @@ def _model(
         macs=entry["macs"],
         size_bytes=entry["size_bytes"],
         peak_memory_bytes=entry["peak_memory_bytes"],
-        file=None if baseline else entry["files"]["onnx"],
+        files=() if baseline else tuple(onnx_files(entry)),
         fronts=tuple(n for n, front in enumerate(memberships) if entry["id"] in front["models"]),
         recommended=not baseline and entry["id"] in [front.recommended for front in fronts],
         stack=_stack(entry["architecture"], drawing),
@@ -363,7 +364,8 @@ def _accuracy(value: Mapping[str, Any]) -> Accuracy:
 
 
 def _latency(value: Mapping[str, Any]) -> Latency:
-    return Latency(value["predicted"], value["lower"], value["upper"], value["provenance"])
+    interval = value["predicted"], value["lower"], value["upper"]
+    return Latency(*interval, value["provenance"], value.get("expected", {}).get("predicted"))
 
 
 def _measured(value: Mapping[str, Any]) -> Measured | None:
@@ -412,7 +414,7 @@ def _changes(entries: Sequence[dict[str, Any]], drawing: _Drawing) -> list[str]:
 
 def _missing(run: RunFolder, entries: Sequence[dict[str, Any]]) -> list[str]:
     """What of the run's files is gone."""
-    files = [run.journal, *(run.path / str(entry["files"]["onnx"]) for entry in entries)]
+    files = [run.journal, *(run.path / name for entry in entries for name in onnx_files(entry))]
     gone = ", ".join(file.name for file in files if not file.is_file())
     return [f"Gone from the run's folder, so not shown or not usable: {gone}"] if gone else []
 

@@ -63,8 +63,7 @@ def _card(model: FinishedModel, widest: int, data: ReportData) -> str:
 
 def _latencies(model: FinishedModel) -> str:
     return ", ".join(
-        f"{latency(found.predicted_ms)} ({text(found.provenance)} table)"
-        for found in model.latencies
+        f"{latency(found.usual_ms)} ({text(found.provenance)} table)" for found in model.latencies
     )
 
 

@@ -375,7 +375,7 @@ def _above(model: FinishedModel, axis: Axis) -> float:
     if axis.kind != "latency" or axis.device is None:
         return 0.0
     latency = model.latencies[axis.device]
-    return latency.upper_ms - latency.predicted_ms
+    return latency.upper_ms - latency.usual_ms
 
 
 def _hover(model: FinishedModel, data: ReportData) -> str:
@@ -410,7 +410,9 @@ def _latency_texts(latencies: Sequence[Latency], data: ReportData) -> list[str]:
 
 
 def _latency_text(latency: Latency) -> str:
-    return (
+    average = latency.expected_ms
+    first = "" if average is None else f"{format_latency_ms(average)} on average, through all "
+    return first + (
         f"{format_latency_ms(latency.predicted_ms)} ({latency.provenance} table), upper bound "
         f"{format_latency_ms(latency.upper_ms)}"
     )

@@ -97,9 +97,14 @@ def recommendation(data: ReportData, front: FrontFacts) -> str:
     return (
         f'<section class="card"><h2>Recommended{_for(front, data)}: model {model.rank}, '
         f"<code>{text(model.id)}</code></h2>\n<p>{text(reason(data, front))}</p>\n"
-        f'<div class="numbers">{cells}</div>\n<p>File: {link(str(model.file), str(model.file))}, '
+        f'<div class="numbers">{cells}</div>\n<p>{_files(model)}, '
         f"input {model.resolution} × {model.resolution} RGB</p></section>"
     )
+
+
+def _files(model: FinishedModel) -> str:
+    links = ", ".join(link(file, file) for file in model.files)
+    return f"File: {links}" if len(model.files) == 1 else f"Files, run in turn: {links}"
 
 
 def _for(front: FrontFacts, data: ReportData) -> str:
@@ -113,7 +118,12 @@ def _latency_numbers(
     index = data.facts.devices.index(device)
     predicted, measured = model.latencies[index], model.measured[index]
     on = f" on {text(device.short)}" if len(data.facts.devices) > 1 else ""
+    average = []
+    if predicted.expected_ms is not None:
+        what = f"expected on average{on}, {tag(predicted.provenance)} table<br>images leave early"
+        average = [(latency(predicted.expected_ms), what)]
     numbers = [
+        *average,
         (
             latency(predicted.predicted_ms),
             f"predicted latency{on}, {tag(predicted.provenance)} table<br>"
@@ -202,7 +212,7 @@ def usage(data: ReportData) -> str:
         "<code>python classify.py photo.jpg</code>. It needs numpy, Pillow and onnxruntime, and "
         "prepares the photo exactly as the scored images were: upright, RGB, resized to "
         f"{data.recommended.resolution} × {data.recommended.resolution} (bilinear), normalised.</p>"
-        f"\n<pre>{text(usage_snippet(str(data.recommended.file)))}</pre>"
+        f"\n<pre>{text(usage_snippet(*data.recommended.files))}</pre>"
     )
 
 

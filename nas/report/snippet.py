@@ -28,7 +28,39 @@ print(f"{{labels[best]}}  {{chances[best]:.1%}}")
 """
 
 
-def usage_snippet(model_path: str) -> str:
+_SEGMENTS = """\
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+files = [{files}]
+cpu = ["CPUExecutionProvider"]
+segments = [onnxruntime.InferenceSession(file, providers=cpu) for file in files]
+metadata = [segment.get_modelmeta().custom_metadata_map for segment in segments]
+thresholds = [json.loads(found["nas.exit"])["threshold"] for found in metadata]  # 0 of the last
+steps, labels = (json.loads(metadata[0][name]) for name in ("nas.preprocessing", "nas.labels"))
+
+picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+pixels = np.asarray(picture.resize((steps["resolution"],) * 2, Image.Resampling.BILINEAR))
+image = (pixels / np.float32(255) - np.float32(steps["mean"])) / np.float32(steps["std"])
+
+value = image.transpose(2, 0, 1)[None]
+for segment, threshold in zip(segments, thresholds):
+    logits, *features = segment.run(None, {{segment.get_inputs()[0].name: value}})
+    chances = np.exp(logits[0] - logits.max())
+    chances /= chances.sum()
+    if chances.max() >= threshold:
+        break
+    value = features[0]
+print(f"{{labels[int(chances.argmax())]}}  {{chances.max():.1%}}")
+"""
+"""The same for the files of a network with exits."""
+
+
+def usage_snippet(*files: str) -> str:
     """Python source that prints the class of a photo (`sys.argv[1]`) and its probability.
 
     It needs numpy, Pillow and onnxruntime alone. The photo is prepared exactly as the images that
@@ -36,9 +68,12 @@ def usage_snippet(model_path: str) -> str:
     resize, normalised. Size, normalisation and class names come from the file's metadata.
 
     Args:
-        model_path: The exported file, absolute or relative to where the program is started.
+        files: Of the exported model, absolute or relative to where the program is started; with
+            exits there are several.
     """
-    return _PROGRAM.format(path=_literal(model_path))
+    if len(files) == 1:
+        return _PROGRAM.format(path=_literal(files[0]))
+    return _SEGMENTS.format(files=", ".join(map(_literal, files)))
 
 
 def _literal(text: str) -> str:

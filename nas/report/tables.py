@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from nas.report.markup import (
     Column,
@@ -108,7 +109,7 @@ def _finalist_cells(model: FinishedModel, data: ReportData) -> list[str]:
     marks += [tag("dominated")] if model.dominated else []
     if data.facts.per_device:
         marks += [text(data.front_device(data.fronts[index]).short) for index in model.fronts]
-    name = link(str(model.file), f"{model.id}.onnx")
+    name = ", ".join(link(file, Path(file).name) for file in model.files)
     return [
         str(model.rank),
         f"<code>{name}</code>{under(' '.join([f'{model.resolution} px', *marks]))}",
@@ -152,7 +153,10 @@ def _score_cells(model: FinishedModel) -> list[str]:
 def _latency_cells(model: FinishedModel, index: int, verified: bool) -> list[str]:
     """The predicted latency, then the measured one with how far it is from that."""
     predicted, measured = model.latencies[index], model.measured[index]
-    cells = [latency(predicted.predicted_ms) + under(f"up to {latency(predicted.upper_ms)}")]
+    bound = f"up to {latency(predicted.upper_ms)}"
+    if predicted.expected_ms is not None:
+        bound = f"on average; {latency(predicted.predicted_ms)} through all, {bound}"
+    cells = [latency(predicted.usual_ms) + under(bound)]
     if not verified:
         return cells
     if measured is None:

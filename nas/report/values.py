@@ -21,12 +21,23 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Latency:
-    """A latency in milliseconds, batch 1, with its interval and where it comes from."""
+    """A latency in milliseconds, batch 1, with its interval and where it comes from.
+
+    Attributes:
+        expected_ms: On average over the images, of a network with exits: the others are then of an
+            inference through all of it. `None` without exits.
+    """
 
     predicted_ms: float
     lower_ms: float
     upper_ms: float
     provenance: str
+    expected_ms: float | None = None
+
+    @property
+    def usual_ms(self) -> float:
+        """What an inference takes, on average where there are exits."""
+        return self.predicted_ms if self.expected_ms is None else self.expected_ms
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,8 @@ class FinishedModel:
         rank: 1 for the first of its list.
         width: The width multiplier of a baseline, `None` for a finalist.
         stack: Its blocks; empty where the search space is no longer there.
-        file: Path of the ONNX file in the run folder, `None` for a baseline.
+        files: Paths of the ONNX files in the run folder, of which there are several with exits;
+            none for a baseline.
         latencies: On each device.
         costs: On each axis of the report.
         fronts: Numbers of the fronts that it is on.
@@ -95,7 +107,7 @@ class FinishedModel:
     macs: int
     size_bytes: int
     peak_memory_bytes: int
-    file: str | None
+    files: tuple[str, ...]
     fronts: tuple[int, ...]
     recommended: bool
     stack: tuple[StackBlock, ...]

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from nas.export.size import HEADER_BYTES, block_file_bytes, file_bytes
+from nas.export.size import HEADER_BYTES, file_bytes, placed_file_bytes
 from nas.latency.batch import BatchPredictor
 from nas.latency.predict import Prediction, Predictor, sum_of_energies
 from nas.search.goals import Costs, Front, Goal, Goals
 from nas.search.samplers.domain import Mask
-from nas.space.architecture import Architecture, Network
-from nas.space.blocks import Block, BlockKey
+from nas.space.architecture import Architecture, Network, Placed, stage_of
+from nas.space.blocks import BlockKey
 from nas.space.choices import ChoiceRows, Rows
 from nas.space.codes import Codes
 from nas.space.gather import Values, gather, make_steps
-from nas.space.memory import block_peak_bytes, peak_activation_bytes
+from nas.space.memory import peak_activation_bytes, placed_peak_bytes
 from nas.space.space import SearchSpace
 
 
@@ -30,11 +31,14 @@ class Costing:
         predictors: Of the latency, by device as it was typed; all of one space, plan and classes.
         goals: What is minimised and limited.
         metadata_bytes: Of the texts that go into an exported file.
+        staying: Share of the images that reach the exit of a stage, by its number, and do not leave
+            there, as far as that is known; until it is, all of them stay.
     """
 
     predictors: Mapping[str, Predictor]
     goals: Goals
     metadata_bytes: int
+    staying: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def first(self) -> Predictor:
@@ -86,7 +90,22 @@ class _Costs(dict[str, Any]):
 
 
 def _latencies(costing: Costing, network: Network) -> dict[str, Any]:
-    return {d: prediction_json(p.network(network)) for d, p in costing.predictors.items()}
+    """With exits, the expected latencies are what is known before the network is scored."""
+    shares = expected_shares(network, costing.staying)
+    return {
+        device: latency_json(predictor.until_exits(network), shares)
+        for device, predictor in costing.predictors.items()
+    }
+
+
+def expected_shares(network: Network, staying: Mapping[int, float]) -> list[float]:
+    """Share of the images that leave at each exit and at the end, of a network not yet scored."""
+    left, shares = 1.0, []
+    for segment in network.segments[:-1]:
+        stays = left * staying.get(stage_of(segment.exit[0]), 1.0)
+        shares.append(left - stays)
+        left = stays
+    return [*shares, left]
 
 
 def _energies(costing: Costing, network: Network) -> dict[str, float]:
@@ -110,14 +129,37 @@ FIELDS: dict[str, Callable[[Costing, Network], Any]] = {
 """How each cost of a model is worked out."""
 
 
-def prediction_json(prediction: Prediction) -> dict[str, float | str]:
-    """For trials and `front.json`."""
-    return {
-        "predicted": prediction.predicted_ms,
-        "lower": prediction.lower_ms,
-        "upper": prediction.upper_ms,
-        "provenance": prediction.provenance,
+def latency_json(until: Sequence[Prediction], shares: Sequence[float]) -> dict[str, Any]:
+    """For trials and `front.json`: of an inference through all of a network.
+
+    With exits, what is expected on average stands beside it.
+
+    Args:
+        until: Of an inference that leaves at each exit and at the end.
+        shares: Of the images that leave there.
+    """
+    whole = until[-1]
+    found: dict[str, Any] = {
+        "predicted": whole.predicted_ms,
+        "lower": whole.lower_ms,
+        "upper": whole.upper_ms,
+        "provenance": whole.provenance,
     }
+    if len(until) == 1:
+        return found
+    each = [{"predicted": p.predicted_ms, "lower": p.lower_ms, "upper": p.upper_ms} for p in until]
+    return with_shares({**found, "until_exits": each}, shares)
+
+
+def with_shares(latency: Mapping[str, Any], shares: Sequence[float]) -> dict[str, Any]:
+    """The same for other shares of images; nothing changes for a network without exits."""
+    if "until_exits" not in latency:
+        return dict(latency)
+    expected = {
+        name: float(np.dot([each[name] for each in latency["until_exits"]], shares))
+        for name in ("predicted", "lower", "upper")
+    }
+    return {**latency, "expected": expected}
 
 
 class BatchCosting:
@@ -142,11 +184,15 @@ class BatchCosting:
         costing = self._costing
         if goal.kind == "latency":
             assert goal.device is not None
-            predictor = BatchPredictor(costing.predictors[goal.device])
+            predictor = costing.predictors[goal.device]
+            worst = BatchPredictor(predictor)
+            expected = BatchPredictor(predictor, costing.staying) if costing.staying else worst
+            held = expected if goal.on_expected else worst
 
             def latency(codes: Codes) -> tuple[Values, Values]:
-                found = predictor.predict(codes)
-                return found.predicted_ms, found.upper_ms
+                found = expected.predict(codes)
+                bound = found if held is expected else held.predict(codes)
+                return found.predicted_ms, bound.upper_ms
 
             return latency
         measure, combine = self._measure(goal)
@@ -161,31 +207,31 @@ class BatchCosting:
 
     def _measure(
         self, goal: Goal
-    ) -> tuple[Callable[[Sequence[Block], int], list[float]], np.ufunc]:
+    ) -> tuple[Callable[[Sequence[Placed], int], list[float]], np.ufunc]:
         """What blocks add to a cost, and how they are put together."""
         if goal.kind == "memory":
 
-            def peak(blocks: Sequence[Block], _: int) -> list[float]:
-                return [float(max((block_peak_bytes(block) for block in blocks), default=0))]
+            def peak(blocks: Sequence[Placed], _: int) -> list[float]:
+                return [float(max(map(placed_peak_bytes, blocks), default=0))]
 
             return peak, np.maximum
         block_cost = self._block_cost(goal)
 
-        def total(blocks: Sequence[Block], _: int) -> list[float]:
+        def total(blocks: Sequence[Placed], _: int) -> list[float]:
             return [float(sum(map(block_cost, blocks)))]
 
         return total, np.add
 
-    def _block_cost(self, goal: Goal) -> Callable[[Block], float]:
+    def _block_cost(self, goal: Goal) -> Callable[[Placed], float]:
         if goal.kind == "size":
-            return block_file_bytes
+            return partial(placed_file_bytes, metadata_bytes=self._costing.metadata_bytes)
         if goal.kind == "macs":
-            return lambda block: block.cost.macs
+            return lambda placed: placed[1].cost.macs
         assert goal.kind == "energy" and goal.device is not None
         table = self._costing.predictors[goal.device].table
 
-        def energy(block: Block) -> float:
-            row = table.rows.get(BlockKey(block, table.device.precision))
+        def energy(placed: Placed) -> float:
+            row = table.rows.get(BlockKey(placed[1], table.device.precision))
             return np.nan if row is None or row.energy_mj is None else row.energy_mj
 
         return energy

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +101,19 @@ def without_none(value: Any) -> Any:
 def to_yaml(content: dict[str, Any]) -> str:
     """As YAML, in the order of the keys."""
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def file_entries(names: Sequence[str]) -> dict[str, Any]:
+    """The `files` of a model: its ONNX file; with exits the first one, and all `segments`."""
+    found: dict[str, Any] = {"onnx": names[0]}
+    return found if len(names) == 1 else {**found, "segments": list(names)}
+
+
+def onnx_files(entry: Mapping[str, Any]) -> list[str]:
+    """Names of a model's ONNX files, in the order in which they run.
+
+    Args:
+        entry: Of `front.json`, or content of `model.json`.
+    """
+    files = entry["files"]
+    return [str(name) for name in files.get("segments") or [files["onnx"]]]

@@ -31,22 +31,25 @@ DIGITS_STEPS = 300
 """Of a finalist; with so few images that is 18 epochs."""
 TRAINING_SHARE = 0.95
 """Of a time limit."""
+FEWEST_STEPS = 5
+"""Of a training, however short the time limit is."""
 
 
 def training_work(settings: SearchSettings, dataset: Dataset) -> Work:
     """Work without a time limit: a trial has a quarter of a finalist's steps."""
     images = len(dataset.train.labels)
     steps = DIGITS_STEPS if settings.data is None else RECIPE.steps(images)
-    return _work(settings, dataset, steps)
+    finalist = settings.finetune_steps or steps
+    return _work(settings, dataset, finalist, settings.trial_steps)
 
 
 def limited_training_work(
     settings: SearchSettings, dataset: Dataset, speeds: Speeds, limit_s: float, models: int
 ) -> Work:
-    """Work that takes about `limit_s`; a trial has a quarter of a finalist's steps.
+    """Work that takes about `limit_s`; a trial has a quarter of the steps if none are given.
 
     Args:
-        settings: Of the run; numbers of steps given there are kept.
+        settings: Of the run; numbers of steps given there are kept, and the other uses the time.
         dataset: Its data.
         speeds: Timed on this machine.
         limit_s: Seconds in all.
@@ -57,28 +60,33 @@ def limited_training_work(
     scoring = scoring_s(work.validation_images, work.recalibration_images, speeds)
     other_s = settings.trials * scoring + models * checked * speeds.file_image
     steps = (TRAINING_SHARE * limit_s - other_s) / speeds.finetune_step
-    given, shared_by = 0.0, 0.0
-    for number, own, share in (
-        (settings.trials, settings.trial_steps, SHORT_SHARE),
-        (models, settings.finetune_steps, 1.0),
-    ):
-        given += number * (own or 0)
-        shared_by += 0.0 if own else number * share
-    each = round((steps - given) / shared_by) if shared_by else 0
-    return _work(settings, dataset, min(MAX_STEPS, max(20, each)))
+    trial, finalist = settings.trial_steps, settings.finetune_steps
+    if trial is None and finalist is None:
+        finalist = _whole(steps / (SHORT_SHARE * settings.trials + models))
+    elif finalist is None:
+        finalist = _whole((steps - settings.trials * (trial or 0)) / models)
+    elif trial is None:
+        trial = _whole((steps - models * finalist) / settings.trials)
+    return _work(settings, dataset, finalist, trial)
 
 
-def _work(settings: SearchSettings, dataset: Dataset, steps: int) -> Work:
-    """Work with so many steps of a finalist, unless the settings have their own."""
+def _whole(steps: float) -> int:
+    return min(MAX_STEPS, max(FEWEST_STEPS, round(steps)))
+
+
+def _work(
+    settings: SearchSettings, dataset: Dataset, finalist: int, trial: int | None = None
+) -> Work:
+    """Work with so many steps of each; a trial has a quarter of a finalist's if not given."""
     return Work(
         supernet_steps=0,
         promoted=0,
         short_steps=0,
-        finetune_steps=settings.finetune_steps or steps,
+        finetune_steps=finalist,
         batch_size=RECIPE.batch_size,
         recalibration_images=min(RECIPE.recalibration_images, len(dataset.train.labels)),
         validation_images=len(dataset.validation.labels),
-        trial_steps=settings.trial_steps or max(1, round(SHORT_SHARE * steps)),
+        trial_steps=trial or max(1, round(SHORT_SHARE * finalist)),
     )
 
 

@@ -11,8 +11,9 @@ from nas.accuracy.score import METRIC_WORDS
 from nas.export.onnx_file import add_metadata
 from nas.files import disk_errors, write_json
 from nas.pareto import non_dominated
-from nas.search.costing import Costing
+from nas.search.costing import Costing, with_shares
 from nas.search.finalists import Workshop, read_facts, test_score, validation_score
+from nas.search.folders import file_entries, onnx_files
 from nas.search.goals import Front, Goals
 from nas.search.run_folder import RunFolder
 from nas.space.architecture import Architecture
@@ -27,17 +28,25 @@ def model_entry(workshop: Workshop, costing: Costing, architecture: Architecture
     """Everything about one model but its test accuracy and its place on the front."""
     what = METRIC_WORDS[workshop.metric]
     how = f"{what} of the exported file run by onnxruntime on the CPU, fp32"
-    file = f"models/{architecture.id}.onnx"
+    facts, files = read_facts(workshop, architecture), workshop.files(architecture)
+    names = [f"models/{file.name}" for file in files]
+    costs, exits = costing.costs(architecture), facts.get("exits")
+    if exits:
+        costs["latency_ms"] = {
+            device: with_shares(latency, exits["shares"])
+            for device, latency in costs["latency_ms"].items()
+        }
     return {
         "id": architecture.id,
         "architecture": architecture.to_json(),
         "validation_accuracy": validation_score(workshop, architecture).to_json(
-            measured=how, file=file
+            measured=how, file=names[0]
         ),
-        **costing.costs(architecture),
-        "size_bytes": workshop.file(architecture).stat().st_size,
-        "files": {"onnx": file, "json": f"models/{architecture.id}.json"},
-        "parity": read_facts(workshop, architecture)["parity"],
+        **costs,
+        "size_bytes": sum(file.stat().st_size for file in files),
+        "files": {**file_entries(names), "json": f"models/{architecture.id}.json"},
+        **({"exits": exits} if exits else {}),
+        "parity": facts["parity"],
     }
 
 
@@ -97,17 +106,18 @@ def add_test_accuracy(
 def publish_model(
     run: RunFolder, workshop: Workshop, entry: dict[str, Any], architecture: Architecture
 ) -> None:
-    """Put a finalist's file into `models/`, with all that is needed to use it in its metadata."""
-    dataset = workshop.dataset
-    target = run.path / entry["files"]["onnx"]
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(workshop.file(architecture), workshop.folder / "publish.onnx")
-    temporary = workshop.folder / "publish.onnx"
-    add_metadata(temporary, onnx_metadata(dataset, architecture, entry))
-    with disk_errors(target):
-        temporary.replace(target)
-    entry["size_bytes"] = target.stat().st_size
+    """Put a finalist's files into `models/`, their metadata with all that is needed to use them."""
+    temporary, size = workshop.folder / "publish.onnx", 0
+    for source, name in zip(workshop.files(architecture), onnx_files(entry), strict=True):
+        target = run.path / name
+        with disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, temporary)
+        add_metadata(temporary, onnx_metadata(workshop.dataset, architecture, entry))
+        with disk_errors(target):
+            temporary.replace(target)
+        size += target.stat().st_size
+    entry["size_bytes"] = size
     write_json(run.path / entry["files"]["json"], entry)
 
 

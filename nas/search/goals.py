@@ -45,12 +45,15 @@ class Goal:
         device: As it was typed, for latency and energy.
         limit: The largest allowed value: ms, mJ, bytes or multiply-adds.
         minimised: Whether it is an objective.
+        on_expected: Whether the limit is on what is expected on average, where there are exits;
+            else on an inference through all of a network.
     """
 
     kind: Kind
     device: str | None
     limit: float | None
     minimised: bool
+    on_expected: bool = False
 
     @property
     def name(self) -> str:
@@ -69,19 +72,19 @@ class Goal:
         return WORDINGS[self.kind].format(value)
 
     def value(self, costs: Costs) -> float:
-        """What is minimised; infinite where it is not known."""
-        return self._read(costs, "predicted")
+        """What is minimised; infinite where it is not known. Of a latency, what is expected."""
+        return self._read(costs, "predicted", expected=True)
 
     def bound(self, costs: Costs) -> float:
         """What is held against the limit."""
-        return self._read(costs, "upper")
+        return self._read(costs, "upper", expected=self.on_expected)
 
-    def _read(self, costs: Costs, key: str) -> float:
+    def _read(self, costs: Costs, key: str, expected: bool) -> float:
         found = costs[WORDINGS[self.kind].field]
         if self.device is not None:
             found = found.get(self.device)
         if isinstance(found, Mapping):
-            found = found[key]
+            found = (found.get("expected", found) if expected else found)[key]
         return math.inf if found is None else float(found)
 
     def strain(self, costs: Costs) -> float:
@@ -178,6 +181,7 @@ def make_goals(settings: SearchSettings) -> Goals:
         for device in budgets if WORDINGS[kind].per_device else (None,):
             limit = budgets[device] if kind == "latency" and device else limits.get(kind)
             if minimised or limit is not None:
-                found.append(Goal(kind, device, limit, minimised))
+                on_expected = kind == "latency" and settings.budget_on == "expected"
+                found.append(Goal(kind, device, limit, minimised, on_expected))
     ordered = sorted(found, key=lambda goal: not goal.minimised)
     return Goals(tuple(ordered), tuple(budgets), settings.per_device)

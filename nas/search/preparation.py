@@ -68,9 +68,9 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
     about = tuple(describe(index))
     for line in about:
         watcher.say(line)
-    if settings.supernet is None:
+    if settings.supernet is None and settings.evaluator == "supernet":
         check_cache()
-    else:
+    elif settings.supernet is not None:
         read_given(Path(settings.supernet), checkpoint_subject(space, plan, index))
     threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
     _warn_of_few_images(len(index.validation.labels), watcher)
@@ -111,12 +111,13 @@ def _costing(
 def _space(run: RunFolder, settings: SearchSettings, watcher: Watcher) -> SearchSpace:
     """The space; where its file is gone, the copy of the run that is continued."""
     try:
-        return load_space(settings.space)
+        space = load_space(settings.space)
     except (OptionError, SpaceError):
         if Path(settings.space).exists() or not run.space.exists():
             raise
-    watcher.say(f"{settings.space} is gone: the run goes on with its own copy, {run.space}")
-    return load_space(run.space)
+        watcher.say(f"{settings.space} is gone: the run goes on with its own copy, {run.space}")
+        space = load_space(run.space)
+    return space
 
 
 def _if_slow(progress: Progress) -> Progress:

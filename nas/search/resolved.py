@@ -77,7 +77,7 @@ def fix_work(
     if limit_s is not None and expected.total > LATE * limit_s:
         watcher.say(
             f"That is more than --time-limit {settings.time_limit}: fewer --trials"
-            f"{'' if supernet is None else ', --promote'} and --finalists take less."
+            f"{', --trial-steps' if supernet is None else ', --promote'} and --finalists take less."
         )
     storage = _storage(inputs, work, execution)
     run.write_run({**_run_content(inputs, work), "storage": storage})

@@ -22,6 +22,7 @@ from nas.search.choosing import finalists_of, promote
 from nas.search.executors.choose import check_executor, make_executor
 from nas.search.executors.execution import Execution
 from nas.search.executors.executor import Executor
+from nas.search.exits import find_staying
 from nas.search.finalists import ModelTrainer, Workshop, make_models
 from nas.search.from_scratch import training_evaluator
 from nas.search.front import (
@@ -91,13 +92,21 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     settings = inputs.settings
     torch.set_num_threads(inputs.threads)
     work, evaluator, trainer = _prepare(run, inputs, watcher, execution)
-    hunt = Hunt(settings, inputs.costing, inputs.start)
+    staying = find_staying(run, inputs.costing, evaluator, watcher)
+    costing = replace(inputs.costing, staying=staying)
+    hunt = Hunt(settings, costing, inputs.start)
     with contextlib.closing(make_executor(evaluator, execution)) as executor:
         scored = _score(run, hunt, work, executor, watcher)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
     target = _target(inputs.tables.values())
     workshop = Workshop(
-        trainer, work.finetune_steps, target, run.work, inputs.threads, settings.metric
+        trainer,
+        work.finetune_steps,
+        target,
+        run.work,
+        inputs.threads,
+        settings.metric,
+        costing.first.until_exits,
     )
     _finish(run, inputs, hunt, workshop, chosen, watcher)
     run.log("finished")

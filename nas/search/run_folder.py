@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "work"
 
     @property
+    def staying(self) -> Path:
+        """Which share of images passes the exits of each stage, by the search's first look."""
+        return self.path / "staying.json"
+
+    @property
     def ranking(self) -> Path:
         """How the supernet ranks, where that was checked."""
         return self.path / "ranking.json"

@@ -43,6 +43,7 @@ class _Shared(Section):
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     per_device: bool = False
+    budget_on: Literal["worst", "expected"] = "worst"
     objective: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("latency",)
     max_energy: str | None = None
     max_memory: str | None = None
@@ -79,6 +80,8 @@ class SearchSettings(_Shared):
         devices: Latency budget, with its unit, of each device: name, alias or folder of a latency
             table. Budgets are held against the upper bound of every prediction.
         per_device: Models for each device by itself, in place of models that hold on all.
+        budget_on: What budgets hold for where networks have exits: an inference through all of it
+            (`worst`), or what is expected on average.
         objective: What is minimised beside the error; the rest is only held within its limit.
         max_energy: Of an inference on each device, with its unit.
         max_memory: Of the activations that are alive at once, with its unit.
@@ -197,6 +200,7 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             "devices": {name: f"{ms:.12g}ms" for name, ms in settings.budgets_ms.items()},
             "data": data,
             "objective": tuple(kind for kind in KINDS if kind in settings.objective),
+            "promote": None if settings.evaluator == "training" else settings.promote,
             "per_device": settings.per_device and len(settings.devices) > 1,
             **limits,
         }

@@ -240,7 +240,7 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
         trial.set_user_attr(name, attributes[name])
     latencies = [
         f"- {device}: **{value['predicted']:.3g} ms** ({value['lower']:.3g} to "
-        f"{value['upper']:.3g} ms, {value['provenance']})"
+        f"{value['upper']:.3g} ms, {value['provenance']})" + _expected(value)
         for device, value in attributes["latency_ms"].items()
     ]
     energies = [f"- {device}: {mj:.3g} mJ" for device, mj in attributes["energy_mj"].items()]
@@ -258,6 +258,13 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
         *_choice_lines(choices),
     ]
     _save_note(trial, "\n".join(lines))
+
+
+def _expected(latency: Mapping[str, Any]) -> str:
+    """On average over the images, where there are exits."""
+    return (
+        f", {latency['expected']['predicted']:.3g} ms on average" if "expected" in latency else ""
+    )
 
 
 def fail_trial(trial: Trial, architecture: str, reason: str, attempts: int) -> None:

@@ -16,6 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from nas.accuracy.score import SEARCH, Fidelity
 from nas.errors import NasError
+from nas.search.costing import with_shares
 from nas.search.executors.executor import Executor, Outcome
 from nas.search.journal import together
 from nas.search.proposals import Hunt, Proposals, Proposed
@@ -282,8 +283,12 @@ class _Loop:
         if outcome.score is not None and math.isfinite(outcome.score.value):
             score = outcome.score
             self.failures = 0
-            values = [score.value, *self.hunt.costing.goals.values(asked.attributes)]
-            attributes = {**asked.attributes, "images": score.images}
+            latencies = {
+                device: with_shares(latency, score.shares)
+                for device, latency in asked.attributes["latency_ms"].items()
+            }
+            attributes = {**asked.attributes, "images": score.images, "latency_ms": latencies}
+            values = [score.value, *self.hunt.costing.goals.values(attributes)]
             self._tell(asked, lambda: write_trial(self.study, asked.trial, attributes), values)
             return
         reason = outcome.reason or "its accuracy is not a number"

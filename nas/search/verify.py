@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nas.accuracy.exits import expected_cost
 from nas.devices.agent.runtimes import NAMES
 from nas.devices.agent.timing import Effort, Timing
 from nas.devices.bundle import Item, Job, Result
@@ -31,6 +32,7 @@ from nas.errors import OptionError, RunFolderError
 from nas.export.graph import GraphTarget
 from nas.files import disk_errors, write_json
 from nas.latency.table import LatencyTable, load_table
+from nas.search.folders import onnx_files
 from nas.search.measured import measured_models
 from nas.search.run_folder import RunFolder, check_finished
 from nas.space import load_space
@@ -151,7 +153,14 @@ def _within_budget(
 ) -> list[dict[str, Any]]:
     """Models for the device: all, but for a run with models for each device by itself."""
     budget_ms = run.read_run()["devices"][device]["budget_ms"]
-    return [model for model in models if model["latency_ms"][device]["upper"] <= budget_ms]
+    expected = run.read_run()["settings"].get("budget_on") == "expected"
+    return [m for m in models if _bound(m["latency_ms"][device], expected) <= budget_ms]
+
+
+def _bound(latency: Mapping[str, Any], expected: bool) -> float:
+    """What is held against the budget."""
+    held = latency.get("expected", latency) if expected else latency
+    return float(held["upper"])
 
 
 def _job(
@@ -161,24 +170,40 @@ def _job(
     facts, device = run.read_run(), verifier.table.device
     space = load_space(run.space)
     small = small_reference(space, facts["plan"], space.plan(facts["plan"]).resolutions)
-    predicted = [model["latency_ms"][verifier.device]["predicted"] for model in models]
-    large, items = beside_large([_item(run, m) for m in models], predicted, device.runtime)
+    items, sizes = [], []
+    for model in models:
+        for item in _items(run, model):  # a segment is a file of its own
+            items.append(item)
+            sizes.append(model["latency_ms"][verifier.device]["predicted"])
+    large, timed = beside_large(items, sizes, device.runtime)
     target = GraphTarget(device.export.opset, device.export.ir_version, device.export.hardswish)
     references = small, *large
     return Job(
-        device.name, device.runtime, device.threads or 1, effort, SEED, target, references, items
+        device.name, device.runtime, device.threads or 1, effort, SEED, target, references, timed
     )
 
 
-def _item(run: RunFolder, model: dict[str, Any]) -> Item:
-    file = run.path / str(model["files"]["onnx"])
-    if not file.is_file():
-        raise RunFolderError(
-            f"{file} is gone, so it cannot be measured",
-            do=f"delete {shlex.quote(str(run.front))}, then the same command with --resume makes "
-            "it anew",
-        )
-    return Item(f"model {model['id']}", file=file)
+def _items(run: RunFolder, model: dict[str, Any]) -> list[Item]:
+    """The model's file, or the files of its segments."""
+    names = onnx_files(model)
+    for name in names:
+        file = run.path / name
+        if not file.is_file():
+            raise RunFolderError(
+                f"{file} is gone, so it cannot be measured",
+                do=f"delete {shlex.quote(str(run.front))}, then the same command with --resume "
+                "makes it anew",
+            )
+    pairs = zip(_names(model), names, strict=True)
+    return [Item(item, file=run.path / name) for item, name in pairs]
+
+
+def _names(model: dict[str, Any]) -> list[str]:
+    """As the model's timings are called."""
+    number = len(onnx_files(model))
+    if number == 1:
+        return [f"model {model['id']}"]
+    return [f"model {model['id']} segment {place}" for place in range(1, number + 1)]
 
 
 def _add(
@@ -186,14 +211,22 @@ def _add(
 ) -> None:
     """`measured` into the models' entries."""
     budget_ms = run.read_run()["devices"][verifier.device]["budget_ms"]
+    on_expected = run.read_run()["settings"].get("budget_on") == "expected"
     where = _where(verifier.table, result)
     for model in models:
         latency = model["latency_ms"][verifier.device]
-        found = _latency(result.timings[f"model {model['id']}"])
+        segments = [_latency(result.timings[name]) for name in _names(model)]
+        found = {name: rounded(sum(each[name] for each in segments)) for name in segments[0]}
+        held = found["latency_ms"]
+        if "exits" in model:
+            until = np.cumsum([each["latency_ms"] for each in segments])
+            found["expected_ms"] = rounded(expected_cost(until.tolist(), model["exits"]["shares"]))
+            if on_expected:
+                held = found["expected_ms"]
         latency["measured"] = {
             **found,
-            "over_budget": found["latency_ms"] > budget_ms,
-            "over_upper": found["latency_ms"] > latency["upper"],
+            "over_budget": held > budget_ms,
+            "over_upper": held > _bound(latency, on_expected),
             **where,
         }
 

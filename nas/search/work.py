@@ -159,6 +159,7 @@ class Estimate:
     """Seconds that the parts of a run will take."""
 
     supernet: float
+    trials_training: float
     scoring: float
     short_training: float
     finalists: float
@@ -166,11 +167,18 @@ class Estimate:
     @property
     def total(self) -> float:
         """All together."""
-        return self.supernet + self.scoring + self.short_training + self.finalists
+        return (
+            self.supernet
+            + self.trials_training
+            + self.scoring
+            + self.short_training
+            + self.finalists
+        )
 
     def __str__(self) -> str:
         parts = {
             "supernet": self.supernet,
+            "training": self.trials_training,
             "scoring": self.scoring,
             "short training": self.short_training,
             "finalists": self.finalists,
@@ -184,13 +192,13 @@ def estimate(
 ) -> Estimate:
     """How long `work` takes with these speeds."""
     per_score = scoring_s(work.validation_images, work.recalibration_images, speeds)
-    per_trial = work.trial_steps * speeds.finetune_step + per_score
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     per_model = work.finetune_steps * speeds.finetune_step + checked * speeds.file_image
     per_short = work.short_steps * speeds.finetune_step + per_score
     return Estimate(
         steps_left * speeds.supernet_step,
-        trials * per_trial,
+        trials * work.trial_steps * speeds.finetune_step,
+        trials * per_score,
         work.promoted * per_short,
         models * per_model,
     )
@@ -231,9 +239,10 @@ def time_file_image(network: Network) -> float:
     """One image through an exported file, as many at a time as there are threads."""
     pixels = np.zeros((CHUNK, network.resolution, network.resolution, 3), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "speed.onnx"
-        write_onnx(path, network, random_weights(seed=0), GraphTarget())
-        chunk_s = median_s(lambda: run_onnx(path, pixels, (0.5,) * 3, (0.25,) * 3), repeats=3)
+        files = write_onnx(
+            Path(folder) / "speed.onnx", network, random_weights(seed=0), GraphTarget()
+        )
+        chunk_s = median_s(lambda: run_onnx(files, pixels, (0.5,) * 3, (0.25,) * 3), repeats=3)
     return chunk_s / CHUNK / torch.get_num_threads()
 
 

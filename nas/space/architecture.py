@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,34 @@ from nas.space.blocks import KEY_SCHEMA, Block, BlockKey
 from nas.space.layers import Cost
 from nas.space.schema import Choice
 
+EXIT = "exit"
+"""How the position of an exit ends."""
+Placed = tuple[str, Block]
+"""A position, such as `stage2.block1`, which is where the supernet keeps weights; and a block."""
+
+
+def is_exit(position: str) -> bool:
+    """Whether a block there is an exit: a classifier beside the chain."""
+    return position.rpartition(".")[2] == EXIT
+
+
+def stage_of(position: str) -> int:
+    """Number of the stage of a position such as `stage2.exit`."""
+    return int(position.partition(".")[0].removeprefix("stage"))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What runs before inference may end.
+
+    Attributes:
+        trunk: The chain's blocks since the segment before.
+        exit: The classifier that reads their output; of the last segment the chain's own.
+    """
+
+    trunk: tuple[Placed, ...]
+    exit: Placed
+
 
 @dataclass(frozen=True)
 class Network:
@@ -18,17 +47,43 @@ class Network:
 
     Attributes:
         resolution: Height and width of the RGB input, pixels.
-        blocks: `(position, block)` from the stem to the classifier; the position (such as
-            `stage2.block1`) is where the supernet keeps the block's weights.
+        blocks: From the stem to the classifier; an exit follows the block whose output it reads,
+            which the next block that is no exit reads, too.
     """
 
     resolution: int
-    blocks: tuple[tuple[str, Block], ...]
+    blocks: tuple[Placed, ...]
 
     @property
     def classes(self) -> int:
         """Number of outputs."""
         return self.blocks[-1][1].out_channels
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """One for each exit, and the last, which ends with the classifier."""
+        found: list[Segment] = []
+        trunk: list[Placed] = []
+        for place in self.blocks[:-1]:
+            if is_exit(place[0]):
+                found.append(Segment(tuple(trunk), place))
+                trunk = []
+            else:
+                trunk.append(place)
+        return (*found, Segment(tuple(trunk), self.blocks[-1]))
+
+    @cached_property
+    def macs_until_exits(self) -> tuple[int, ...]:
+        """Multiply-adds of an inference that leaves at each exit, and at the end."""
+        each = [sum(b.cost.macs for _, b in (*s.trunk, s.exit)) for s in self.segments]
+        return tuple(itertools.accumulate(each))
+
+    @cached_property
+    def without_exits(self) -> Network:
+        """The chain alone."""
+        if len(self.segments) == 1:
+            return self
+        return Network(self.resolution, tuple(p for p in self.blocks if not is_exit(p[0])))
 
     @cached_property
     def cost(self) -> Cost:
@@ -43,10 +98,14 @@ class Network:
     def id(self) -> str:
         """Twelve hexadecimal digits of a hash of layers, strides and resolution, not classes."""
         parts = [str(KEY_SCHEMA), str(self.resolution)]
-        parts += [str(block) for _, block in self.blocks[:-1]]
-        last = self.blocks[-1][1]
-        parts.append(f"{last.op} {last.in_channels} {last.params_json}")
+        for place, block in self.blocks[:-1]:
+            parts.append(f"{EXIT} {_classless(block)}" if is_exit(place) else str(block))
+        parts.append(_classless(self.blocks[-1][1]))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _classless(classifier: Block) -> str:
+    return f"{classifier.op} {classifier.in_channels} {classifier.params_json}"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from nas.space.architecture import Architecture
 from nas.space.codes import CodeBook, Codes
 from nas.space.resolve import first_block_changes_shape
 from nas.space.schema import Choice, Stage
-from nas.space.space import Dimension, SearchSpace
+from nas.space.space import Dimension, SearchSpace, block_of
 
 Rows = npt.NDArray[np.int64]
 
@@ -123,10 +123,10 @@ class ChoiceRows:
         """Columns of each block that has any, stage after stage."""
         found: list[dict[int, list[int]]] = [{} for _ in self.space.file.stages]
         for column, dimension in enumerate(self.dimensions):
-            stage, _, rest = dimension.name.partition(".")
-            if rest.startswith("block"):
-                block = int(rest.partition(".")[0].removeprefix("block"))
-                found[int(stage.removeprefix("stage")) - 1].setdefault(block, []).append(column)
+            place = block_of(dimension.name)
+            if place is not None:
+                stage, block = place
+                found[stage - 1].setdefault(block, []).append(column)
         return found
 
     def _depth(self, rows: Rows, number: int, stage: Stage) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.space import sample as sampling
-from nas.space.architecture import Architecture
+from nas.space.architecture import EXIT, Architecture
 from nas.space.space import Dimension, SearchSpace
 
 Codes = npt.NDArray[np.int32]
@@ -69,6 +69,9 @@ class CodeBook:
                 tuple(d for d in found.values() if d.name.startswith(f"stage{number}.block{b}."))
                 for b in range(1, deepest + 1)
             ]
+            exit_choice = found.get(f"stage{number}.{EXIT}")
+            if exit_choice is not None:
+                per_block[-1] = (*per_block[-1], exit_choice)
             slots += _split(number, depth, per_block)
         return tuple(slots)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from nas.space.architecture import Network
+from nas.space.architecture import EXIT, Network
 from nas.space.blocks import Block
 from nas.space.sample import Genome, from_genome
 from nas.space.schema import Choice
@@ -49,6 +49,8 @@ def covering(
     for d in dimensions:
         if d.name == "width":
             options[d.name] = d.choices
+        elif d.name.endswith(f".{EXIT}"):
+            options[d.name] = [1]
         elif d.name.endswith(".depth"):
             options[d.name] = [max(d.choices)] + [0] * (0 in d.choices)
     for resolution in resolutions:

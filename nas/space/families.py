@@ -127,19 +127,29 @@ def _head(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[
 
 
 def _classifier(in_channels: int, out_channels: int, params: dict[str, Any]) -> tuple[Layer, ...]:
-    """`mean`: pooling, then linear layers; `last`: a convolution to the classes, then pooling."""
-    hidden, pooling = params["hidden"], params["pooling"]
+    """`mean`: pooling, then linear layers; `last`: a convolution to the classes, then pooling.
+
+    With `channels`, a 1 x 1 convolution to so many comes before the mean.
+    """
+    hidden, pooling, wide = params["hidden"], params["pooling"], params.get("channels", 0)
     if pooling not in ("mean", "last"):
         raise SpaceError("a classifier pools by the mean", got=pooling, allowed="mean, last")
     if pooling == "last":
-        if hidden:
-            raise SpaceError("a classifier that pools last has no hidden layer", got=hidden)
+        if hidden or wide:
+            raise SpaceError(
+                "a classifier that pools last has no hidden layer and no channels of its own",
+                got=hidden or wide,
+            )
         conv = Conv("classes", in_channels, out_channels, 1, 1, 1, _activation(params), norm=False)
         return (conv, GlobalPool("pool", out_channels))
-    layers: list[Layer] = [GlobalPool("pool", in_channels)]
+    layers: list[Layer] = []
+    if wide:
+        layers.append(Conv("conv", in_channels, wide, 1, 1, 1, _activation(params)))
+    layers.append(GlobalPool("pool", wide or in_channels))
     if hidden:
-        layers.append(Linear("hidden", in_channels, hidden, _activation(params)))
-    return (*layers, Linear("classes", hidden or in_channels, out_channels, "none"))
+        layers.append(Linear("hidden", wide or in_channels, hidden, _activation(params)))
+    features = hidden or wide or in_channels
+    return (*layers, Linear("classes", features, out_channels, "none"))
 
 
 OPS: dict[str, Lowering] = {
@@ -172,6 +182,7 @@ OPTIONAL_PARAMS: dict[str, dict[str, Param]] = {
     "conv": {"norm": True, "residual": False},
     "inverted_residual": {"se_activation": "relu"},
     "fire": {"norm": True},
+    "classifier": {"channels": 0},
 }
 """What an op may say beside those, and what holds where it does not: a key never has a default."""
 HALVED = ("shuffle_unit", "fire")

@@ -8,19 +8,27 @@ the largest of the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.space.blocks import Block
+from nas.space.architecture import Placed
 from nas.space.codes import CodeBook, Codes, Slot
-from nas.space.resolve import Chain, add_block, finish_chain, stage_depth, start_chain
+from nas.space.resolve import (
+    Chain,
+    add_block,
+    add_exit,
+    finish_chain,
+    stage_depth,
+    start_chain,
+)
+from nas.space.schema import Choice
 
 Values = npt.NDArray[np.float64]
-Measure = Callable[[Sequence[Block], int], Sequence[float]]
+Measure = Callable[[Sequence[Placed], int], Sequence[float]]
 """What blocks add to each of `K` sums, at a resolution; none below zero where they are maxima."""
 
 
@@ -33,6 +41,7 @@ class _State:
     size: tuple[int, int]
     channels: int
     depth: int = 0
+    reached: float = 1.0
 
 
 @dataclass
@@ -51,7 +60,11 @@ class Step:
 
 
 def make_steps(
-    book: CodeBook, classes: int, measure: Measure, combine: np.ufunc = np.add
+    book: CodeBook,
+    classes: int,
+    measure: Measure,
+    combine: np.ufunc = np.add,
+    staying: Mapping[int, float] | None = None,
 ) -> list[Step]:
     """The tables of all slots, in order; the stem counts to the first, the tail to the last.
 
@@ -60,8 +73,10 @@ def make_steps(
         classes: Outputs of the classifier.
         measure: What blocks add; NaN where it is not known.
         combine: `np.add` for sums, `np.maximum` for maxima.
+        staying: Share of the images that go on at the exit of a stage, by its number: sums are then
+            means over the images.
     """
-    return _Builder(book, classes, measure, combine).steps()
+    return _Builder(book, classes, measure, combine, staying or {}).steps()
 
 
 def gather(steps: Sequence[Step], codes: Codes, combine: np.ufunc = np.add) -> Values:
@@ -78,8 +93,16 @@ def gather(steps: Sequence[Step], codes: Codes, combine: np.ufunc = np.add) -> V
 class _Builder:
     """Makes the tables, slot by slot."""
 
-    def __init__(self, book: CodeBook, classes: int, measure: Measure, combine: np.ufunc) -> None:
+    def __init__(
+        self,
+        book: CodeBook,
+        classes: int,
+        measure: Measure,
+        combine: np.ufunc,
+        staying: Mapping[int, float],
+    ) -> None:
         self.book, self.classes, self.measure, self.combine = book, classes, measure, combine
+        self.staying = staying
         self.file = book.space.file
         self.plan = book.space.plan(book.plan)
         self._moves: dict[Any, tuple[Values, list[_State]]] = {}
@@ -104,19 +127,20 @@ class _Builder:
             resolution = int(found.get("resolution", self.plan.resolutions[0]))
             width = float(found.get("width", self.file.width[0]))
             chain = start_chain(self.file, self.plan, resolution, width)
-            values.append(self._values(chain, resolution))
-            states.append(_State(resolution, width, chain.size, chain.channels))
+            start = _State(resolution, width, chain.size, chain.channels)
+            values.append(self._values(chain, start))
+            states.append(start)
         return _step(slot, [np.array(values)], [states])
 
     def _slot(self, slot: Slot, before: list[_State], ends: bool) -> tuple[Step, list[_State]]:
         values, states = [], []
         for state in before:
-            found, after = self._from_state(slot, state)
+            found, after = self._from_state(slot, state, ends)
             values.append(found)
             states.append([_left(s) for s in after] if ends else after)
         return _step(slot, values, states)
 
-    def _from_state(self, slot: Slot, state: _State) -> tuple[Values, list[_State]]:
+    def _from_state(self, slot: Slot, state: _State, ends: bool) -> tuple[Values, list[_State]]:
         """Values (`codes x K`) and states after all codes of a slot, from one state."""
         stage = self.file.stages[slot.stage - 1]
         name = f"stage{slot.stage}"
@@ -130,10 +154,12 @@ class _Builder:
             ]
         values, states = [], []
         for depth in depths:
-            after = [_State(state.resolution, state.width, state.size, state.channels, depth)]
+            after = [replace(state, depth=depth)]
             found = np.zeros((1, len(self.measure([], state.resolution))))
             for index in range(*slot.blocks):
                 found, after = self._block(slot, index, depth, found, after)
+            if ends:
+                found, after = self._exit(slot, depth, found, after)
             values.append(found)
             states += after
         return np.concatenate(values), states
@@ -155,6 +181,27 @@ class _Builder:
         total = self.combine(values[:, None, :], added).reshape(-1, values.shape[1])
         return total, [s for _, states in moves for s in states]
 
+    def _exit(
+        self, slot: Slot, depth: int, values: Values, after: list[_State]
+    ) -> tuple[Values, list[_State]]:
+        """Each code so far without and with the stage's exit, as far as those are choices."""
+        stage = self.file.stages[slot.stage - 1]
+        options = stage.options("exit")
+        if not stage.may_exit:
+            return values, after
+        added = [[self._exit_values(slot.stage, s, depth and o) for o in options] for s in after]
+        total = self.combine(values[:, None, :], np.array(added)).reshape(-1, values.shape[1])
+        stays = self.staying.get(slot.stage, 1.0)
+        left = [s if not (depth and o) else replace(s, reached=s.reached * stays)
+                for s in after for o in options]  # fmt: skip
+        return total, left
+
+    def _exit_values(self, stage: int, state: _State, present: Choice) -> list[float]:
+        chain = Chain([], state.size, state.channels)
+        if present:
+            add_exit(chain, self.file, stage, state.width, self.classes)
+        return self._values(chain, state)
+
     def _move(self, own: Slot, state: _State) -> tuple[Values, list[_State]]:
         key = own.stage, own.blocks[0], state
         if key not in self._moves:
@@ -165,20 +212,19 @@ class _Builder:
                     chain, self.file, self.plan, own.stage, own.blocks[0], state.width,
                     picked(own, code),
                 )  # fmt: skip
-                values.append(self._values(chain, state.resolution))
-                states.append(
-                    _State(state.resolution, state.width, chain.size, chain.channels, state.depth)
-                )
+                values.append(self._values(chain, state))
+                states.append(replace(state, size=chain.size, channels=chain.channels))
             self._moves[key] = np.array(values), states
         return self._moves[key]
 
     def _tail(self, state: _State) -> list[float]:
         chain = Chain([], state.size, state.channels)
         finish_chain(chain, self.file, state.width, self.classes)
-        return self._values(chain, state.resolution)
+        return self._values(chain, state)
 
-    def _values(self, chain: Chain, resolution: int) -> list[float]:
-        return list(self.measure([block for _, block in chain.blocks], resolution))
+    def _values(self, chain: Chain, state: _State) -> list[float]:
+        """Of blocks that run for the share of the images that reaches `state`."""
+        return [value * state.reached for value in self.measure(chain.blocks, state.resolution)]
 
 
 def picked(slot: Slot, code: int) -> dict[str, Any]:
@@ -191,7 +237,7 @@ def picked(slot: Slot, code: int) -> dict[str, Any]:
 
 def _left(state: _State) -> _State:
     """After a stage its depth no longer matters."""
-    return _State(state.resolution, state.width, state.size, state.channels)
+    return replace(state, depth=0)
 
 
 def _step(

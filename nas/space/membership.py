@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nas.errors import SpaceError
-from nas.space.architecture import Architecture
+from nas.space.architecture import EXIT, Architecture
 from nas.space.blocks import Block
 from nas.space.resolve import Chain, add_block, finish_chain, start_chain
 from nas.space.schema import Choice, Plan
@@ -55,8 +55,11 @@ class _Walk:
     def _stage(self, number: int, chain: Chain, choices: Choices) -> Choices | None:
         if number > len(self.space.file.stages):
             return choices if self._ends(chain) else None
-        for depth in self.space.file.stages[number - 1].options("depth"):
-            deeper = {**choices, f"stage{number}.depth": depth}
+        stage = self.space.file.stages[number - 1]
+        for depth in stage.options("depth"):
+            if depth and 0 not in stage.options("exit"):
+                continue  # what is given is a chain
+            deeper = {**choices, f"stage{number}.depth": depth, f"stage{number}.{EXIT}": 0}
             found = self._block(number, 1, chain, deeper)
             if found is not None:
                 return found

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nas.space.architecture import Network
+from nas.space.architecture import Network, Placed, is_exit
 from nas.space.blocks import Block
 from nas.space.layers import (
     Branches,
@@ -36,13 +36,25 @@ def peak_activation_bytes(network: Network, bytes_per_value: int = 4) -> int:
 
     Between two blocks only one tensor is alive, so that blocks do not add up.
     """
-    return max(block_peak_bytes(block, bytes_per_value) for _, block in network.blocks)
+    return max(placed_peak_bytes(place, bytes_per_value) for place in network.blocks)
 
 
-def block_peak_bytes(block: Block, bytes_per_value: int = 4) -> int:
-    """Largest sum of tensors alive at once in a block, its input and output counted, batch 1."""
+def placed_peak_bytes(placed: Placed, bytes_per_value: int = 4) -> int:
+    """The same of a block in its place: what an exit reads is there for the next block, too."""
+    position, block = placed
+    return block_peak_bytes(block, bytes_per_value, kept=is_exit(position))
+
+
+def block_peak_bytes(block: Block, bytes_per_value: int = 4, kept: bool = False) -> int:
+    """Largest sum of tensors alive at once in a block, its input and output counted, batch 1.
+
+    Args:
+        block: By itself.
+        bytes_per_value: Of all tensors.
+        kept: Whether somebody needs the input afterwards.
+    """
     value = _Value(block.in_channels, block.height, block.width)
-    return _chain(block.layers, value, 0, False)[0] * bytes_per_value
+    return _chain(block.layers, value, 0, kept)[0] * bytes_per_value
 
 
 def weight_bytes(network: Network, bytes_per_value: int = 4) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas.errors import SpaceError
-from nas.space.architecture import Network
+from nas.space.architecture import EXIT, Network
 from nas.space.blocks import Block, Param, make_block
 from nas.space.layers import Activation
 from nas.space.schema import Choice, Plan, Reference, ReferenceLayer, SpaceFile, Stage, Variant
@@ -35,6 +35,14 @@ class Chain:
     size: tuple[int, int]
     channels: int = RGB
 
+    def branch(
+        self, position: str, op: str, out_channels: int, params: Mapping[str, Param]
+    ) -> None:
+        """Append a block whose output goes nowhere else; the next one gets the same input."""
+        self.blocks.append(
+            (position, make_block(op, self.size, self.channels, out_channels, params))
+        )
+
     def add(self, position: str, op: str, out_channels: int, params: Mapping[str, Param]) -> None:
         """Append a block; the next one gets its output."""
         block = make_block(op, self.size, self.channels, out_channels, params)
@@ -51,6 +59,8 @@ def resolve(
     for number, stage in enumerate(space.stages, 1):
         for index in range(1, stage_depth(f"stage{number}", stage, choices) + 1):
             add_block(chain, space, plan, number, index, width, choices)
+        if has_exit(number, stage, choices):
+            add_exit(chain, space, number, width, classes)
     finish_chain(chain, space, width, classes)
     return Network(resolution, tuple(chain.blocks))
 
@@ -89,6 +99,23 @@ def add_block(
     elif stride != 1 or chain.channels != channels:
         params = {"kernel": 1, "stride": stride, "activation": "none"}
         chain.add(position, "conv", channels, params)
+
+
+def has_exit(number: int, stage: Stage, choices: Mapping[str, Choice]) -> bool:
+    """Whether inference may end behind stage `number`; a stage that is left out has no exit."""
+    name = f"stage{number}"
+    chosen = choices.get(f"{name}.{EXIT}", stage.options("exit")[0])
+    return bool(chosen) and stage_depth(name, stage, choices) > 0
+
+
+def add_exit(chain: Chain, space: SpaceFile, number: int, width: float, classes: int) -> None:
+    """The exit behind stage `number`."""
+    params: dict[str, Param] = {"pooling": "mean", "hidden": 0, "activation": "none"}
+    head = space.exit_head
+    if head is not None:
+        params["channels"] = scale_channels(head.channels, width, space, head.scale)
+        params["activation"] = head.activation
+    chain.branch(f"stage{number}.{EXIT}", "classifier", classes, params)
 
 
 def finish_chain(chain: Chain, space: SpaceFile, width: float, classes: int) -> None:

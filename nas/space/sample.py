@@ -141,7 +141,8 @@ def _count_stage(stage: Stage, first_changes_shape: bool) -> int:
     per_block: int = math.prod(len(stage.options(name)) for name in names)
     depths = [int(depth) for depth in stage.options("depth")]
     if not stage.skips:
-        return _powers(per_block, depths)
+        present = _powers(per_block, [depth for depth in depths if depth])
+        return present * len(stage.options("exit")) + (0 in depths)
     # With skips, the blocks that do something form a sequence of any length up to the depth.
     real = per_block - len(stage.skips)
     free = depths[0] - 1 if first_changes_shape else depths[0]

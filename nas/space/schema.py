@@ -58,6 +58,12 @@ Channels = Annotated[
     Discriminator(_form),
 ]
 """Of width 1, or of each of the space's widths in their order."""
+Flag = Annotated[int, Field(ge=0, le=1)]
+Exits = Annotated[
+    Annotated[Flag, Tag("one")] | Annotated[list[Flag], Field(min_length=1), Tag("list")],
+    Discriminator(_form),
+]
+"""Whether an exit stands behind a stage, or both as a choice."""
 OpName = Literal[
     "inverted_residual",
     "depthwise_separable",
@@ -110,6 +116,7 @@ class Defaults(Section):
     kernel: Odd | None = None
     expand: Expand | None = None
     variant: str | None = None
+    exit: Flag | None = None
 
 
 class Stage(Section):
@@ -122,6 +129,8 @@ class Stage(Section):
     `fused_inverted_residual`), or of what the paper's block has there (`residual`: the output's;
     `shuffle_unit`: half the output's; `fire`: an eighth of the output's). `se` is a share of those
     (`se_of: hidden`) or of the input's channels (`input`, as EfficientNet has it).
+
+    `exit` puts a classifier of its own behind the stage, where inference may end (see `exits`).
     """
 
     op: OpName = "inverted_residual"
@@ -135,9 +144,10 @@ class Stage(Section):
     se_activation: Activation = "relu"
     gate: Gate = "hardsigmoid"
     activation: Activation
+    exit: Exits = 0
     default: Defaults = Defaults()
 
-    @field_validator("depth", "kernel", "expand")
+    @field_validator("depth", "kernel", "expand", "exit")
     @classmethod
     def _distinct(cls, value: Choice | list[Choice]) -> Choice | list[Choice]:
         return _check_distinct(value) if isinstance(value, list) else value
@@ -151,9 +161,11 @@ class Stage(Section):
             raise ValueError("a stage with a skip variant has one depth: skips already vary it")
         if self.variants and (isinstance(self.kernel, list) or isinstance(self.expand, list)):
             raise ValueError("a stage with variants lists no kernels or expand ratios: they do")
+        if self.skips and self.may_exit:
+            raise ValueError("a stage with a skip variant has no exit: it may be empty")
         if len(self.skips) > 1:
             raise ValueError("a stage has at most one skip variant: two would be the same")
-        for name in ("depth", "kernel", "expand", "variant"):
+        for name in ("depth", "kernel", "expand", "variant", "exit"):
             wanted = getattr(self.default, name)
             allowed = self.options(name)
             if wanted is not None and wanted not in allowed:
@@ -179,8 +191,13 @@ class Stage(Section):
         """Names of the variants that leave a block out."""
         return tuple(name for name, v in (self.variants or {}).items() if v.op == "skip")
 
+    @property
+    def may_exit(self) -> bool:
+        """Whether some network has an exit behind the stage."""
+        return 1 in self.options("exit")
+
     def options(self, name: str) -> tuple[Choice, ...]:
-        """The choices for `depth`, `kernel`, `expand` or `variant`, as a tuple."""
+        """The choices for `depth`, `kernel`, `expand`, `variant` or `exit`, as a tuple."""
         if name == "variant":
             return tuple(self.variants or ())
         value = getattr(self, name)
@@ -200,6 +217,14 @@ class Classifier(Section):
 
     hidden: Annotated[int, Field(ge=0, le=65536)] = 0
     activation: Activation = "none"
+    scale: bool = True
+
+
+class ExitHead(Section):
+    """What an exit has before its pooling: a 1 x 1 convolution."""
+
+    channels: Channels
+    activation: Activation
     scale: bool = True
 
 
@@ -244,6 +269,7 @@ class SpaceFile(Section):
     stages: Annotated[list[Stage], Field(min_length=1)]
     head: Head | None = None
     classifier: Classifier = Classifier()
+    exit_head: ExitHead | None = None
     references: dict[str, Reference] = {}
 
     @field_validator("width")
@@ -275,13 +301,23 @@ class SpaceFile(Section):
             raise ValueError(f"default_width must be one of the choices {self.width}")
         return self
 
-    def _parts(self) -> Iterator[tuple[str, Stem | Stage | Head]]:
+    @model_validator(mode="after")
+    def _exits_fit(self) -> SpaceFile:
+        if self.stages[-1].may_exit:
+            raise ValueError("the last stage has no exit: the classifier follows it")
+        if self.exit_head is not None and not any(stage.may_exit for stage in self.stages):
+            raise ValueError("an exit_head is for stages with an exit, of which there are none")
+        return self
+
+    def _parts(self) -> Iterator[tuple[str, Stem | Stage | Head | ExitHead]]:
         """All that has channels, and what it is called."""
         yield "the stem", self.stem
         for number, stage in enumerate(self.stages, 1):
             yield f"stage {number}", stage
         if self.head is not None:
             yield "the head", self.head
+        if self.exit_head is not None:
+            yield "the exit_head", self.exit_head
 
 
 def _check_distinct(value: list[Item]) -> list[Item]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ArchitectureError, OptionError
-from nas.space.architecture import Architecture, Network
+from nas.space.architecture import EXIT, Architecture, Network
 from nas.space.resolve import first_block_changes_shape, resolve, resolve_reference, stage_depth
 from nas.space.schema import Choice, Plan, SpaceFile
 
@@ -25,6 +25,20 @@ class Dimension:
 
     name: str
     choices: tuple[Choice, ...]
+
+
+def block_of(name: str) -> tuple[int, int] | None:
+    """Stage and block without which a dimension has no effect, both from 1; `None`: it has always.
+
+    An exit needs its stage's first block.
+    """
+    stage, _, rest = name.partition(".")
+    if rest == EXIT:
+        return int(stage.removeprefix("stage")), 1
+    if not rest.startswith("block"):
+        return None
+    block = rest.partition(".")[0].removeprefix("block")
+    return int(stage.removeprefix("stage")), int(block)
 
 
 @dataclass(frozen=True)
@@ -53,9 +67,20 @@ class SearchSpace:
     def content(self) -> dict[str, Any]:
         """The file's content as JSON values, for hashes and copies.
 
-        Made once, when the space is read: a Ctrl-C during it would get lost in the serialiser.
+        Made once, when the space is read: a Ctrl-C during it would get lost in the serialiser. Of
+        spaces without exits it is what it was before there were any.
         """
-        return self.file.model_dump(mode="json", by_alias=True)
+        content = self.file.model_dump(mode="json", by_alias=True)
+        if not self.may_exit:
+            del content["exit_head"]
+            for stage in content["stages"]:
+                del stage["exit"], stage["default"]["exit"]
+        return content
+
+    @property
+    def may_exit(self) -> bool:
+        """Whether some of its networks have exits."""
+        return any(stage.may_exit for stage in self.file.stages)
 
     @cached_property
     def plans(self) -> tuple[str, ...]:
@@ -86,6 +111,7 @@ class SearchSpace:
             names = ("variant",) if stage.variants else ("kernel", "expand")
             for block, name in itertools.product(range(1, int(max(depths)) + 1), names):
                 found.append(Dimension(f"stage{number}.block{block}.{name}", stage.options(name)))
+            found.append(Dimension(f"stage{number}.{EXIT}", stage.options("exit")))
         return tuple(dimension for dimension in found if len(dimension.choices) > 1)
 
     def dimensions(self, plan: str) -> tuple[Dimension, ...]:
@@ -203,12 +229,12 @@ class SearchSpace:
         return tuple(canonical)
 
     def _active(self, name: str, choices: Mapping[str, Choice]) -> bool:
-        stage_name, _, rest = name.partition(".")
-        if not rest.startswith("block"):
+        place = block_of(name)
+        if place is None:
             return True
-        stage = self.file.stages[int(stage_name.removeprefix("stage")) - 1]
-        block = int(rest.partition(".")[0].removeprefix("block"))
-        return block <= stage_depth(stage_name, stage, choices)
+        number, block = place
+        stage = self.file.stages[number - 1]
+        return block <= stage_depth(f"stage{number}", stage, choices)
 
     def _skips_last(self, plan: str, choices: Mapping[str, Choice]) -> dict[str, Choice]:
         """Move blocks that do nothing behind those that do: the network stays the same.
@@ -242,6 +268,8 @@ class SearchSpace:
         for plan, width in itertools.product(self.file.plans.values(), self.file.width):
             for index in range(longest):
                 choices = {d.name: d.choices[index % len(d.choices)] for d in variants}
+                choices |= {d.name: max(d.choices) for d in self.choice_dimensions
+                            if d.name.endswith((".depth", f".{EXIT}"))}  # fmt: skip
                 resolve(self.file, plan, plan.resolutions[0], {**choices, "width": width}, 10)
         for name in self.file.references:
             self.reference(name)

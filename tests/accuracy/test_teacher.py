@@ -58,6 +58,18 @@ def test_our_own_file_teaches_what_the_model_does_by_its_own_normalisation(
     assert torch.equal(model_teacher(model)(plain), expected)
 
 
+def test_a_segment_is_no_teacher(dataset, model, tmp_path):
+    path = tmp_path / "model.1.onnx"
+    metadata = {"nas.exit": json.dumps({"segment": 1, "of": 3, "threshold": 0.5})}
+    write_onnx(path, model.network, folded_weights(model), GraphTarget(), metadata)
+    with pytest.raises(ModelFileError) as caught:
+        OnnxTeacher(path, dataset)
+    assert str(caught.value) == (
+        f"the teacher {path} does not fit: it; got 'one of 3 segments'; allowed: a whole model in "
+        "one file; try: another --teacher"
+    )
+
+
 def test_a_teacher_sees_the_images_at_its_own_size(dataset, images, tmp_path):
     path = means(tmp_path, [2, 3, 24, 24], classes=10)
     taught = OnnxTeacher(path, dataset)(images)

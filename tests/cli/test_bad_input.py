@@ -66,7 +66,7 @@ def test_unknown_folder_of_a_table(refused, tmp_path):
 def test_unknown_space(refused, command):
     assert refused(*command, "mobilenetv9") == (
         "no search space has this name; got 'mobilenetv9'; allowed: efficientnetv2, mixed, "
-        "mobilenetv1, mobilenetv2, mobilenetv3, nas-bench-macro, shufflenetv2, squeezenet; try: nas "
+        "mobilenetv1, mobilenetv2, mobilenetv3, mobilenetv3-exits, nas-bench-macro, shufflenetv2, squeezenet; try: nas "
         "spaces, or the path of a YAML file"
     )
 

@@ -64,7 +64,7 @@ def operators(model):
 
 def drawn(name, seed):
     space = SPACES[name]
-    return space.network(sample(space, "small", np.random.default_rng(seed)), 10)
+    return space.network(sample(space, "small", np.random.default_rng(seed)), 10).without_exits
 
 
 def lively_model(network, seed):

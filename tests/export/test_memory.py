@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from nas.export.graph import INPUT, GraphTarget, build_graph, random_weights
+from nas.export.graph import INPUT, GraphTarget, build_graph, build_segments, random_weights
 from nas.space import load_space, space_names
 from nas.space.architecture import Network
 from nas.space.blocks import make_block
@@ -23,7 +23,7 @@ from nas.space.memory import (
     peak_activation_bytes,
     weight_bytes,
 )
-from nas.space.sample import sample
+from nas.space.sample import largest, sample
 
 SPACES = {name: load_space(name) for name in sorted(space_names())}
 PLANS = [(name, plan) for name, space in SPACES.items() for plan in space.plans]
@@ -36,7 +36,7 @@ DEFAULT_RATIO = 2
 
 def networks(name, plan, number, seed=0):
     space, rng = SPACES[name], np.random.default_rng(seed)
-    return [space.network(sample(space, plan, rng), 10) for _ in range(number)]
+    return [space.network(sample(space, plan, rng), 10).without_exits for _ in range(number)]
 
 
 def graph_of(blocks, target=PORTABLE):
@@ -69,7 +69,7 @@ def peak_of_graph(model):
     size = {i.name: bytes_of(i) for i in (*graph.input, *graph.value_info, *graph.output)}
     nodes = in_turn(graph)
     last = {name: at for at, node in enumerate(nodes) for name in node.input}
-    last[graph.output[0].name] = len(nodes)
+    last |= {output.name: len(nodes) for output in graph.output}
     alive, peak = {graph.input[0].name}, 0
     for at, node in enumerate(nodes):
         over = node.op_type in IN_PLACE and last[node.input[0]] == at
@@ -108,6 +108,15 @@ def test_the_peak_is_that_of_the_graphs_tensors(name, plan):
         assert peak_activation_bytes(network) == peak_of_graph(graph_of(network.blocks))
         for place, block in network.blocks:
             assert block_peak_bytes(block) == peak_of_graph(graph_of([(place, block)])), block
+
+
+def test_the_peak_of_a_network_with_exits_is_that_of_its_largest_file():
+    space, rng = SPACES["mobilenetv3-exits"], np.random.default_rng(0)
+    for plan in space.plans:
+        for architecture in (largest(space, plan), sample(space, plan, rng)):
+            network = space.network(architecture, 10)
+            files = build_segments(network, random_weights(0), PORTABLE)
+            assert peak_activation_bytes(network) == max(map(peak_of_graph, files))
 
 
 @pytest.mark.parametrize(("name", "plan"), PLANS)

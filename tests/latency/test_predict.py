@@ -17,6 +17,7 @@ from nas.latency.predict import (
 )
 from nas.latency.table import Row, load_table
 from nas.space import load_space
+from nas.space.architecture import Network
 from nas.space.blocks import BlockKey, make_block
 from nas.space.enumerate import distinct_blocks
 from nas.space.sample import baseline, largest, smallest
@@ -75,6 +76,54 @@ def test_a_prediction_is_the_calibrated_sum_of_the_blocks(predictor):
     assert prediction.lower_ms == pytest.approx(0.95 * expected)
     assert prediction.upper_ms == pytest.approx(1.08 * expected)
     assert (prediction.provenance, prediction.interpolated) == ("measured", False)
+
+
+@pytest.fixture
+def with_exits(predictor):
+    """Of the tiny space with an exit behind its first stage."""
+    text = TINY.replace("kernel: [3, 5], activation", "kernel: [3, 5], exit: [0, 1], activation")
+    space = SearchSpace(parse_yaml(text, SpaceFile, SpaceError, "tiny.yaml"))
+    blocks = distinct_blocks(space, "small", (16,), CLASSES)
+    rows = {BlockKey(b): Row(0.5 + 2.0**-i, 0.001, 0.0, 100) for i, b in enumerate(blocks)}
+    return predictor(rows, space=space)
+
+
+def last_choices(space):
+    choices = {d.name: d.choices[-1] for d in space.choice_dimensions}
+    return space.network(space.architecture("small", 16, choices), 10)
+
+
+def test_each_segment_costs_a_call_of_the_runtime(with_exits):
+    network = last_choices(with_exits.space)
+    early, whole = with_exits.until_exits(network)
+    first, second = network.segments
+    assert early == with_exits.network(Network(16, (*first.trunk, first.exit)))
+    rows = with_exits.table.rows
+    blocks = [block for _, block in (*second.trunk, second.exit)]
+    added = sum(0.9 * rows[BlockKey(b)].latency_ms - 0.001 for b in blocks)
+    added += sum(3 * b.cost.macs / 1e9 - 0.02 * b.border_values / 1e6 for b in blocks)
+    spilled = sum(4 * (b.cost.params + b.border_values) / 1e6 for b in blocks)
+    call = 0.01  # the constant, which is more than what a block saves
+    assert whole.predicted_ms == pytest.approx(early.predicted_ms + call + added + 0.5 * spilled)
+    assert whole == with_exits.network(network)
+
+
+@pytest.mark.parametrize(
+    ("constant_ms", "per_block_ms", "call_ms"),
+    [(0.02, -0.01, 0.02), (0.005, -0.01, 0.01), (-0.01, -0.004, 0.004), (-0.01, 0.002, 0.0)],
+)
+def test_another_call_never_takes_less_than_nothing(predictor, constant_ms, per_block_ms, call_ms):
+    found = predictor()
+    [given] = found.table.device.calibrations
+    changed = given.model_copy(update={"constant_ms": constant_ms, "per_block_ms": per_block_ms})
+    device = found.table.device.model_copy(update={"calibrations": [changed]})
+    found.table = type(found.table)(device, found.table.rows, found.table.folder)
+    assert found.call_ms(16) == (call_ms, 0.0)
+
+
+def test_without_exits_there_is_one_inference(predictor):
+    network = SPACE.network(architecture(), 10)
+    assert predictor().until_exits(network) == [predictor().network(network)]
 
 
 def test_the_same_block_twice_counts_twice(predictor):

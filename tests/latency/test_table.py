@@ -28,6 +28,7 @@ VALUES = {
     "kernel": st.sampled_from([1, 3, 5, 7]),
     "stride": st.sampled_from([1, 2]),
     "hidden": st.integers(0, 2000),
+    "channels": st.integers(0, 2000),
     "se": st.integers(0, 200),
     "gate": st.sampled_from(["hardsigmoid", "sigmoid"]),
     "residual": st.booleans(),

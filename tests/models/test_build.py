@@ -36,8 +36,8 @@ def counted(network):
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     size = network.resolution
-    out = model(torch.empty(1, 3, size, size, device="meta"))
-    assert out.shape == (1, network.classes)
+    out = model(torch.empty(1, 3, size, size, device="meta"), every=True)
+    assert out.shape == (len(network.segments), 1, network.classes)
     return sum(p.numel() for p in model.parameters()), macs
 
 
@@ -59,7 +59,7 @@ def shapes(model, image):
     found = {}
     for name, block in model.blocks.items():
         block.register_forward_hook(lambda m, i, o, name=name: found.update({name: o.shape}))
-    model(image)
+    model(image, every=True)
     return found
 
 

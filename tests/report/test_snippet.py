@@ -54,7 +54,7 @@ def expected(file: Path, picture: Path) -> str:
     metadata = {entry.key: entry.value for entry in onnx.load(file).metadata_props}
     steps = json.loads(metadata["nas.preprocessing"])
     pixels = load_image(picture, steps["resolution"])[None]
-    logits = run_onnx(file, pixels, steps["mean"], steps["std"])[0]
+    logits = run_onnx([file], pixels, steps["mean"], steps["std"])[-1, 0]
     chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     return f"{CLASSES[int(chances.argmax())]}  {chances.max():.1%}"
 

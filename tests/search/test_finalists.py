@@ -130,8 +130,8 @@ def test_the_search_fills_places_that_the_short_training_left():
 
 def test_logits_are_scored_against_labels(dataset):
     labels = dataset.validation.labels
-    right = np.eye(10, dtype=np.float32)[labels]
+    right = np.eye(10, dtype=np.float32)[labels][None]
     assert score_logits(right, dataset.validation).value == 1.0
-    wrong = np.roll(right, 1, axis=1)
+    wrong = np.roll(right, 1, axis=2)
     assert score_logits(wrong, dataset.validation).correct == 0
     assert score_logits(wrong, dataset.validation).images == len(labels)

@@ -98,6 +98,11 @@ def test_a_trial_has_a_quarter_of_a_finalists_steps(from_scratch_settings):
     assert (digits.trial_steps, digits.finetune_steps) == (75, from_scratch.DIGITS_STEPS)
 
 
+def test_a_trial_has_a_quarter_of_the_steps_that_a_finalist_is_given(from_scratch_settings):
+    given = from_scratch_settings(trial_steps=None, finetune_steps=80)
+    assert training_work(given, DIGITS).trial_steps == 20
+
+
 @pytest.mark.parametrize("given", [{}, {"trial_steps": 40}, {"finetune_steps": 900}])
 def test_a_time_limit_is_used_whatever_steps_are_given(from_scratch_settings, given):
     steps = {"trial_steps": None, "finetune_steps": None, **given}
@@ -114,7 +119,7 @@ def test_a_time_limit_is_used_whatever_steps_are_given(from_scratch_settings, gi
 def test_a_limit_that_is_too_short_leaves_the_least(from_scratch_settings):
     settings = from_scratch_settings(trial_steps=None, finetune_steps=None)
     work = limited_training_work(settings, DIGITS, SPEEDS, 1.0, models=12)
-    assert (work.trial_steps, work.finetune_steps) == (5, 20)
+    assert (work.trial_steps, work.finetune_steps) == (1, 5)
 
 
 def test_given_steps_leave_nothing_to_share_out(from_scratch_settings):

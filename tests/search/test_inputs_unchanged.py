@@ -5,10 +5,21 @@ from types import SimpleNamespace
 import pytest
 
 from nas.errors import RunFolderError
-from nas.search.inputs import input_digests
+from nas.search.inputs import input_digests, space_digest
 from nas.search.resolved import check_same
 from nas.search.run_folder import RunFolder
 from nas.space import load_space
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [("mobilenetv3", "eacde3ac5389074f"), ("nas-bench-macro", None)]
+)
+def test_a_space_is_what_it_was_before_there_were_exits(name, digest):
+    """Runs and supernets of before are still of this space."""
+    space = load_space(name)
+    assert "exit" not in str(space.content)
+    assert digest in (None, space_digest(space))
+    assert "exit_head" in load_space("mobilenetv3-exits").content
 
 
 def test_what_changed_is_refused(tmp_path):

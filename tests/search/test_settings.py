@@ -156,7 +156,7 @@ def test_quantities_need_a_unit_and_are_above_zero(name, text, rule):
 CHANGES = {
     "device": "raspberry-pi-4", "budget": "21ms", "space": "mobilenetv1", "plan": "small",
     "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
-    "metric": "balanced", "evaluator": "training", "trial_steps": 5,
+    "metric": "balanced", "evaluator": "training", "trial_steps": 5, "budget_on": "expected",
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
     "threads": 2, "promote": 20, "short_steps": 7,
     "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
@@ -194,7 +194,8 @@ def test_what_is_for_the_other_evaluator_is_refused(name, value, evaluator, othe
 
 
 def test_promoting_none_is_what_training_from_scratch_does():
-    assert read_settings(None, {**GIVEN, "promote": 0, "evaluator": "training"}).promote == 0
+    given = {**GIVEN, "evaluator": "training"}
+    assert read_settings(None, {**given, "promote": 0}) == read_settings(None, given)
 
 
 @pytest.mark.parametrize("promote", [1, 8])

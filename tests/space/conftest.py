@@ -61,6 +61,26 @@ head: {channels: 64, activation: relu}
 """
 
 
+# Exits are choices, and given; a stage that is left out has none.
+EXITS = """\
+schema: 1
+name: exits
+description: inference may end early
+width: [0.5, 1.0]
+plans:
+  small: {resolutions: [16, 24], stem_stride: 1, strides: [1, 2, 2]}
+  large: {resolutions: [64], stem_stride: 2, strides: [1, 2, 2]}
+stem: {channels: 16, activation: relu}
+stages:
+  - {channels: 24, depth: [0, 1, 2], expand: [2, 3], activation: relu, exit: [0, 1],
+     default: {depth: 2, exit: 1}}
+  - {channels: 40, depth: [0, 1], kernel: [3, 5], expand: 3, activation: relu, exit: 1}
+  - {channels: 64, depth: 1, expand: [2, 3], activation: hardswish}
+head: {channels: 64, activation: relu}
+exit_head: {channels: 48, activation: hardswish}
+"""
+
+
 def space_of(text: str) -> SearchSpace:
     space = SearchSpace(parse_yaml(text, SpaceFile, SpaceError, "test.yaml"))
     space.check()
@@ -77,6 +97,12 @@ def skips() -> SearchSpace:
     return space_of(SKIPS)
 
 
-@pytest.fixture(scope="session", params=["elastic", "skips", "drops"])
+@pytest.fixture(scope="session")
+def exits() -> SearchSpace:
+    return space_of(EXITS)
+
+
+@pytest.fixture(scope="session", params=["elastic", "skips", "drops", "exits"])
 def small_space(request: pytest.FixtureRequest) -> SearchSpace:
-    return space_of({"elastic": ELASTIC, "skips": SKIPS, "drops": DROPS}[request.param])
+    texts = {"elastic": ELASTIC, "skips": SKIPS, "drops": DROPS, "exits": EXITS}
+    return space_of(texts[request.param])

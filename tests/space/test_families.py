@@ -154,7 +154,10 @@ def test_a_classifier_that_pools_last():
     params = {"activation": "relu", "hidden": 0, "pooling": "last"}
     block = make_block("classifier", (7, 7), 64, 10, params)
     assert block.cost == Cost(650, 640 * 49)
-    with pytest.raises(SpaceError, match="a classifier that pools last has no hidden layer; got 5"):
+    with pytest.raises(
+        SpaceError,
+        match="a classifier that pools last has no hidden layer and no channels of its own; got 5",
+    ):
         _ = make_block("classifier", (7, 7), 64, 10, {**params, "hidden": 5}).layers
 
 

@@ -10,7 +10,8 @@ from nas.space.gather import gather, make_steps
 PLANS = [(name, plan) for name in sorted(space_names()) for plan in load_space(name).plans]
 
 
-def measure(blocks, resolution):
+def measure(placed, resolution):
+    blocks = [block for _, block in placed]
     return [sum(b.cost.macs for b in blocks), sum(b.cost.params for b in blocks), len(blocks)]
 
 

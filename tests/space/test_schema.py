@@ -119,6 +119,22 @@ def test_the_unchanged_file_is_good(tmp_path):
          "line 11: stages.1.variants.a.kernel: a kernel is an odd number; got 4"),
         ("depth: [1, 2]", "variants: {a: {kernel: 3}}",
          "line 10: stages.1: a stage with variants lists no kernels or expand ratios: they do"),
+        # exits
+        ("depth: [1, 2]", "depth: [1, 2]\n    exit: 1",
+         "the last stage has no exit: the classifier follows it"),
+        ("{channels: 16, activation: relu, expand: 3}", "{channels: 16, activation: relu, exit: 2}",
+         "line 9: stages.0.exit: input should be less than or equal to 1; got 2"),
+        ("{channels: 16, activation: relu, expand: 3}",
+         "{channels: 16, activation: relu, exit: true}",
+         "line 9: stages.0.exit: input should be a valid integer; got True"),
+        ("{channels: 16, activation: relu, expand: 3}",
+         "{channels: 16, activation: relu, exit: [0, 0]}",
+         "line 9: stages.0.exit: a choice is listed twice"),
+        ("{channels: 16, activation: relu, expand: 3}",
+         "{channels: 16, activation: relu, exit: 1, variants: {a: {op: skip}, b: {kernel: 5}}}",
+         "line 9: stages.0: a stage with a skip variant has no exit: it may be empty"),
+        ("head: {", "exit_head: {channels: 8, activation: relu}\nhead: {",
+         "an exit_head is for stages with an exit, of which there are none"),
         # other
         ("schema: 1", "schema: 2", "line 1: schema: input should be 1; got 2"),
         ("name: tiny", "name: Tiny Space", "line 2: name: string should match pattern"),
@@ -142,6 +158,16 @@ def test_separable_blocks_have_no_expand_ratio(message):
     assert message(old, new).startswith(
         "line 9: stages.0: a depthwise_separable stage has no expand ratio and no se"
     )
+
+
+def test_an_exit_that_rounds_to_zero_channels(tmp_path):
+    """Found when the space is read, although its first choice is none."""
+    path = tmp_path / "tiny.yaml"
+    old = "{channels: 16, activation: relu, expand: 3}"
+    text = GOOD.replace(old, "{channels: 16, activation: relu, exit: [0, 1]}")
+    path.write_text(f"{text}exit_head: {{channels: 7, activation: relu}}\n")
+    with pytest.raises(SpaceError, match="width 0.5 leaves 7 channels with none"):
+        load_space(path)
 
 
 def test_a_width_that_rounds_to_zero_channels(message):
@@ -180,8 +206,8 @@ def test_an_unknown_name_lists_the_known_ones():
         load_space("mobilenet")
     assert str(caught.value) == (
         "no search space has this name; got 'mobilenet'; "
-        "allowed: efficientnetv2, mixed, mobilenetv1, mobilenetv2, mobilenetv3, nas-bench-macro, "
-        "shufflenetv2, squeezenet; "
+        "allowed: efficientnetv2, mixed, mobilenetv1, mobilenetv2, mobilenetv3, "
+        "mobilenetv3-exits, nas-bench-macro, shufflenetv2, squeezenet; "
         "try: nas spaces, or the path of a YAML file"
     )
 

@@ -32,8 +32,8 @@ def every_genome(space, plan):
 
 def test_the_shipped_spaces():
     both = [
-        "efficientnetv2", "mixed", "mobilenetv1", "mobilenetv2", "mobilenetv3", "shufflenetv2",
-        "squeezenet",
+        "efficientnetv2", "mixed", "mobilenetv1", "mobilenetv2", "mobilenetv3", "mobilenetv3-exits",
+        "shufflenetv2", "squeezenet",
     ]  # fmt: skip
     expected = {name: ("small", "large") for name in both} | {"nas-bench-macro": ("small",)}
     assert {name: space.plans for name, space in SPACES.items()} == expected

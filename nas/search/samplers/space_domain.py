@@ -12,8 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from nas.search.samplers.domain import Description, Mask, Parameters
 from nas.space import sample as sampling
-from nas.space.architecture import Architecture
-from nas.space.blocks import Block
+from nas.space.architecture import Architecture, Placed
 from nas.space.choices import ChoiceRows, Rows
 from nas.space.gather import Step, Values, gather, make_steps
 from nas.space.space import SearchSpace
@@ -96,7 +95,7 @@ def distributions(space: SearchSpace, plan: str) -> dict[str, BaseDistribution]:
     return {d.name: CategoricalDistribution(d.choices) for d in space.dimensions(plan)}
 
 
-def _plain(blocks: Sequence[Block], resolution: int) -> tuple[float, float, float]:
+def _plain(blocks: Sequence[Placed], resolution: int) -> tuple[float, float, float]:
     """MACs, parameters and number of blocks."""
-    macs = sum(block.cost.macs for block in blocks)
-    return float(macs), float(sum(block.cost.params for block in blocks)), float(len(blocks))
+    macs = sum(block.cost.macs for _, block in blocks)
+    return float(macs), float(sum(block.cost.params for _, block in blocks)), float(len(blocks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from nas.accuracy.device import training_device
 from nas.accuracy.training import Trainer
 from nas.data import Progress
 from nas.export.graph import GraphTarget
-from nas.export.onnx_file import write_onnx
+from nas.export.onnx_file import add_metadata, write_onnx
 from nas.export.weights import folded_weights
 from nas.files import write_json
 from nas.models.build import Model
-from nas.search.finalists import check_file, score_logits
-from nas.search.folders import append_log
+from nas.search.exits import tune_exits
+from nas.search.finalists import check_files, score_logits
+from nas.search.folders import append_log, file_entries
 from nas.search.front import data_metadata
 from nas.search.resolved import versions
 from nas.search.training.folder import TrainFolder, check_state
@@ -125,35 +127,45 @@ def _finish(
     dataset, subject = inputs.dataset, inputs.subject
     network = model.network
     metadata = data_metadata(dataset, network.resolution) | _named(subject.to_json())
-    write_onnx(place.model, network, folded_weights(model), GraphTarget(), metadata)
+    files = write_onnx(place.model, network, folded_weights(model), GraphTarget(), metadata)
     total = len(dataset.validation.labels) + len(dataset.test.labels)
 
     def on_images(done: int) -> None:
         watcher.progress("scoring", done, total)
 
-    logits, parity = check_file(place.model, model, dataset, inputs.threads, on_images)
+    logits, parity = check_files(files, model, dataset, inputs.threads, on_images)
+    exits = None
+    if len(files) > 1:
+        exits = tune_exits(logits["validation"], dataset.validation, network.macs_until_exits)
+        for file, told in zip(files, exits.metadata(), strict=True):
+            add_metadata(file, told)
+    thresholds = exits.thresholds if exits else ()
     scores = {
-        name: score_logits(logits[split.name], split).to_json(measured=HOW, file=place.model.name)
+        name: score_logits(logits[split.name], split, thresholds=thresholds).to_json(
+            measured=HOW, file=files[0].name
+        )
         for name, split in (
             ("validation_accuracy", dataset.validation), ("accuracy", dataset.test),
         )
     }  # fmt: skip
-    told = _told(place, inputs, network, session)
-    write_json(
-        place.result,
-        {"schema": 1, "id": subject.id, **subject.to_json(), **scores, **told, "parity": parity},
-    )
+    result = {"schema": 1, "id": subject.id, **subject.to_json(), **scores}
+    result |= _told(files, inputs, network, session)
+    if exits:
+        result["exits"] = {**exits.to_json(), "expected_macs": round(exits.expected)}
+    write_json(place.result, {**result, "parity": parity})
     append_log(place.log, "finished", seconds=round(session.seconds, 1))
     place.checkpoint.unlink(missing_ok=True)
 
 
-def _told(place: TrainFolder, inputs: Inputs, network: Network, session: Session) -> dict[str, Any]:
+def _told(
+    files: Sequence[Path], inputs: Inputs, network: Network, session: Session
+) -> dict[str, Any]:
     """What the network costs and how it was trained, for `model.json`."""
     settings, trainer = inputs.settings, session.trainer
     return {
         "params": network.cost.params,
         "macs": network.cost.macs,
-        "size_bytes": place.model.stat().st_size,
+        "size_bytes": sum(file.stat().st_size for file in files),
         "peak_memory_bytes": peak_activation_bytes(network),
         "resolution": network.resolution,
         "data": inputs.dataset.name,
@@ -165,7 +177,7 @@ def _told(place: TrainFolder, inputs: Inputs, network: Network, session: Session
         "started_from": settings.supernet or "random weights",
         "teacher": _teacher(settings),
         "recipe": settings.recipe.to_json(),
-        "files": {"onnx": place.model.name},
+        "files": file_entries([file.name for file in files]),
     }
 
 

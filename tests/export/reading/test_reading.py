@@ -43,7 +43,8 @@ def blocks_of(network):
 
 def drawn(name, plan, seed, classes=10):
     space = SPACES[name]
-    return space.network(sample(space, plan, np.random.default_rng(seed)), classes)
+    drawn = sample(space, plan, np.random.default_rng(seed))
+    return space.network(drawn, classes).without_exits
 
 
 PLANS = sorted((name, plan) for name, space in SPACES.items() for plan in space.plans)
