@@ -221,7 +221,7 @@ def optuna_tpe(problem: Problem, seed: int) -> Steps:
 
 
 class _GP(optuna.samplers.GPSampler):
-    """Optuna's, with the same proposals in a quarter of the time.
+    """Optuna's, with the same proposals in a third of the time.
 
     For a proposal, no row's acquisition is computed twice, and those around a row, which the local
     search walks through one choice at a time, are computed at once.
