@@ -40,7 +40,7 @@ def recalibrate(model: Model, dataset: Dataset, images: int) -> None:
     with mixed_precision(device):
         for index in range(batches):
             start, stop = count * index // batches, count * (index + 1) // batches
-            model(to_batch(pixels[start:stop], dataset.mean, dataset.std, device), True)
+            model.every_logits(to_batch(pixels[start:stop], dataset.mean, dataset.std, device))
     for norm in norms:
         norm.momentum = 0.1
     model.eval()
@@ -57,8 +57,8 @@ def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) ->
     pixels = split.at(model.network.resolution)[:images]
     model.eval()
     parts = [
-        model(
-            to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device), True
+        model.every_logits(
+            to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device)
         ).cpu()
         for start in range(0, len(pixels), BATCH)
     ]

@@ -126,7 +126,7 @@ class Trainer:
         """Add the gradients of a part that is this share of the step's images."""
         recipe = self.recipe
         with mixed_precision(self.device):
-            logits = self.model(resize(images, self.model.network.resolution), True).float()
+            logits = self.model.every_logits(resize(images, self.model.network.resolution)).float()
             taught = None if self.teacher is None else self.teacher(images)
 
             def of(logits: torch.Tensor) -> torch.Tensor:

@@ -220,11 +220,16 @@ def _leaf_module(layer: Leaf) -> nn.Module:
 
 
 class Model(nn.Module):
-    """A network: RGB images `N x 3 x H x W`, normalised, to logits `N x classes`."""
+    """A network: RGB images `N x 3 x H x W`, normalised, to logits `N x classes`.
+
+    Attributes:
+        every: Whether calling it gives the logits of its exits, too.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.every = network, False
+        self._exits = {module_name(p) for p, _ in network.blocks if is_exit(p)}
         modules = {module_name(p): BlockModule(b.layers) for p, b in network.blocks}
         self.blocks = nn.ModuleDict(modules)
 
@@ -232,15 +237,22 @@ class Model(nn.Module):
         """One layer's module by the position of its block and its own name."""
         return self.blocks.get_submodule(f"{module_name(position)}.body.{name}")
 
-    def forward(self, x: torch.Tensor, every: bool = False) -> torch.Tensor:
-        """Logits, `N x classes`; of every exit and then of the end, `E x N x classes`, if asked."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits, `N x classes`; with `every` those of `every_logits`."""
+        return self.every_logits(x) if self.every else self._logits(x)[-1]
+
+    def every_logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of every exit and then of the end, `E x N x classes`."""
+        return torch.stack(self._logits(x, exits=True))
+
+    def _logits(self, x: torch.Tensor, exits: bool = False) -> list[torch.Tensor]:
         found = []
-        for (position, _), block in zip(self.network.blocks, self.blocks.values(), strict=True):
-            if not is_exit(position):
+        for name, block in self.blocks.items():
+            if name not in self._exits:
                 x = block(x)
-            elif every:
+            elif exits:
                 found.append(block(x))
-        return torch.stack([*found, x]) if every else x
+        return [*found, x]
 
 
 def module_name(position: str) -> str:

@@ -75,7 +75,7 @@ class Supernet(nn.Module):
             name: _slice(self.weights[keys(name)], parameter.shape)
             for name, parameter in model.named_parameters()
         }
-        return torch.func.functional_call(model, weights, (x, True))  # type: ignore[no-any-return]
+        return torch.func.functional_call(model, weights, (x,))  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def subnet(self, architecture: Architecture) -> Model:
@@ -96,6 +96,7 @@ def _skeleton(network: Network) -> Model:
     """A module without memory for weights, which are never used; the sandwich's ends recur."""
     with torch.device("meta"):
         model = Model(network)
+    model.every = True
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False

@@ -50,7 +50,7 @@ def measured(space, table):
         drawn = draw(space, "small", calibration.resolutions, 20, 0)
         predictor = Predictor(table, space, "small", 10)
         expected = {
-            f"model {a.id}": predictor.architecture(a).predicted_ms * factor(i)
+            f"model {a.id}": predictor.network(a).predicted_ms * factor(i)
             for i, a in enumerate(drawn)
         }
         answering = Board(lambda item, number: expected[item], **board)

@@ -36,7 +36,7 @@ def counted(network):
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     size = network.resolution
-    out = model(torch.empty(1, 3, size, size, device="meta"), every=True)
+    out = model.every_logits(torch.empty(1, 3, size, size, device="meta"))
     assert out.shape == (len(network.segments), 1, network.classes)
     return sum(p.numel() for p in model.parameters()), macs
 
@@ -59,7 +59,7 @@ def shapes(model, image):
     found = {}
     for name, block in model.blocks.items():
         block.register_forward_hook(lambda m, i, o, name=name: found.update({name: o.shape}))
-    model(image, every=True)
+    model.every_logits(image)
     return found
 
 

@@ -26,7 +26,7 @@ from nas.latency.device_file import Calibration, DeviceFile, WholeModels
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, Row, load_table, write_table
 from nas.search.choosing import choose_finalists
-from nas.search.costing import prediction_json
+from nas.search.costing import latency_json
 from nas.search.front import mark_fronts, onnx_metadata
 from nas.search.goals import make_goals
 from nas.search.run_folder import RunFolder
@@ -164,7 +164,7 @@ def _write_trials(
         trial = study.ask()
         attributes = {
             "id": architecture.id, "architecture": architecture.to_json(),
-            "images": plan.images, "latency_ms": {plan.device: prediction_json(prediction)},
+            "images": plan.images, "latency_ms": {plan.device: latency_json([prediction], [1.0])},
             "params": cost.params, "macs": cost.macs, "size_bytes": 4 * cost.params,
             "peak_memory_bytes": peak_activation_bytes(network), "energy_mj": {},
             "refused": number % 3,
@@ -184,7 +184,7 @@ def _entry(
         "id": architecture.id,
         "architecture": architecture.to_json(),
         "validation_accuracy": score.to_json(measured="from the file", file=file),
-        "latency_ms": {plan.device: prediction_json(predictor.architecture(architecture))},
+        "latency_ms": {plan.device: latency_json([predictor.architecture(architecture)], [1.0])},
         "params": network.cost.params,
         "macs": network.cost.macs,
         "size_bytes": 4 * network.cost.params,
