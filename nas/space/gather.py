@@ -106,6 +106,7 @@ class _Builder:
         self.file = book.space.file
         self.plan = book.space.plan(book.plan)
         self._moves: dict[Any, tuple[Values, list[_State]]] = {}
+        self._exits: dict[tuple[int, _State, bool], list[float]] = {}
 
     def steps(self) -> list[Step]:
         first, *rest = self.book.slots
@@ -197,10 +198,13 @@ class _Builder:
         return total, left
 
     def _exit_values(self, stage: int, state: _State, present: Choice) -> list[float]:
-        chain = Chain([], state.size, state.channels)
-        if present:
-            add_exit(chain, self.file, stage, state.width, self.classes)
-        return self._values(chain, state)
+        key = stage, state, bool(present)
+        if key not in self._exits:
+            chain = Chain([], state.size, state.channels)
+            if present:
+                add_exit(chain, self.file, stage, state.width, self.classes)
+            self._exits[key] = self._values(chain, state)
+        return self._exits[key]
 
     def _move(self, own: Slot, state: _State) -> tuple[Values, list[_State]]:
         key = own.stage, own.blocks[0], state
