@@ -152,8 +152,9 @@ def _within_budget(
     run: RunFolder, models: Sequence[dict[str, Any]], device: str
 ) -> list[dict[str, Any]]:
     """Models for the device: all, but for a run with models for each device by itself."""
-    budget_ms = run.read_run()["devices"][device]["budget_ms"]
-    expected = run.read_run()["settings"].get("budget_on") == "expected"
+    content = run.read_run()
+    budget_ms = content["devices"][device]["budget_ms"]
+    expected = content["settings"].get("budget_on") == "expected"
     return [m for m in models if _bound(m["latency_ms"][device], expected) <= budget_ms]
 
 
@@ -210,8 +211,9 @@ def _add(
     run: RunFolder, models: Sequence[dict[str, Any]], verifier: Verifier, result: Result
 ) -> None:
     """`measured` into the models' entries."""
-    budget_ms = run.read_run()["devices"][verifier.device]["budget_ms"]
-    on_expected = run.read_run()["settings"].get("budget_on") == "expected"
+    content = run.read_run()
+    budget_ms = content["devices"][verifier.device]["budget_ms"]
+    on_expected = content["settings"].get("budget_on") == "expected"
     where = _where(verifier.table, result)
     for model in models:
         latency = model["latency_ms"][verifier.device]

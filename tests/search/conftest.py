@@ -32,6 +32,16 @@ def space() -> SearchSpace:
     return load_space(TINY)
 
 
+@pytest.fixture(scope="session")
+def exits_space(tmp_path_factory: pytest.TempPathFactory) -> SearchSpace:
+    """The same with an exit behind its first stage."""
+    path, text = tmp_path_factory.mktemp("space") / "tiny.yaml", TINY.read_text()
+    old = "kernel: [3, 5], activation: relu, default: {depth: 2}}"
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, old.replace("default", "exit: [0, 1], default")))
+    return load_space(path)
+
+
 @pytest.fixture
 def predictor(space: SearchSpace) -> Predictor:
     """Of a measured table: upper bounds from 0.1 to 0.6 ms, half of them above 0.25 ms."""

@@ -1,11 +1,15 @@
 """A search in a space with exits: by what is expected, within what is the worst case."""
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nas
 from nas.accuracy.exits import leaving_places, leaving_shares, predicted_classes
@@ -16,29 +20,15 @@ from nas.latency.predict import Predictor
 from nas.latency.table import load_table
 from nas.report.data import load_report
 from nas.report.snippet import usage_snippet
+from nas.search import verify
 from nas.search.costing import expected_shares, latency_json, with_shares
 from nas.search.goals import Goal
 from nas.search.run import run_search
 from nas.search.study import read_trials
-from nas.space import load_space
 from nas.space import sample as sampling
 from nas.space.choices import ChoiceRows
-from tests.search.conftest import TINY
 
 DEVICE = "jetson-nano"
-EXIT = "kernel: [3, 5], activation: relu, default: {depth: 2}}"
-
-
-@pytest.fixture(scope="module")
-def exits_space(tmp_path_factory):
-    """The tiny space with an exit behind its first stage."""
-    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
-    text = TINY.read_text()
-    assert text.count(EXIT) == 1
-    path.write_text(text.replace(EXIT, EXIT.replace("default", "exit: [0, 1], default")))
-    return load_space(path)
-
-
 SETTINGS = {
     "device": DEVICE, "budget": "3.3ms", "trials": 12, "finalists": 4, "supernet_steps": 60,
     "finetune_steps": 60, "threads": 1, "seed": 1,
@@ -74,6 +64,8 @@ def test_trials_are_compared_by_what_is_expected_of_them(found):
         assert early <= latency["expected"]["predicted"] <= whole == latency["predicted"]
         assert goal.value(record.costs) == latency["expected"]["predicted"]
         assert goal.bound(record.costs) == latency["upper"] <= 3.3
+        on_average = replace(goal, on_expected=True).bound(record.costs)
+        assert on_average == latency["expected"]["upper"] < latency["upper"]
 
 
 def test_finalists_are_what_their_files_are(found, entries, exits_space):
@@ -123,10 +115,31 @@ def test_python_and_the_report_know_of_them(found, entries):
     assert "on average" in page
 
 
-def test_the_program_for_segments_is_python():
-    text = usage_snippet("models/a.1.onnx", "models/a.2.onnx")
-    compile(text, "classify.py", "exec")
-    assert 'files = ["models/a.1.onnx", "models/a.2.onnx"]' in text
+def test_the_program_for_segments_says_what_the_files_say(found, entries, tmp_path):
+    entry = with_exits(entries)[0]
+    files = [found.folder / name for name in entry["files"]["segments"]]
+    dataset = load_dataset(None, SETTINGS["seed"], resolutions=(16, 20))
+    size = entry["architecture"]["resolution"]
+    picture = dataset.test.at(size)[:1]
+    Image.fromarray(picture[0]).save(tmp_path / "digit.png")
+    logits = run_onnx(files, picture, dataset.mean, dataset.std)
+    places = leaving_places(logits, entry["exits"]["thresholds"])
+    label = dataset.classes[int(predicted_classes(logits, places)[0])]
+    program = tmp_path / "classify.py"
+    program.write_text(usage_snippet(*map(str, files)))
+    command = [sys.executable, program, tmp_path / "digit.png"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(rf"{label}  [\d.]+%\n", said), said
+
+
+def test_measured_segments_are_added_up(entries):
+    entry = with_exits(entries)[0]
+    assert verify._names(entry) == [f"model {entry['id']} segment {n}" for n in (1, 2)]
+    latency = entry["latency_ms"][DEVICE]
+    assert verify._bound(latency, expected=False) == latency["upper"]
+    assert verify._bound(latency, expected=True) == latency["expected"]["upper"] < latency["upper"]
+    plain = next(e for e in entries if "exits" not in e)
+    assert verify._names(plain) == [f"model {plain['id']}"]
 
 
 def test_budgets_on_what_is_expected(exits_space, make_settings, tmp_path):

@@ -15,34 +15,21 @@ import nas
 from nas.accuracy.exits import expected_cost, leaving_places, leaving_shares, predicted_classes
 from nas.data import load_dataset
 from nas.export.onnx_file import run_onnx
-from nas.space import load_space
-from tests.search.conftest import TINY
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guide.md"
-EXIT = "kernel: [3, 5], activation: relu, default: {depth: 2}}"
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory):
-    """The tiny space with an exit behind its first stage."""
-    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
-    text = TINY.read_text()
-    assert text.count(EXIT) == 1
-    path.write_text(text.replace(EXIT, EXIT.replace("default", "exit: [0, 1], default")))
-    return load_space(path)
-
-
-@pytest.fixture(scope="module")
-def trained(space, tmp_path_factory):
+def trained(exits_space, tmp_path_factory):
     torch.set_num_threads(1)
     choices = {
         "width": 1.0, "stage1.depth": 1, "stage1.block1.kernel": 3, "stage1.exit": 1,
         "stage2.depth": 2, "stage2.block1.kernel": 5, "stage2.block2.kernel": 5,
     }  # fmt: skip
-    architecture = space.architecture("small", 16, choices)
+    architecture = exits_space.architecture("small", 16, choices)
     out = tmp_path_factory.mktemp("trained") / "out"
     return nas.train_model(
-        architecture, space=str(space.path), epochs=10, threads=1, out=out, learning_rate=0.1
+        architecture, space=str(exits_space.path), epochs=10, threads=1, out=out, learning_rate=0.1
     )
 
 
@@ -62,7 +49,7 @@ def test_each_segment_is_a_file_that_is_compared_with_torch(trained, told):
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_accuracies_and_shares_are_those_of_the_files(trained, told, space, split):
+def test_accuracies_and_shares_are_those_of_the_files(trained, told, exits_space, split):
     dataset = load_dataset(None, 0, resolutions=(16,))
     images = getattr(dataset, split)
     logits = run_onnx(trained.files, images.at(16), dataset.mean, dataset.std)
@@ -74,7 +61,7 @@ def test_accuracies_and_shares_are_those_of_the_files(trained, told, space, spli
     if split == "validation":
         shares = leaving_shares(places, 1)
         assert shares == tuple(exits["shares"]) and min(shares) > 0.05, "both are used"
-        network = space.network(space.from_json(told["architecture"]), 10)
+        network = exits_space.network(exits_space.from_json(told["architecture"]), 10)
         expected = expected_cost(network.macs_until_exits, shares)
         assert exits["expected_macs"] == round(expected) < network.cost.macs == told["macs"]
         alone = (logits.argmax(axis=2) == images.labels).mean(axis=1)
