@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,23 @@ def _find_storage(run: RunFolder) -> tuple[Any, str]:
 def _serve(storage: Any, host: str, port: int) -> None:
     from optuna_dashboard import run_server
 
-    with _socket_errors(host, port):
-        run_server(storage, host=host, port=port)
+    failures: list[Exception] = []
+
+    def serve() -> None:
+        try:
+            run_server(storage, host=host, port=port)
+        except Exception as failure:
+            failures.append(failure)
+
+    # Not here: a server that is told to stop while it answers takes that for the answer's error.
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    with contextlib.suppress(KeyboardInterrupt):
+        while server.is_alive():
+            server.join(1)
+    if failures:
+        with _socket_errors(host, port):
+            raise failures[0]
 
 
 @contextlib.contextmanager

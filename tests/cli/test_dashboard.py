@@ -1,6 +1,9 @@
 """`nas dashboard` hands a run's storage to the Optuna dashboard."""
 
+import contextlib
+import signal
 import socket
+import threading
 
 import optuna
 import optuna_dashboard
@@ -42,6 +45,34 @@ def test_it_warns_when_others_can_reach_it(nas, finished, served, host, warned):
         if warned
         else ""
     )
+
+
+def test_it_stops_also_while_it_answers(nas, finished, monkeypatch):
+    """Whatever an answer raises is the answer's: what `wsgiref` does with errors."""
+    ended = threading.Event()
+
+    def answering(*_, **__):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        ended.wait()
+
+    monkeypatch.setattr(optuna_dashboard, "run_server", answering)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert nas("dashboard", finished).code == 0
+    finally:
+        ended.set()
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_the_server_raises_is_told(nas, finished, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr(optuna_dashboard, "run_server", failing)
+    answer = nas("dashboard", finished)
+    assert answer.code == 2
+    assert answer.err.startswith("nas: the dashboard needs a free port: Address already in use; ")
 
 
 def test_a_port_that_is_taken_is_one_line(nas, finished):
