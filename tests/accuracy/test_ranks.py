@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from nas.accuracy.ranks import kendall, kendall_difference
 
@@ -24,6 +25,18 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
         found = kendall(noisy[part], truth[part], samples=200)
         inside += found.lower <= whole <= found.upper
     assert 85 <= inside <= 100
+
+
+def test_ties_are_told_from_pairs_in_order():
+    """Tau-b, of all and of what the samples repeat, as SciPy has it."""
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 9, 40)
+    truth = scores + rng.integers(-4, 5, 40)
+    found = kendall(scores, truth, seed=3, samples=100)
+    samples = np.random.default_rng(3).integers(40, size=(100, 40))
+    taus = [kendalltau(scores[index], truth[index]).statistic for index in samples]
+    expected = kendalltau(scores, truth).statistic, *np.percentile(taus, [2.5, 97.5])
+    assert (found.tau, found.lower, found.upper) == pytest.approx(expected)
 
 
 def test_what_is_all_alike_ranks_nothing():

@@ -409,6 +409,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_profile_measures_a_table_that_predict_and_search_accept(nas, tiny, tmp_path, monkeypatch):
     quick = Effort(2, 0, 2, 0.0, 1e9, 0.0, 1.0)
     monkeypatch.setitem(QUALITIES, "normal", replace(QUALITIES["normal"], effort=quick))

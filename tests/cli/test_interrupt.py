@@ -45,6 +45,7 @@ def interrupt(process, number=signal.SIGINT):
     return err
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_training_and_during_the_search(tiny, tmp_path):
     run, cache = tmp_path / "run", tmp_path / "user-cache"
     options = [

@@ -231,6 +231,7 @@ def test_a_lost_report_is_written_again(nas, quick, finished):
     assert (finished / "report.html").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_ranks_of_a_finished_run_are_checked(nas, quick, tmp_path):
     command = [*quick, "--trials", "4", "--promote", "0", "--out", tmp_path / "run"]
     assert nas(*command).code == 0

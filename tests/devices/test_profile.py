@@ -17,6 +17,7 @@ from nas.devices.plan import (
     between_layers,
     check_resolutions,
     choose,
+    draw_distinct,
     draw_models,
     make_plan,
 )
@@ -64,6 +65,7 @@ MODELS = 190
 FIT_MODELS, _ = shares(MODELS)
 OURS = {"work", "user-cache"}
 """Folders of the tests' own: the working one and the user's cache."""
+DRAWN, BUNDLES = {}, {}
 QUICKLY = Quality(share=1.0, error=0.0, models=MODELS, effort=QUICK)
 DEVICE = "test-onnxruntime"
 
@@ -80,6 +82,29 @@ def settings(**changes):
         "classes": (2, 10), "quality": QUICKLY, **changes,
     }  # fmt: skip
     return ProfileSettings(**given)
+
+
+@pytest.fixture(autouse=True)
+def made_once(monkeypatch):
+    """Networks and bundles follow from what is asked for: the tests here share them."""
+
+    def draw(settings, wanted):
+        s = settings
+        key = id(s.space), s.plan, s.resolutions, s.seed, wanted
+        if key not in DRAWN:
+            DRAWN[key] = s.space, draw_distinct(settings, wanted)  # with it, its id is not reused
+        return list(DRAWN[key][1])
+
+    def write(path, job):
+        if job not in BUNDLES:
+            BUNDLES[job] = write_bundle(path, job), path.read_bytes()
+        job_id, content = BUNDLES[job]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return job_id
+
+    monkeypatch.setattr("nas.devices.plan.draw_distinct", draw)
+    monkeypatch.setattr("nas.devices.parts.write_bundle", write)
 
 
 def test_a_real_profile_of_this_machine(tmp_path):

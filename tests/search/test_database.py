@@ -86,7 +86,7 @@ def search(hunt, database, evaluator, failed):
         database.storage.remove_session()
 
 
-@pytest.mark.parametrize("sampler", ["front", "nsga2"])
+@pytest.mark.parametrize("sampler", ["front", pytest.param("nsga2", marks=pytest.mark.slow)])
 def test_several_searches_share_the_work_and_score_nothing_twice(hunt, connect, sampler):
     hunt = Hunt(hunt.settings.model_copy(update={"sampler": sampler}), hunt.costing, hunt.start)
     evaluators, failed = [Slow() for _ in range(3)], []
@@ -232,7 +232,7 @@ def short_rung(hunt, records):
     return chosen, Rung(Promoted(hunt, chosen), len(chosen), Fidelity("short training", 2))
 
 
-@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("killed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_short_training_that_was_cut_off_is_done_by_the_other_search(
     hunt, connect, listener, monkeypatch, killed
 ):

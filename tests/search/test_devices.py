@@ -112,7 +112,7 @@ def test_per_device_each_has_a_front_of_models_within_its_own_budget(
     assert "Recommended for raspberry-pi-4: model" in page
 
 
-@pytest.mark.parametrize("sampler", ["front", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["front", pytest.param("nsga2", marks=pytest.mark.slow)])
 def test_other_limits_hold_for_every_trial_and_for_the_files(
     make_settings, space, networks, tmp_path, sampler
 ):

@@ -38,8 +38,10 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def found(exits_space, tmp_path_factory):
     torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("run") / "out"
-    return nas.find_models(**SETTINGS, space=str(exits_space.path), out=out)
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE_DIR", str(folder / "cache"))
+        return nas.find_models(**SETTINGS, space=str(exits_space.path), out=folder / "out")
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +144,13 @@ def test_measured_segments_are_added_up(entries):
     assert verify._names(plain) == [f"model {plain['id']}"]
 
 
-def test_budgets_on_what_is_expected(exits_space, make_settings, tmp_path):
+def test_budgets_on_what_is_expected(found, exits_space, make_settings, tmp_path, monkeypatch):
     """Below what any network with an exit takes in the worst case; one without holds it."""
+    monkeypatch.setenv("NAS_CACHE_DIR", str(found.folder.parent / "cache"))  # the same supernet
     budget = 3.1
     settings = make_settings(
         device=DEVICE, budget=f"{budget}ms", budget_on="expected", space=str(exits_space.path),
-        supernet_steps=60, finetune_steps=40, trials=10, finalists=5, promote=0,
+        supernet_steps=60, seed=1, finetune_steps=10, trials=10, finalists=5, promote=0,
     )  # fmt: skip
     run = run_search(settings, tmp_path / "run")
     latencies = [model["latency_ms"][DEVICE] for model in run.read_front()["models"]]
@@ -200,6 +203,7 @@ def test_populations_are_expected_to_take_what_their_networks_are(exits_space, s
         np.testing.assert_allclose(found.upper_ms, [e[1] for e in expected], 1e-12)
 
 
+@pytest.mark.slow
 def test_a_killed_search_finds_the_same(exits_space, make_settings, tmp_path, monkeypatch):
     from nas.accuracy.supernet_evaluator import SupernetEvaluator
 

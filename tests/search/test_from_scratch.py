@@ -60,6 +60,7 @@ def test_trials_and_finalists_are_trained_from_scratch(
     assert not list(Path(tmp_path).rglob("*.safetensors")), "there is no supernet"
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_finds_the_same(from_scratch_settings, tmp_path, monkeypatch):
     whole = run_search(from_scratch_settings(), tmp_path / "whole")
     train, calls = TrainingEvaluator.train, []

@@ -7,7 +7,7 @@ from nas.space import load_space, space_names
 from nas.space.choices import ChoiceRows
 from nas.space.gather import gather, make_steps
 
-PLANS = [(name, plan) for name in sorted(space_names()) for plan in load_space(name).plans]
+PLANS = [(name, "small") for name in sorted(space_names())] + [("mobilenetv3", "large")]
 
 
 def measure(placed, resolution):
