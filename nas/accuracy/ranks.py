@@ -61,8 +61,10 @@ def _taus(scores: Sequence[float], truth: Sequence[float], counts: np.ndarray) -
     signs = [np.sign(np.subtract.outer(x, x)) for x in map(np.asarray, (scores, truth))]
 
     def pairs(of: np.ndarray) -> np.ndarray:
-        return np.einsum("sn,sn->s", counts @ of, counts)
+        return np.asarray((counts @ of * counts).sum(axis=1))
 
     ordered = np.sqrt(pairs(np.abs(signs[0])) * pairs(np.abs(signs[1])))
     agreeing = pairs(signs[0] * signs[1])
-    return np.divide(agreeing, ordered, out=np.zeros_like(ordered), where=ordered > 0)
+    taus = np.zeros(len(counts))
+    np.divide(agreeing, ordered, out=taus, where=ordered > 0)
+    return taus
