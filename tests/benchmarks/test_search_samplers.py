@@ -26,6 +26,7 @@ def accuracies(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_run_can_be_computed_again_from_what_it_wrote(accuracies, tmp_path):
     out = tmp_path / "out.json"
     words = [

@@ -25,6 +25,7 @@ def log_of(run):
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.slow
 def test_two_searches_end_with_the_same_trials_and_none_twice(server, tiny, tmp_path):
     options = [
         "search", "--device", "jetson-nano", "--budget", "2.7ms", "--space", tiny, "--trials", "24",

@@ -91,6 +91,7 @@ def test_another_training_does_not_go_into_the_folder(nas, quick, refused, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_and_ends_with_the_same_file(nas, quick, tmp_path):
     out = tmp_path / "out"
     options = [str(option) for option in quick]

@@ -41,8 +41,7 @@ def drawn_of(rows):
     return np.random.default_rng(0).integers(rows.sizes, size=(60, len(rows.sizes)))
 
 
-@pytest.mark.parametrize("per_device", [False, True])
-@pytest.mark.parametrize("space", ["mobilenetv3", "mobilenetv2"])
+@pytest.mark.parametrize(("space", "per_device"), [("mobilenetv3", False), ("mobilenetv2", True)])
 def test_rows_cost_what_their_architectures_cost(space, per_device):
     rows = ChoiceRows(load_space(space), "small")
     costing = costing_of({**limited(space, rows, 0.7), "per_device": per_device}, space)

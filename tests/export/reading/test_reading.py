@@ -124,7 +124,7 @@ def test_a_symbolic_batch_is_taken_as_one(read):
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, of its exporter
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_torch_models_of_the_newer_exporter(tmp_path, dynamic):
     """Its weights lie beside the file, and are not read: they may be gone."""
     space = SPACES["mobilenetv3"]
