@@ -11,6 +11,9 @@ then every architecture is scored with its weights and without any. Written are 
 `scores`, one for each architecture: the mean of the supernet's log-likelihood on validation images
 and of NASWOT, both standardised. Started again with the same --out, it goes on.
 
+With `--stages 4`, the first 50 architectures are also scored when a quarter, a half and three
+quarters of the steps are done: how a supernet's own scores change tells how far its training is.
+
 With `--accuracies` (of NAS-Bench-Macro: `{code: {"mean_acc": percent}}`), Kendall's rank
 correlation of each score with them, and the 95 % interval of 2,000 bootstrap samples.
 """
@@ -55,6 +58,7 @@ TIMED_STEPS = 20
 TRAINING_SHARE = 0.97
 """Of the minutes: timings of a few steps are not exact."""
 SAVE_EVERY_S = 60
+AT_STAGES = 50
 RECALIBRATION, VALIDATION, BATCH, BATCHES = 1024, 2000, 64, 2
 
 
@@ -71,7 +75,13 @@ def step_seconds(supernet: Supernet, dataset: Dataset, settings: SupernetSetting
     return float(np.reshape(times, (3, -1)).min(axis=0).mean())
 
 
-def train(supernet: Supernet, dataset: Dataset, options: argparse.Namespace, state: dict) -> None:
+def train(
+    supernet: Supernet,
+    dataset: Dataset,
+    listed: list[Architecture],
+    options: argparse.Namespace,
+    state: dict,
+) -> None:
     """Train, or go on; the steps and the seconds so far are kept in `state`."""
     recipe = RECIPES[options.recipe]
     if "steps" not in state:
@@ -86,17 +96,25 @@ def train(supernet: Supernet, dataset: Dataset, options: argparse.Namespace, sta
     if kept.exists():
         saved = load_checkpoint(kept)
         trainer.restore(saved.weights, saved.momentum, saved.step)
-    before, begun, last = state["training_s"], time.monotonic(), time.monotonic()
+    stages = {settings.steps * stage // options.stages for stage in range(1, options.stages)}
+    begun = last = time.monotonic()
+    begun -= state["training_s"]
 
     def save() -> None:
         weights = dict(trainer.supernet.weights.items())
         subject = {"settings": settings.to_json()}
         save_checkpoint(kept, Checkpoint(weights, trainer.momentum(), trainer.step, subject))
-        state["training_s"] = round(before + time.monotonic() - begun, 1)
+        state["training_s"] = round(time.monotonic() - begun, 1)
         write_json(options.out, state)
 
     while trainer.step < settings.steps:
         trainer.train_step()
+        if trainer.step in stages:
+            paused = time.monotonic()
+            scores = {a.id: supernet_scores(supernet, dataset, a) for a in listed[:AT_STAGES]}
+            state.setdefault("stages", {})[str(trainer.step)] = scores
+            begun += time.monotonic() - paused
+            save()
         if time.monotonic() - last > SAVE_EVERY_S:
             save()
             last = time.monotonic()
@@ -151,6 +169,7 @@ def main() -> None:
     parser.add_argument("--architectures", type=Path, required=True)
     parser.add_argument("--recipe", choices=list(RECIPES), default="default")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--stages", type=int, default=1, help="at whose ends some are scored")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--accuracies", type=Path, help="of NAS-Bench-Macro")
     parser.add_argument("--out", type=Path, required=True)
@@ -166,7 +185,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {training_device()}",
         "settings": {n: v for n, v in vars(options).items() if not isinstance(v, Path)},
     }  # fmt: skip
-    train(supernet, dataset, options, state)
+    train(supernet, dataset, listed, options, state)
     parts = state.setdefault("parts", {})
     begun = time.monotonic()
     for number, architecture in enumerate(listed, 1):
