@@ -9,8 +9,8 @@ the largest of the blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,7 @@ Measure = Callable[[Sequence[Placed], int], Sequence[float]]
 """What blocks add to each of `K` sums, at a resolution; none below zero where they are maxima."""
 
 
-@dataclass(frozen=True)
-class _State:
+class _State(NamedTuple):
     """Everything before a slot that matters to what comes."""
 
     resolution: int
@@ -138,7 +137,8 @@ class _Builder:
         for state in before:
             found, after = self._from_state(slot, state, ends)
             values.append(found)
-            states.append([_left(s) for s in after] if ends else after)
+            # After a stage its depth no longer matters.
+            states.append([s._replace(depth=0) for s in after] if ends else after)
         return _step(slot, values, states)
 
     def _from_state(self, slot: Slot, state: _State, ends: bool) -> tuple[Values, list[_State]]:
@@ -155,7 +155,7 @@ class _Builder:
             ]
         values, states = [], []
         for depth in depths:
-            after = [replace(state, depth=depth)]
+            after = [state._replace(depth=depth)]
             found = np.zeros((1, len(self.measure([], state.resolution))))
             for index in range(*slot.blocks):
                 found, after = self._block(slot, index, depth, found, after)
@@ -193,7 +193,7 @@ class _Builder:
         added = [[self._exit_values(slot.stage, s, depth and o) for o in options] for s in after]
         total = self.combine(values[:, None, :], np.array(added)).reshape(-1, values.shape[1])
         stays = self.staying.get(slot.stage, 1.0)
-        left = [s if not (depth and o) else replace(s, reached=s.reached * stays)
+        left = [s if not (depth and o) else s._replace(reached=s.reached * stays)
                 for s in after for o in options]  # fmt: skip
         return total, left
 
@@ -217,7 +217,7 @@ class _Builder:
                     picked(own, code),
                 )  # fmt: skip
                 values.append(self._values(chain, state))
-                states.append(replace(state, size=chain.size, channels=chain.channels))
+                states.append(state._replace(size=chain.size, channels=chain.channels))
             self._moves[key] = np.array(values), states
         return self._moves[key]
 
@@ -237,11 +237,6 @@ def picked(slot: Slot, code: int) -> dict[str, Any]:
         d.name: d.choices[code // weight % len(d.choices)]
         for d, weight in zip(slot.dimensions, slot.weights, strict=True)
     }
-
-
-def _left(state: _State) -> _State:
-    """After a stage its depth no longer matters."""
-    return replace(state, depth=0)
 
 
 def _step(
