@@ -126,6 +126,7 @@ def test_a_long_value_is_not_repeated():
         ("name: *nobody", "cat.yaml line 1 is not valid YAML: found undefined alias"),
         ("name: Tom\n---\nname: Tim", "cat.yaml line 2 is not valid YAML: but found another doc"),
         ("name: &a [*a]", "cat.yaml is not valid YAML: maximum recursion depth"),
+        ("[" * 100_000, "cat.yaml is not valid YAML: maximum recursion depth"),
         ("name: 2026-13-45", "cat.yaml is not valid YAML: month must be in 1..12"),
         ("name: \x00", "cat.yaml is not valid YAML: "),
         ("name: !!python/object/apply:os.getcwd []", "cat.yaml line 1 is not valid YAML: could no"),

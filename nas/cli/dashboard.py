@@ -105,7 +105,7 @@ def _serve(storage: Any, host: str, port: int) -> None:
     def serve() -> None:
         try:
             run_server(storage, host=host, port=port)
-        except Exception as failure:
+        except Exception as failure:  # raised again below, where the command is
             failures.append(failure)
 
     # Not here: a server that is told to stop while it answers takes that for the answer's error.

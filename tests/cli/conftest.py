@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,11 @@ import torch
 from PIL import Image
 
 from nas.cli.main import main
-from nas.search.work import Speeds
+from tests.speeds import known_speeds
+
+__all__ = ["known_speeds"]
 
 FILES = Path(__file__).resolve().parents[1] / "files"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def known_speeds() -> Iterator[None]:
-    """Searches in this process do not time it first: commands of their own do, and `test_work`."""
-    speeds = Speeds(supernet_step=0.05, score_image=5e-4, finetune_step=0.02, file_image=5e-4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.search.resolved.time_speeds", lambda *_: speeds)
-        patch.setattr("nas.search.resolved.time_training", lambda *_: speeds)
-        yield
 
 
 @pytest.fixture(autouse=True)

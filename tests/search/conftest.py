@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,14 @@ from nas.data import Dataset, load_dataset
 from nas.latency.predict import Predictor
 from nas.latency.table import read_table
 from nas.search.settings import SearchSettings, read_settings
-from nas.search.work import Speeds
 from nas.space import SearchSpace, load_space
+from tests.speeds import known_speeds
+
+__all__ = ["known_speeds"]
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 TINY = FILES / "tiny.yaml"
 TINY_TABLE = FILES / "latency_tables" / "tiny-onnxruntime"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def known_speeds() -> Iterator[None]:
-    """Searches in this process do not time it first: commands of their own do, and `test_work`."""
-    speeds = Speeds(supernet_step=0.05, score_image=5e-4, finetune_step=0.02, file_image=5e-4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.search.resolved.time_speeds", lambda *_: speeds)
-        patch.setattr("nas.search.resolved.time_training", lambda *_: speeds)
-        yield
 
 
 @pytest.fixture(autouse=True)
