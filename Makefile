@@ -6,7 +6,8 @@ ARGS ?=
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+# Modules are compiled when first imported: compiling all of torch and ray takes longer than unpacking them.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -q -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

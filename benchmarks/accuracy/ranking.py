@@ -14,6 +14,9 @@ and of NASWOT, both standardised. Started again with the same --out, it goes on.
 With `--stages 4`, the first 50 architectures are also scored when a quarter, a half and three
 quarters of the steps are done: how a supernet's own scores change tells how far its training is.
 
+Scores without training depend on the seed alone: `--untrained FILE` takes them from the --out of
+another recipe's run.
+
 With `--accuracies` (of NAS-Bench-Macro: `{code: {"mean_acc": percent}}`), Kendall's rank
 correlation of each score with them, and the 95 % interval of 2,000 bootstrap samples.
 """
@@ -134,10 +137,10 @@ def supernet_scores(supernet: Supernet, dataset: Dataset, architecture: Architec
     }
 
 
-def scores_of(
+def untrained_scores(
     supernet: Supernet, dataset: Dataset, architecture: Architecture, seed: int
 ) -> dict[str, float]:
-    """All scores of one architecture; higher is better."""
+    """Scores of one architecture that need no training; higher is better."""
     network = supernet.space.network(architecture, len(dataset.classes))
     pixels, labels = dataset.train.at(network.resolution), dataset.train.labels
     device = training_device()
@@ -148,8 +151,18 @@ def scores_of(
         )
         for start in range(0, BATCH * BATCHES, BATCH)
     ]
-    untrained = {name: score(network, batches, seed) for name, score in SCORES.items()}
-    return {**supernet_scores(supernet, dataset, architecture), **untrained}
+    return {name: score(network, batches, seed) for name, score in SCORES.items()}
+
+
+def known_untrained(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Of each architecture in another run's file, its scores without training."""
+    if options.untrained is None:
+        return {}
+    other = json.loads(options.untrained.read_text())
+    for name in ("space", "seed"):
+        if other["settings"][name] != vars(options)[name]:
+            raise SystemExit(f"{options.untrained} is of another {name}")
+    return {key: {name: part[name] for name in SCORES} for key, part in other["parts"].items()}
 
 
 def combined(parts: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -158,6 +171,33 @@ def combined(parts: dict[str, dict[str, float]]) -> dict[str, float]:
     deviation = np.maximum(table.std(axis=0), 1e-12)
     mean = ((table - table.mean(axis=0)) / deviation).mean(axis=1)
     return dict(zip(parts, mean.tolist(), strict=True))
+
+
+def at_stages(
+    state: dict, listed: list[Architecture], truth: list[float], seed: int
+) -> dict[str, dict]:
+    """Tau of the first architectures' scores at each stage: with the truth, with the stage before.
+
+    Args:
+        state: Its `stages` by their steps, and its `parts`, which are the last stage.
+        listed: All architectures.
+        truth: Their accuracies.
+        seed: Of the bootstrap samples.
+    """
+    stages = {**state.get("stages", {}), str(state["steps"]): state["parts"]}
+    names, found = [a.id for a in listed[:AT_STAGES]], {}
+    for score in ("supernet accuracy", "supernet likelihood"):
+        before = None
+        for step, scores in stages.items():
+            values = [scores[name][score] for name in names]
+            told = found.setdefault(step, {})[score] = {
+                "mean": float(np.mean(values)), "deviation": float(np.std(values)),
+                "truth": asdict(kendall(values, truth[: len(names)], seed)),
+            }  # fmt: skip
+            if before is not None:
+                told["before"] = asdict(kendall(values, before, seed))
+            before = values
+    return found
 
 
 def main() -> None:
@@ -173,7 +213,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--accuracies", type=Path, help="of NAS-Bench-Macro")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--untrained", type=Path, help="another run's --out")
     options = parser.parse_args()
+    untrained = known_untrained(options)
     torch.set_num_threads(options.threads)
     space = load_space(options.space)
     listed = [space.from_json(a) for a in json.loads(options.architectures.read_text())]
@@ -190,7 +232,11 @@ def main() -> None:
     begun = time.monotonic()
     for number, architecture in enumerate(listed, 1):
         if architecture.id not in parts:
-            parts[architecture.id] = scores_of(supernet, dataset, architecture, options.seed)
+            parts[architecture.id] = {
+                **supernet_scores(supernet, dataset, architecture),
+                **(untrained.get(architecture.id)
+                   or untrained_scores(supernet, dataset, architecture, options.seed)),
+            }  # fmt: skip
             write_json(options.out, state)
         print(f"\r{number} of {len(listed)} scored", end="", file=sys.stderr, flush=True)
     state["scoring_s"] = round(state.get("scoring_s", 0) + time.monotonic() - begun, 1)
@@ -205,6 +251,7 @@ def main() -> None:
         table["supernet likelihood and naswot"] = [state["scores"][name] for name in names]
         found = {name: kendall(values, truth, options.seed) for name, values in table.items()}
         state["kendall_tau"] = {name: asdict(tau) for name, tau in found.items()}
+        state["kendall_tau_at_stages"] = at_stages(state, listed, truth, options.seed)
         for name, tau in found.items():
             print(f"{name:32} {tau.tau:.3f} ({tau.lower:.3f} to {tau.upper:.3f})")
     write_json(options.out, state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.search.folders import onnx_files
 from nas.search.measured import measured_models, say_measured
-from nas.search.ranked import ranking_lines
+from nas.search.ranked import CHECK, ranking_lines, supernet_lines
 from nas.units import format_bytes, format_count, format_latency_ms
 
 if TYPE_CHECKING:
@@ -174,9 +174,10 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
     ]
     verified, warnings = say_measured(front["models"], facts["settings"]["device"])
     lines[2:2] = [*verified, *warnings]
-    ranking = run.read_ranking()
+    ranking, given = run.read_ranking(), facts["settings"]["supernet"]
     if ranking is not None:
-        lines[1:1] = ranking_lines(ranking, facts["settings"]["supernet"])
+        lines[1:1] = ranking_lines(ranking, given)
+    lines[1:1] = supernet_lines(run.logged(CHECK), given)
     for device, found in facts["devices"].items():
         lines += _device_lines(device, found, front, facts)
     return lines

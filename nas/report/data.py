@@ -39,7 +39,7 @@ from nas.search.choosing import trial_costs
 from nas.search.folders import onnx_files
 from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
 from nas.search.measured import say_measured
-from nas.search.ranked import ranking_lines
+from nas.search.ranked import CHECK, ranking_lines, supernet_lines
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
 from nas.search.standing import front_shares, hypervolume_reference
@@ -106,7 +106,7 @@ def _load(run: RunFolder) -> ReportData:
             *_missing(run, front["models"]),
         ),
         verified=tuple(verified),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *supernet_lines(run.logged(CHECK), settings.supernet)),
         short_training=_short_training(run, content, records),
         ranking=_ranking(run, settings),
     )

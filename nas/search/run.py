@@ -39,6 +39,7 @@ from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import SearchSettings
 from nas.search.store import Journal, Store
 from nas.search.study import TrialRecord
+from nas.search.supernet_check import check_supernet
 from nas.search.supernets import (
     load_given,
     train_or_load,
@@ -142,6 +143,7 @@ def _prepare(
         finetuner if work.promoted else None,
         settings.metric,
     )
+    check_supernet(run, inputs, evaluator, watcher)
     return work, evaluator, finetuner
 
 

@@ -34,6 +34,8 @@ FINETUNE_EPOCHS = 3
 RECALIBRATION_IMAGES = 512
 MIN_VALIDATION_IMAGES = 500
 PROMOTED_PER_FINALIST = 2
+CHECKED_NETWORKS = 8
+"""Random architectures with which a supernet is checked before the first trial."""
 SHORT_SHARE = 0.25
 """Of the steps of a finalist that a short training has, or a trial's that is trained."""
 MAX_STEPS = 10_000_000
@@ -128,7 +130,8 @@ def limited_work(
         models: Finalists and baselines that are fine-tuned.
     """
     default = default_work(settings, dataset)
-    per_trial = SCORING_SHARE * limit_s / (settings.trials + default.promoted) / speeds.score_image
+    scored = CHECKED_NETWORKS + settings.trials + default.promoted
+    per_trial = SCORING_SHARE * limit_s / scored / speeds.score_image
     recalibration = int(min(default.recalibration_images, max(256, per_trial / 4)))
     validation = int(
         min(default.validation_images, max(MIN_VALIDATION_IMAGES, per_trial - 2 * recalibration))
@@ -194,11 +197,12 @@ def estimate(
     per_score = scoring_s(work.validation_images, work.recalibration_images, speeds)
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     per_model = work.finetune_steps * speeds.finetune_step + checked * speeds.file_image
+    checked_networks = CHECKED_NETWORKS if work.supernet_steps else 0
     per_short = work.short_steps * speeds.finetune_step + per_score
     return Estimate(
         steps_left * speeds.supernet_step,
         trials * work.trial_steps * speeds.finetune_step,
-        trials * per_score,
+        (checked_networks + trials) * per_score,
         work.promoted * per_short,
         models * per_model,
     )

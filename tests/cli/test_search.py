@@ -51,7 +51,7 @@ def test_a_search_prints_its_front_as_json_alone_and_lands_in_its_default_folder
     assert lines[2].startswith("This takes about "), "an estimate before the work starts"
     stages = [line.split()[0] for line in lines[3:]]
     assert [s for i, s in enumerate(stages) if i == 0 or stages[i - 1] != s] == [
-        "supernet", "search", "short", "finalists",
+        "supernet", "The", "search", "short", "finalists",
     ]  # fmt: skip
     again = nas(*quick, "--trials", "4")
     assert_said_finished(again, folder.relative_to(tmp_path / "work"))

@@ -201,7 +201,9 @@ def test_data_json_and_the_log(result):
     assert sum(map(len, splits)) == len(set().union(*splits)) == 1797
     lines = (result.folder / "log.jsonl").read_text().splitlines()
     events = [json.loads(line)["event"] for line in lines]
-    assert events == ["start", "data", "supernet", "search", "short training", "finished"]
+    assert events == [
+        "start", "data", "supernet", "supernet check", "search", "short training", "finished",
+    ]  # fmt: skip
 
 
 def test_the_python_result_is_the_front(result, front):
@@ -289,4 +291,4 @@ def test_a_search_of_a_space_that_is_used_up_ends_early(make_settings, tmp_path,
     run = run_search(settings, tmp_path / "run", watcher=listener)
     assert any("The search ends after 1 architectures" in text for text in listener.said)
     assert len(run.read_front()["models"]) == 1
-    assert listener.stages == ["supernet", "search", "finalists"]
+    assert listener.stages == ["supernet", "supernet check", "search", "finalists"]

@@ -90,7 +90,7 @@ def test_a_time_limit_is_shared_out(make_settings, limit_s):
     expected = estimate(work, SPEEDS, PHOTOS, 64, 12, work.supernet_steps)
     assert expected.supernet == pytest.approx(0.6 * limit_s, rel=0.01)
     assert expected.scoring <= 0.16 * limit_s
-    scoring_again = expected.scoring * work.promoted / 64
+    scoring_again = expected.scoring * work.promoted / (working.CHECKED_NETWORKS + 64)
     training_s = expected.finalists + expected.short_training - scoring_again
     assert training_s == pytest.approx(0.2 * limit_s, rel=0.03)
     assert expected.total <= limit_s

@@ -1,0 +1,41 @@
+"""Whether a run's supernet was trained for long enough that its scores are a ground to choose by.
+
+Held against what needs no network: a linear model on a few pixels (docs/decisions/0015-ranking.md).
+"""
+
+from __future__ import annotations
+
+from nas.accuracy.linear import linear_score
+from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.search.preparation import Inputs
+from nas.search.ranked import CHECK, supernet_lines
+from nas.search.ranking import random_architectures
+from nas.search.run_folder import RunFolder
+from nas.search.watch import Watcher
+from nas.search.work import CHECKED_NETWORKS
+
+
+def check_supernet(
+    run: RunFolder, inputs: Inputs, evaluator: SupernetEvaluator, watcher: Watcher
+) -> None:
+    """Score random architectures within the limits; the result is logged once, and said if bad.
+
+    Args:
+        run: Of the search.
+        inputs: Of it.
+        evaluator: Scores with the trained supernet's weights.
+        watcher: Hears about the progress.
+    """
+    found, seed = run.logged(CHECK), inputs.settings.seed
+    if not found:
+        drawn = random_architectures(inputs.costing, inputs.start, CHECKED_NETWORKS, seed)
+        values = []
+        for number, architecture in enumerate(drawn):
+            watcher.progress(CHECK, number, len(drawn))
+            values.append(evaluator.evaluate(architecture).value)
+        watcher.progress(CHECK, len(drawn), len(drawn))
+        linear = linear_score(inputs.dataset, evaluator.validation_images, evaluator.metric)
+        found = {"networks": values, "linear": linear.value, "images": linear.images}
+        run.log(CHECK, **found)
+    for line in supernet_lines(found, inputs.settings.supernet):
+        watcher.say(line)
