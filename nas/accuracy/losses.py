@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
+
+from nas.accuracy.score import Metric
+from nas.data import Dataset
 
 EXITS_WEIGHT = 0.5
 """Of the exits' mean loss, beside that of the end."""
@@ -24,16 +28,44 @@ def over_exits(logits: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor
     return loss(end) + EXITS_WEIGHT * torch.stack([loss(found) for found in exits]).mean()
 
 
+def log_shares(dataset: Dataset, metric: Metric, device: torch.device) -> torch.Tensor | None:
+    """Logarithms of the classes' shares of the training images; `None` where images count alike."""
+    if metric == "accuracy":
+        return None
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    return torch.from_numpy(np.log(counts / counts.sum())).to(device, torch.float32)
+
+
+def on_labels(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    smoothing: float,
+    shares: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Cross-entropy; with the classes' log shares, what is learned is as if all had as many images.
+
+    They are added to the logits in training alone (Menon et al. 2021, arXiv:2007.07314, section 5).
+
+    Args:
+        logits: `N x classes`, float32.
+        targets: Classes `N`, or their probabilities `N x classes`.
+        smoothing: Share of a target that is spread over all classes.
+        shares: As `log_shares` gives them.
+    """
+    adjusted = logits if shares is None else logits + shares
+    return nn.functional.cross_entropy(adjusted, targets, label_smoothing=smoothing)
+
+
 def with_teacher(
-    on_labels: torch.Tensor, logits: torch.Tensor, target: torch.Tensor, share: float
+    found: torch.Tensor, logits: torch.Tensor, target: torch.Tensor, share: float
 ) -> torch.Tensor:
     """A loss on labels mixed with distillation (Hinton et al. 2015, arXiv:1503.02531).
 
     Args:
-        on_labels: Scalar.
+        found: That loss, scalar.
         logits: `N x classes`, float32.
         target: The teacher's probabilities, `N x classes`.
         share: Of the distillation.
     """
     on_teacher = nn.functional.cross_entropy(logits, target)
-    return share * on_teacher + (1 - share) * on_labels
+    return share * on_teacher + (1 - share) * found

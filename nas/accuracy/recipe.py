@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from nas.accuracy.score import Metric
 from nas.accuracy.supernet_training import sgd
 
 Optimiser = Literal["sgd", "adamw"]
@@ -39,6 +40,7 @@ class Recipe:
         ema_decay: Of the running mean of the weights, which is what is kept; 0 for none.
         teacher_share: Of the loss that is distillation (arXiv:1503.02531), if there is a teacher.
         gradient_norm: To which longer gradients are cut.
+        metric: What is to be best: where classes count alike (`balanced`), they do so in the loss.
         recalibration_images: Training images for the final batch-norm statistics.
     """
 
@@ -54,6 +56,7 @@ class Recipe:
     ema_decay: float = 0.999
     teacher_share: float = 0.5
     gradient_norm: float = 5.0
+    metric: Metric = "accuracy"
     recalibration_images: int = 2048
 
     @property

@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from nas.accuracy.device import mixed_precision, resize, training_batch
-from nas.accuracy.losses import over_exits, with_teacher
+from nas.accuracy.losses import log_shares, on_labels, over_exits, with_teacher
 from nas.accuracy.memory import Split, memory_errors
+from nas.accuracy.score import Metric
 from nas.data import Dataset, batch_indices
 from nas.models import Supernet
 from nas.space import sample as sampling
@@ -43,6 +44,7 @@ class SupernetSettings:
         teacher_start: Share of the steps that pass before the distillation starts.
         progressive: Whether the first steps are on smaller images (as in arXiv:2104.00298), which
             cost less and teach ranks as well.
+        metric: What scores are of: where classes count alike, they do so in the loss.
         seed: Of weights, order, augmentation and drawn networks.
     """
 
@@ -56,9 +58,10 @@ class SupernetSettings:
     teacher_share: float = 0.5
     teacher_start: float = 0.5
     progressive: bool = False
+    metric: Metric = "accuracy"
     seed: int = 0
 
-    def to_json(self) -> dict[str, int | float]:
+    def to_json(self) -> dict[str, int | float | str]:
         """For checkpoints and `run.yaml`."""
         return asdict(self)
 
@@ -109,6 +112,7 @@ class SupernetTrainer:
         self.optimiser = sgd(supernet, settings.learning_rate, settings.weight_decay)
         images = min(settings.batch_size, len(dataset.train.labels))
         self.split = Split(self.device, images, say)
+        self.shares = log_shares(dataset, settings.metric, self.device)
 
     def train(self, on_step: Callable[[int], None] = lambda step: None) -> None:
         """Do the steps that are left; `on_step` is called after each with the number done.
@@ -177,7 +181,7 @@ class SupernetTrainer:
         smoothing, share = self.settings.label_smoothing, self.settings.teacher_share
 
         def loss(logits: torch.Tensor) -> torch.Tensor:
-            found = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+            found = on_labels(logits, batch.labels, smoothing, self.shares)
             return found if target is None else with_teacher(found, logits, target, share)
 
         torch.autograd.backward(over_exits(logits, loss) * batch.share)

@@ -17,7 +17,7 @@ from nas.accuracy.averaging import WeightAverage
 from nas.accuracy.checkpoint import Parts
 from nas.accuracy.device import mixed_precision, repeatable_or_fast, resize
 from nas.accuracy.feed import Feed
-from nas.accuracy.losses import over_exits, with_teacher
+from nas.accuracy.losses import log_shares, on_labels, over_exits, with_teacher
 from nas.accuracy.memory import Split, memory_errors
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import recalibrate
@@ -76,6 +76,7 @@ class Trainer:
         self.optimiser = recipe.make_optimiser(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
         self.split = Split(self.device, min(recipe.batch_size, self.images), say)
+        self.shares = log_shares(dataset, recipe.metric, self.device)
         self.at = Progress(0, (self._zero(), 0))
         self.intact = True
         """Whether weights, optimiser and step belong together: not in the middle of an update."""
@@ -130,8 +131,7 @@ class Trainer:
             taught = None if self.teacher is None else self.teacher(images)
 
             def of(logits: torch.Tensor) -> torch.Tensor:
-                smoothing = recipe.label_smoothing
-                found = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+                found = on_labels(logits, targets, recipe.label_smoothing, self.shares)
                 if taught is None:
                     return found
                 return with_teacher(found, logits, taught, recipe.teacher_share)

@@ -107,7 +107,7 @@ def _add_data(add: Add) -> None:
     add(
         "--metric",
         choices=["accuracy", "balanced"],
-        help="compare by accuracy, or balanced: its mean over the classes (accuracy)",
+        help="learn and compare so that images count alike, or balanced: classes (accuracy)",
     )
     add("--space", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")

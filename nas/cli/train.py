@@ -28,6 +28,7 @@ SETTINGS = (
     "reference", "width", "space", "plan", "resolution", "data", "seed", "threads", "supernet",
     "distil", "teacher", "epochs", "batch_size", "optimiser", "learning_rate", "weight_decay",
     "label_smoothing", "mixup", "cutmix", "random_augment", "ema_decay", "teacher_share",
+    "metric",
 )  # fmt: skip
 Add = Callable[..., argparse.Action]
 
@@ -102,6 +103,11 @@ def _add_recipe(add: Add) -> None:
         metavar="DECAY",
         dest="ema_decay",
         help="keep a running mean of the weights (0.999; 0: the last weights)",
+    )
+    add(
+        "--metric",
+        choices=["accuracy", "balanced"],
+        help="learn and score so that images count alike, or balanced: classes (accuracy)",
     )
 
 
@@ -197,11 +203,13 @@ def _print_result(folder: TrainFolder) -> None:
     from nas.units import format_bytes, format_count, format_duration_s
 
     result = folder.read_result()
+    what = ", balanced accuracy" if result["accuracy"]["metric"] == "balanced" else ""
     for title, name in (("validation", "validation_accuracy"), ("test", "accuracy")):
         score = result[name]
         low, high = score["interval"]
         print(
-            f"{title:<10} {score['value']:.1%}  ({low:.1%} to {high:.1%}, {score['images']} images)"
+            f"{title:<10} {score['value']:.1%}  ({low:.1%} to {high:.1%}, {score['images']} images"
+            f"{what})"
         )
     print(
         f"{format_count(result['params'])} parameters, {format_count(result['macs'])} MACs, "

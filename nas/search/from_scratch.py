@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from nas.accuracy.device import training_device
@@ -115,7 +116,7 @@ def training_evaluator(
     return TrainingEvaluator(
         space,
         dataset,
-        RECIPE,
+        replace(RECIPE, metric=settings.metric),
         settings.seed,
         work.validation_images,
         settings.metric,

@@ -112,14 +112,13 @@ def _scorer(inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Score
         load_given(job, Path(settings.supernet))
     else:
         train_or_load(job, watcher)
-    images = len(dataset.validation.labels)
+    images, metric = len(dataset.validation.labels), settings.metric
     return _Scorer(
         SupernetEvaluator(
-            supernet, dataset, work.recalibration_images, work.validation_images, None,
-            settings.metric,
+            supernet, dataset, work.recalibration_images, work.validation_images, None, metric
         ),
         TrainingEvaluator(
-            inputs.space, dataset, Recipe(epochs), settings.seed, images, settings.metric,
+            inputs.space, dataset, Recipe(epochs, metric=metric), settings.seed, images, metric,
             watcher.say,
         ),
     )  # fmt: skip

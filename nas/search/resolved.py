@@ -237,7 +237,8 @@ def versions() -> dict[str, str]:
 
 def supernet_job(inputs: Inputs, supernet: Supernet, work: Work) -> SupernetJob:
     """The training that a run begins with."""
+    settings = inputs.settings
     training = SupernetSettings(
-        steps=work.supernet_steps, batch_size=work.batch_size, seed=inputs.settings.seed
+        work.supernet_steps, work.batch_size, metric=settings.metric, seed=settings.seed
     )
     return SupernetJob(supernet, inputs.dataset, training, inputs.threads)

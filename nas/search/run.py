@@ -133,7 +133,7 @@ def _prepare(
     else:
         train_or_load(job, watcher)
     run.log("supernet")
-    recipe = replace(FINETUNING, batch_size=work.batch_size)
+    recipe = replace(FINETUNING, batch_size=work.batch_size, metric=settings.metric)
     finetuner = Finetuner(supernet, dataset, recipe, settings.seed)
     evaluator = SupernetEvaluator(
         supernet,

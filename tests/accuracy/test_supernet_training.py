@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from nas.accuracy import supernet_training
 from nas.accuracy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
@@ -196,3 +197,17 @@ def test_learns(make):
     evaluator = SupernetEvaluator(trained.supernet, trained.dataset, 512, 359)
     for architecture in (trained.largest, trained.smallest):
         assert evaluator.evaluate(architecture).value > 0.4, "chance is 0.1"
+
+
+def test_where_classes_count_alike_they_do_so_in_the_loss(make, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        supernet_training, "on_labels",
+        lambda logits, labels, smoothing, shares: seen.append(shares) or logits.sum(),
+    )  # fmt: skip
+    for metric in ("accuracy", "balanced"):
+        make(1, metric=metric).train_step()
+    plain, balanced = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert plain == [None] * 4
+    for shares in balanced:
+        assert shares.exp().sum() == pytest.approx(1) and shares.shape == (10,)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -47,7 +49,7 @@ def make(dataset):
     space = load_space(TINY)
     network = space.network(sampling.baseline(space, "small", 1.0, 16), 10)
 
-    def trainer(recipe, seed=0, **options):
+    def trainer(recipe, seed=0, dataset=dataset, **options):
         return Trainer(build_model(network, seed), dataset, recipe, seed, **options)
 
     return trainer
@@ -220,3 +222,23 @@ def test_deterministic_training_leaves_torch_as_it_was():
 
 def test_the_device_is_one_that_torch_has():
     assert training_device().type in ("cpu", "cuda", "mps")
+
+
+def test_rare_classes_are_named_more_readily_where_classes_count_alike(make, dataset):
+    train = dataset.train
+    kept = np.flatnonzero((train.labels < 5) | (np.arange(len(train)) % 10 == 0))
+    rare = replace(
+        train,
+        items=tuple(train.items[i] for i in kept),
+        labels=train.labels[kept],
+        images={16: train.at(16)[kept]},
+    )
+    uneven = replace(dataset, train=rare)
+    recalls = {}
+    for metric in ("accuracy", "balanced"):
+        trainer = make(Recipe(6, 32, learning_rate=0.1, metric=metric), dataset=uneven)
+        trainer.train()
+        model = trainer.finished_model()
+        score = score_model(model, uneven, dataset.validation, 359, "balanced")
+        recalls[metric] = sum(correct for correct, _ in score.per_class[5:])
+    assert recalls["balanced"] > 1.2 * recalls["accuracy"], recalls

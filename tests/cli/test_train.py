@@ -146,10 +146,12 @@ def test_an_architecture_from_a_file_learns_from_a_teacher(nas, quick, tiny, tmp
     answer = nas(
         "train", "--arch", tmp_path / "arch.json", "--space", tiny, "--epochs", "1", "--threads",
         "1", "--teacher", tmp_path / "out" / "model.onnx", "--mixup", "0.2", "--cutmix", "1",
-        "--augment", "0.3", "--optimiser", "adamw", "--json",
+        "--augment", "0.3", "--optimiser", "adamw", "--metric", "balanced", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     result = answer.json()
+    assert result["accuracy"]["metric"] == result["recipe"]["metric"] == "balanced"
+    assert result["accuracy"]["measured"].startswith("balanced accuracy (the mean over the classes")
     assert result["teacher"] == str(tmp_path / "out" / "model.onnx")
     [folder] = (tmp_path / "work" / "runs").iterdir()
     assert folder.name.startswith(f"train-{result['id']}-")

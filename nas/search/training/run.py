@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from nas.accuracy.device import training_device
+from nas.accuracy.score import METRIC_WORDS
 from nas.accuracy.training import Trainer
 from nas.data import Progress
 from nas.export.graph import GraphTarget
@@ -33,7 +34,7 @@ from nas.search.watch import Silent, Watcher
 from nas.space.architecture import Network
 from nas.space.memory import peak_activation_bytes
 
-HOW = "top-1 of the exported file run by onnxruntime on the CPU, fp32"
+HOW = "of the exported file run by onnxruntime on the CPU, fp32"
 
 
 def default_folder(settings: TrainSettings, progress: Progress | None = None) -> Path:
@@ -124,7 +125,7 @@ def _finish(
     place: TrainFolder, inputs: Inputs, model: Model, session: Session, watcher: Watcher
 ) -> None:
     """Export, compare with torch, score the file, and write down what came out."""
-    dataset, subject = inputs.dataset, inputs.subject
+    dataset, subject, metric = inputs.dataset, inputs.subject, inputs.settings.metric
     network = model.network
     metadata = data_metadata(dataset, network.resolution) | _named(subject.to_json())
     files = write_onnx(place.model, network, folded_weights(model), GraphTarget(), metadata)
@@ -136,13 +137,14 @@ def _finish(
     logits, parity = check_files(files, model, dataset, inputs.threads, on_images)
     exits = None
     if len(files) > 1:
-        exits = tune_exits(logits["validation"], dataset.validation, network.macs_until_exits)
+        until = network.macs_until_exits
+        exits = tune_exits(logits["validation"], dataset.validation, until, metric)
         for file, told in zip(files, exits.metadata(), strict=True):
             add_metadata(file, told)
     thresholds = exits.thresholds if exits else ()
     scores = {
-        name: score_logits(logits[split.name], split, thresholds=thresholds).to_json(
-            measured=HOW, file=files[0].name
+        name: score_logits(logits[split.name], split, metric, thresholds).to_json(
+            measured=f"{METRIC_WORDS[metric]} {HOW}", file=files[0].name
         )
         for name, split in (
             ("validation_accuracy", dataset.validation), ("accuracy", dataset.test),

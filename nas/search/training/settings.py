@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nas.accuracy.recipe import Optimiser, Recipe
+from nas.accuracy.score import Metric
 from nas.documents import Section, validate
 from nas.errors import OptionError
 from nas.search.settings import DEFAULT_SPACE, MAX_SEED
@@ -65,6 +66,7 @@ class TrainSettings(Section):
     random_augment: Share = 0.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     teacher_share: Share = 0.5
+    metric: Metric = "accuracy"
 
     @property
     def recipe(self) -> Recipe:
