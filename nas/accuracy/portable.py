@@ -84,10 +84,9 @@ class TrainingState:
     Attributes:
         space: Content of the search space.
         data: The images.
-        recipe: How architectures are trained.
+        recipe: How architectures are trained, and what is scored.
         steps: For how many steps; `None` for the recipe's.
         seed: Of the training.
-        metric: What is scored.
     """
 
     space: dict[str, Any]
@@ -95,7 +94,6 @@ class TrainingState:
     recipe: dict[str, Any]
     steps: int | None
     seed: int
-    metric: Metric
 
 
 def pack_evaluator(
@@ -115,7 +113,6 @@ def pack_evaluator(
             recipe=asdict(evaluator.recipe),
             steps=evaluator.steps,
             seed=evaluator.seed,
-            metric=evaluator.metric,
         )
     supernet, finetuner = evaluator.supernet, evaluator.finetuner
     train = len(dataset.train.labels) if finetuner else evaluator.recalibration_images
@@ -160,9 +157,7 @@ def unpack_evaluator(
     dataset, scored = _unpack_data(state.data), len(state.data.validation_labels)
     if isinstance(state, TrainingState):
         recipe = Recipe(**state.recipe)
-        return TrainingEvaluator(
-            space, dataset, recipe, state.seed, scored, state.metric, steps=state.steps
-        )
+        return TrainingEvaluator(space, dataset, recipe, state.seed, scored, steps=state.steps)
     supernet = _unpack_supernet(state, space)
     finetuner = None
     if state.finetuning is not None:

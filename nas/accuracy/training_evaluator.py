@@ -24,10 +24,9 @@ class TrainingEvaluator:
     Attributes:
         space: Of the architectures.
         dataset: Decoded at their resolutions.
-        recipe: How each is trained.
+        recipe: How each is trained, and what is scored.
         seed: With the architecture it decides weights, order and augmentation.
         validation_images: How many are scored; the first ones, which are a random sample.
-        metric: What is scored.
         say: Hears what a user should know.
         steps: Of each training, where its fidelity says none; all of the recipe's if not given.
     """
@@ -37,9 +36,13 @@ class TrainingEvaluator:
     recipe: Recipe
     seed: int
     validation_images: int
-    metric: Metric = "accuracy"
     say: Callable[[str], None] = lambda text: None
     steps: int | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """What is scored."""
+        return self.recipe.metric
 
     def evaluate(self, architecture: Architecture, fidelity: Fidelity = SEARCH) -> Score:
         """Score one architecture at its own resolution, whatever was scored before.

@@ -119,7 +119,6 @@ def training_evaluator(
         replace(RECIPE, metric=settings.metric),
         settings.seed,
         work.validation_images,
-        settings.metric,
         say,
         steps=work.trial_steps,
     )

@@ -118,10 +118,9 @@ def _scorer(inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Score
             supernet, dataset, work.recalibration_images, work.validation_images, None, metric
         ),
         TrainingEvaluator(
-            inputs.space, dataset, Recipe(epochs, metric=metric), settings.seed, images, metric,
-            watcher.say,
+            inputs.space, dataset, Recipe(epochs, metric=metric), settings.seed, images, watcher.say
         ),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def test_training_is_the_same_in_another_process_and_after_other_training(tmp_pa
 def test_training_from_scratch_is_the_same_in_another_process(steps):
     torch.set_num_threads(1)
     space, dataset = load_space(TINY), load_dataset(None, 0, resolutions=(16, 20))
-    recipe = Recipe(1, 64, recalibration_images=64)
-    evaluator = TrainingEvaluator(space, dataset, recipe, 5, 100, "balanced", steps=steps)
+    recipe = Recipe(1, 64, recalibration_images=64, metric="balanced")
+    evaluator = TrainingEvaluator(space, dataset, recipe, 5, 100, steps=steps)
     state = pack_evaluator(evaluator, here=False)
     again = unpack_evaluator(state)
     architecture = sampling.smallest(space, "small")
