@@ -11,8 +11,8 @@ then every architecture is scored with its weights and without any. Written are 
 `scores`, one for each architecture: the mean of the supernet's log-likelihood on validation images
 and of NASWOT, both standardised. Started again with the same --out, it goes on.
 
-With `--stages 4`, the first 50 architectures are also scored when a quarter, a half and three
-quarters of the steps are done: how a supernet's own scores change tells how far its training is.
+With `--stages 4`, the first 50 architectures are also scored, on a quarter of the images, when a
+quarter, a half and three quarters of the steps are done: how scores change while it is trained.
 
 Scores without training depend on the seed alone: `--untrained FILE` takes them from the --out of
 another recipe's run.
@@ -61,7 +61,7 @@ TIMED_STEPS = 20
 TRAINING_SHARE = 0.97
 """Of the minutes: timings of a few steps are not exact."""
 SAVE_EVERY_S = 60
-AT_STAGES = 50
+AT_STAGES, AT_STAGES_SHARE = 50, 0.25
 RECALIBRATION, VALIDATION, BATCH, BATCHES = 1024, 2000, 64, 2
 
 
@@ -114,7 +114,10 @@ def train(
         trainer.train_step()
         if trainer.step in stages:
             paused = time.monotonic()
-            scores = {a.id: supernet_scores(supernet, dataset, a) for a in listed[:AT_STAGES]}
+            scores = {
+                a.id: supernet_scores(supernet, dataset, a, AT_STAGES_SHARE)
+                for a in listed[:AT_STAGES]
+            }
             state.setdefault("stages", {})[str(trainer.step)] = scores
             begun += time.monotonic() - paused
             save()
@@ -125,12 +128,15 @@ def train(
     save()
 
 
-def supernet_scores(supernet: Supernet, dataset: Dataset, architecture: Architecture) -> dict:
+def supernet_scores(
+    supernet: Supernet, dataset: Dataset, architecture: Architecture, share: float = 1.0
+) -> dict:
     """Accuracy and mean log-likelihood of the right class on validation images."""
     model = supernet.subnet(architecture)
-    recalibrate(model, dataset, RECALIBRATION)
-    logits = logits_of(model, dataset, dataset.validation, VALIDATION)[-1]
-    labels = torch.from_numpy(dataset.validation.labels[:VALIDATION].copy())
+    recalibrate(model, dataset, round(share * RECALIBRATION))
+    images = round(share * VALIDATION)
+    logits = logits_of(model, dataset, dataset.validation, images)[-1]
+    labels = torch.from_numpy(dataset.validation.labels[:images].copy())
     return {
         "supernet accuracy": float((logits.argmax(dim=1) == labels).float().mean()),
         "supernet likelihood": -float(torch.nn.functional.cross_entropy(logits, labels)),
