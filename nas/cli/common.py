@@ -140,6 +140,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> Any:
     parser.add_argument(
         "--classes",
         type=whole(1, 100_000),
+        metavar="N",
         help="number of classes (default: 10 small plan, 1000 large)",
     )
     return which

@@ -41,11 +41,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--space", default="mobilenetv3", help="search space (%(default)s)")
     parser.add_argument("--plan", help="input plan (default: the space's first)")
     parser.add_argument(
-        "--resolution", type=positive, action="append", default=[],
+        "--resolution", type=positive, metavar="N", action="append", default=[],
         help="input size in pixels; repeat for several (default: all of the plan)",
     )  # fmt: skip
     parser.add_argument(
-        "--classes", type=whole(1, 100_000), action="append", default=[],
+        "--classes", type=whole(1, 100_000), metavar="N", action="append", default=[],
         help="number of classes to measure beside 2, 10, 100, 1000 (others are interpolated)",
     )  # fmt: skip
     parser.add_argument(

@@ -72,7 +72,11 @@ def _add_limits(add: Add) -> None:
         help="name, alias or folder of a latency table (nas devices); repeat it, with budgets, for "
         "models that hold on all",
     )
-    add("--budget", help="latency with a unit: 20ms; held against the upper bound")
+    add(
+        "--budget",
+        metavar="LATENCY",
+        help="latency with a unit: 20ms; held against the upper bound",
+    )
     add(
         "--per-device",
         action="store_true",
@@ -107,18 +111,32 @@ def _add_data(add: Add) -> None:
     add(
         "--metric",
         choices=["accuracy", "balanced"],
-        help="learn and compare so that images count alike, or balanced: classes (accuracy)",
+        help="balanced: in training and in scores uneven classes count alike (accuracy: images do)",
     )
-    add("--space", help="search space (mobilenetv3)")
+    add("--space", metavar="NAME", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")
 
 
 def _add_work(add: Add) -> None:
     """How much is done, and how."""
-    add("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
-    add("--finalists", type=whole(1, 1000), help="models to train and export, at most (8)")
-    add("--time-limit", help="duration with a unit: 20m; fixes the numbers of steps")
-    add("--seed", type=seed, help="of everything random (0)")
+    add(
+        "--trials",
+        type=whole(1, 1_000_000),
+        metavar="N",
+        help="distinct architectures to score (64)",
+    )
+    add(
+        "--finalists",
+        type=whole(1, 1000),
+        metavar="N",
+        help="models to train and export, at most (8)",
+    )
+    add(
+        "--time-limit",
+        metavar="DURATION",
+        help="duration with a unit: 20m; fixes the numbers of steps",
+    )
+    add("--seed", type=seed, metavar="N", help="of everything random (0)")
     add(
         "--sampler",
         choices=["front", "nsga2", "tpe", "gp", "random"],
@@ -131,10 +149,11 @@ def _add_work(add: Add) -> None:
         "(supernet)",
     )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
-    add("--supernet-steps", type=positive, help="training steps of the supernet")
+    add("--supernet-steps", type=positive, metavar="N", help="training steps of the supernet")
     add(
         "--trial-steps",
         type=positive,
+        metavar="N",
         help="training steps of each architecture from scratch (a quarter of a finalist's)",
     )
     add(
@@ -144,14 +163,24 @@ def _add_work(add: Add) -> None:
         help="architectures to train briefly, for finalists to be chosen from (2 x finalists); 0: "
         "choose by the supernet's scores",
     )
-    add("--short-steps", type=positive, help="training steps of each of these")
-    add("--finetune-steps", type=positive, help="training steps of each finalist")
-    add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
+    add("--short-steps", type=positive, metavar="N", help="training steps of each of these")
+    add("--finetune-steps", type=positive, metavar="N", help="training steps of each finalist")
+    add(
+        "--threads",
+        type=whole(1, 1024),
+        metavar="N",
+        help="for training and scoring (default: all cores)",
+    )
 
 
 def _add_places(add: Add) -> None:
     """Where trials are scored and kept."""
-    add("--workers", type=whole(1, 4096), help="score architectures by so many processes of Ray")
+    add(
+        "--workers",
+        type=whole(1, 4096),
+        metavar="N",
+        help="score architectures by so many processes of Ray",
+    )
     add("--ray-address", metavar="ADDRESS", help="use an existing Ray cluster: HOST:6379, or auto")
     add("--gpus-per-trial", type=share, metavar="N", help="of each worker: 1, 0.25 (none)")
     add("--trial-limit", metavar="DURATION", help="longest evaluation by a worker: 10m (no limit)")

@@ -107,7 +107,7 @@ def _add_recipe(add: Add) -> None:
     add(
         "--metric",
         choices=["accuracy", "balanced"],
-        help="learn and score so that images count alike, or balanced: classes (accuracy)",
+        help="balanced: in training and in scores uneven classes count alike (accuracy: images do)",
     )
 
 
@@ -126,8 +126,13 @@ def _add_work(add: Add) -> None:
         metavar="PATH",
         help="images: folder, archive, .csv or .npz (default: digits)",
     )
-    add("--seed", type=seed, help="of everything random (0)")
-    add("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
+    add("--seed", type=seed, metavar="N", help="of everything random (0)")
+    add(
+        "--threads",
+        type=whole(1, 1024),
+        metavar="N",
+        help="for training and scoring (default: all cores)",
+    )
     add("--out", type=Path, metavar="DIR", help="folder (runs/train-<id>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished training")
     add("--json", action="store_true", help="print model.json")

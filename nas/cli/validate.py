@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
     add("--space", help="search space (default: all that the table is calibrated for)")
     add("--plan", help="input plan (default: all that the table is calibrated for)")
     add("-n", type=whole(10, 10_000), default=30, help="how many models, at least 10 (%(default)s)")
-    add("--seed", type=seed, help="of the drawn models (default: a fresh one)")
+    add("--seed", type=seed, metavar="N", help="of the drawn models (default: a fresh one)")
     add_board_options(parser)
     add("--plot", type=Path, metavar="FILE", help="write predicted against measured as HTML")
     add("--json", action="store_true", help="print JSON")
