@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.search.folders import onnx_files
+from nas.search.measured import say_measured
+from nas.search.ranked import CHECK, supernet_lines
 from nas.search.run_folder import RunFolder, check_finished, check_state
 from nas.search.settings import read_settings
 from nas.space.architecture import Architecture
@@ -72,12 +74,14 @@ class Result:
         models: That were exported, fastest on the first device first.
         recommended: The one to take.
         per_device: With `per_device`: the models of each device's front, its recommended one first.
+        warnings: What must not be missed.
     """
 
     folder: Path
     models: tuple[Model, ...]
     recommended: Model
     per_device: dict[str, tuple[Model, ...]]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,10 @@ def open_run(folder: str | Path) -> Result:
         for found in front["fronts"]
         if found["device"] is not None
     }
-    return Result(run.path, models, by_id[front["recommended"]], per_device)
+    settings = run.read_run()["settings"]
+    _, over = say_measured(front["models"], settings["device"])
+    warnings = (*over, *supernet_lines(run.logged(CHECK), settings["supernet"]))
+    return Result(run.path, models, by_id[front["recommended"]], per_device, warnings)
 
 
 def _model(run: RunFolder, entry: dict[str, Any]) -> Model:

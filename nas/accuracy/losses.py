@@ -32,7 +32,7 @@ def log_shares(dataset: Dataset, metric: Metric, device: torch.device) -> torch.
     """Logarithms of the classes' shares of the training images; `None` where images count alike."""
     if metric == "accuracy":
         return None
-    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes))
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.classes)).clip(1)
     return torch.from_numpy(np.log(counts / counts.sum())).to(device, torch.float32)
 
 
@@ -45,15 +45,21 @@ def on_labels(
     """Cross-entropy; with the classes' log shares, what is learned is as if all had as many images.
 
     They are added to the logits in training alone (Menon et al. 2021, arXiv:2007.07314, section 5).
+    Smoothing then spreads targets by the shares as well: spread evenly, it would name rare classes
+    for everything once others have some twenty times as many images.
 
     Args:
         logits: `N x classes`, float32.
         targets: Classes `N`, or their probabilities `N x classes`.
-        smoothing: Share of a target that is spread over all classes.
+        smoothing: Share of a target that is spread over the classes.
         shares: As `log_shares` gives them.
     """
-    adjusted = logits if shares is None else logits + shares
-    return nn.functional.cross_entropy(adjusted, targets, label_smoothing=smoothing)
+    if shares is None:
+        return nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+    if targets.ndim == 1:
+        targets = nn.functional.one_hot(targets, logits.shape[1])
+    spread = (1 - smoothing) * targets + smoothing * shares.exp()
+    return nn.functional.cross_entropy(logits + shares, spread)
 
 
 def with_teacher(

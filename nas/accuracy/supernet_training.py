@@ -62,8 +62,11 @@ class SupernetSettings:
     seed: int = 0
 
     def to_json(self) -> dict[str, int | float | str]:
-        """For checkpoints and `run.yaml`."""
-        return asdict(self)
+        """For checkpoints and `run.yaml`; the usual metric is not named, as in older ones."""
+        found = asdict(self)
+        if self.metric == "accuracy":
+            del found["metric"]
+        return found
 
     def scale(self, step: int) -> float:
         """Of the images' side in a step."""

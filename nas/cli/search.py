@@ -111,7 +111,7 @@ def _add_data(add: Add) -> None:
     add(
         "--metric",
         choices=["accuracy", "balanced"],
-        help="balanced: in training and in scores uneven classes count alike (accuracy: images do)",
+        help="balanced: train and score so that every class counts alike (accuracy)",
     )
     add("--space", metavar="NAME", help="search space (mobilenetv3)")
     add("--plan", choices=["small", "large"], help="input plan (default: from the images)")

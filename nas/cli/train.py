@@ -107,7 +107,7 @@ def _add_recipe(add: Add) -> None:
     add(
         "--metric",
         choices=["accuracy", "balanced"],
-        help="balanced: in training and in scores uneven classes count alike (accuracy: images do)",
+        help="balanced: train and score so that every class counts alike (accuracy)",
     )
 
 

@@ -83,9 +83,12 @@ def append_log(path: Path, event: str, **facts: Any) -> None:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """All whole lines of a log; none if there is no log."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         with contextlib.suppress(ValueError):  # cut off by a killed process
-            found.append(dict(json.loads(line)))
+            content = json.loads(line)
+            if isinstance(content, dict) and "event" in content:
+                found.append(content)
     return found
 
 

@@ -32,7 +32,7 @@ def ranking_lines(content: dict[str, Any], supernet: str | None = None) -> list[
             f"{told} So few cannot tell whether the supernet ranks better than counting does: more "
             "architectures (--check-ranking) would."
         ]
-    longer = _longer(supernet)
+    longer = "a supernet that was trained for longer" if supernet else "more --supernet-steps"
     return [
         told,
         "The supernet ranks worse than counting multiply-adds does: its scores are no ground to "
@@ -48,19 +48,22 @@ def supernet_lines(found: dict[str, Any], supernet: str | None = None) -> list[s
         supernet: The file that was given, if one was.
     """
     values = found.get("networks")
-    if not values or sum(values) / len(values) > found["linear"]:
+    if not values or not sum(values) / len(values) < found["linear_interval"][0]:
         return []
+    mean, low, high = (100 * v for v in (sum(values) / len(values), min(values), max(values)))
+    what = "a balanced accuracy" if found["metric"] == "balanced" else "an accuracy"
+    longer = (
+        "Give it one that was trained for longer."
+        if supernet
+        else f"Train it for longer: more than {found['steps']} --supernet-steps, or a longer "
+        "--time-limit."
+    )
     return [
-        "The supernet has learned too little for its scores to be a ground to choose by: with its "
-        f"weights, {len(values)} random architectures have {100 * min(values):.1f} to "
-        f"{100 * max(values):.1f} % on {found['images']} validation images (mean "
-        f"{100 * sum(values) / len(values):.1f} %), and a linear model on 8 x 8 pixels has "
-        f"{100 * found['linear']:.1f} %. Try {_longer(supernet)}."
+        f"The supernet has learned too little after {found['steps']} steps: {len(values)} random "
+        f"architectures with its weights have {what} of {mean:.1f} % on average ({low:.1f} to "
+        f"{high:.1f} %, {found['images']} validation images), where a linear model on 8 x 8 pixels "
+        f"has {100 * found['linear']:.1f} %. How it ranks architectures cannot be trusted. {longer}"
     ]
-
-
-def _longer(supernet: str | None) -> str:
-    return "a supernet that was trained for longer" if supernet else "more --supernet-steps"
 
 
 def _tau(found: dict[str, float]) -> str:

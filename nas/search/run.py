@@ -129,9 +129,10 @@ def _prepare(
     _log_start(run, inputs, work)
     job = supernet_job(inputs, supernet, work)
     if settings.supernet is not None:
-        load_given(job, Path(settings.supernet))
+        steps = load_given(job, Path(settings.supernet), watcher.say)
     else:
         train_or_load(job, watcher)
+        steps = work.supernet_steps
     run.log("supernet")
     recipe = replace(FINETUNING, batch_size=work.batch_size, metric=settings.metric)
     finetuner = Finetuner(supernet, dataset, recipe, settings.seed)
@@ -143,7 +144,7 @@ def _prepare(
         finetuner if work.promoted else None,
         settings.metric,
     )
-    check_supernet(run, inputs, evaluator, watcher)
+    check_supernet(run, inputs, evaluator, steps, watcher)
     return work, evaluator, finetuner
 
 

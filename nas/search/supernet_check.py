@@ -5,6 +5,8 @@ Held against what needs no network: a linear model on a few pixels (docs/decisio
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nas.accuracy.linear import linear_score
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.search.preparation import Inputs
@@ -14,9 +16,11 @@ from nas.search.run_folder import RunFolder
 from nas.search.watch import Watcher
 from nas.search.work import CHECKED_NETWORKS
 
+MOST_IMAGES = 2000
+
 
 def check_supernet(
-    run: RunFolder, inputs: Inputs, evaluator: SupernetEvaluator, watcher: Watcher
+    run: RunFolder, inputs: Inputs, evaluator: SupernetEvaluator, steps: int, watcher: Watcher
 ) -> None:
     """Score random architectures within the limits; the result is logged once, and said if bad.
 
@@ -24,18 +28,24 @@ def check_supernet(
         run: Of the search.
         inputs: Of it.
         evaluator: Scores with the trained supernet's weights.
+        steps: That it was trained for.
         watcher: Hears about the progress.
     """
     found, seed = run.logged(CHECK), inputs.settings.seed
     if not found:
+        images = min(evaluator.validation_images, MOST_IMAGES)
+        evaluator = replace(evaluator, validation_images=images)
         drawn = random_architectures(inputs.costing, inputs.start, CHECKED_NETWORKS, seed)
         values = []
         for number, architecture in enumerate(drawn):
             watcher.progress(CHECK, number, len(drawn))
             values.append(evaluator.evaluate(architecture).value)
         watcher.progress(CHECK, len(drawn), len(drawn))
-        linear = linear_score(inputs.dataset, evaluator.validation_images, evaluator.metric)
-        found = {"networks": values, "linear": linear.value, "images": linear.images}
+        linear = linear_score(inputs.dataset, images, evaluator.metric)
+        found = {
+            "steps": steps, "networks": values, "linear": linear.value,
+            "linear_interval": linear.interval, "images": images, "metric": evaluator.metric,
+        }  # fmt: skip
         run.log(CHECK, **found)
     for line in supernet_lines(found, inputs.settings.supernet):
         watcher.say(line)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,16 @@ def read_given(path: Path, subject: dict[str, Any]) -> Checkpoint:
     return checkpoint
 
 
-def load_given(job: SupernetJob, path: Path) -> None:
+def load_given(job: SupernetJob, path: Path, say: Callable[[str], None] = lambda text: None) -> int:
     """Use the weights of a file that the user named.
+
+    Args:
+        job: Of these weights.
+        path: The file.
+        say: Hears where it was trained so that other things count.
+
+    Returns:
+        The steps that it was trained for.
 
     Raises:
         CheckpointError: It cannot be read, or belongs to another space, plan or data set.
@@ -135,6 +144,13 @@ def load_given(job: SupernetJob, path: Path) -> None:
     SupernetTrainer(job.supernet, job.dataset, job.settings).restore(
         checkpoint.weights, {}, checkpoint.step
     )
+    trained = dict(checkpoint.belongs_to.get("settings", {})).get("metric", "accuracy")
+    if trained != job.settings.metric:
+        say(
+            f"{path} was trained with --metric {trained}, and is scored with --metric "
+            f"{job.settings.metric}: one that is trained for it ranks better."
+        )
+    return checkpoint.step
 
 
 def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:

@@ -166,7 +166,9 @@ def test_the_log_is_read_past_a_line_that_was_cut_off(run):
     run.log("search", trials=5)
     run.log("finished")
     with (run.path / "log.jsonl").open("a") as file:
-        file.write('{"time": 1.0, "event": "sea')
+        file.write('[]\n5\n{"time": 1.0}\n{"time": 1.0, "event": "sea')
+    with (run.path / "log.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe")
     assert run.logged("search")["trials"] == 5
     assert run.logged("never") == {}
 

@@ -28,10 +28,10 @@ STEPS = 6
 
 @pytest.fixture
 def make_job(space, dataset):
-    def make(steps=STEPS, seed=0, threads=1, **changes):
+    def make(steps=STEPS, seed=0, threads=1, metric="accuracy", **changes):
         values = {"space": space, "dataset": dataset, **changes}
         supernet = Supernet(values["space"], "small", 10, seed)
-        settings = SupernetSettings(steps=steps, batch_size=16, seed=seed)
+        settings = SupernetSettings(steps, batch_size=16, metric=metric, seed=seed)
         return SupernetJob(supernet, values["dataset"], settings, threads)
 
     return make
@@ -81,7 +81,7 @@ def test_everything_that_makes_it_another_one_has_a_file_of_its_own(make_job, tm
     other_space = load_space("mobilenetv1")
     jobs = [
         make_job(), make_job(steps=7), make_job(seed=1), make_job(threads=2),
-        make_job(dataset=other_data), make_job(space=other_space),
+        make_job(dataset=other_data), make_job(space=other_space), make_job(metric="balanced"),
     ]  # fmt: skip
     assert len({job.path for job in jobs}) == len(jobs)
     assert make_job().path == jobs[0].path
@@ -137,9 +137,15 @@ def test_a_given_file_is_used(make_job):
     trained = make_job()
     path = train_or_load(trained, Silent())
     fresh = make_job(steps=50, seed=9)
-    load_given(fresh, path)
+    said = []
+    assert load_given(fresh, path, said.append) == STEPS and said == []
     assert_same(weights(fresh), weights(trained))
     assert steps_left(fresh, str(path)) == 0
+    load_given(make_job(metric="balanced"), path, said.append)
+    assert said == [
+        f"{path} was trained with --metric accuracy, and is scored with --metric balanced: one "
+        "that is trained for it ranks better."
+    ]
 
 
 def refused(job, path):
