@@ -11,9 +11,11 @@ from nas.data import Dataset, ImageSplit
 
 SIDE = 8
 MOST_IMAGES = 10_000
+"""To be fitted to."""
 RIDGE = 0.01
 """Times the mean variance of a feature."""
 CHUNK = 128
+"""Images that are in memory as floats at a time."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,9 +43,8 @@ def linear_score(dataset: Dataset, images: int, metric: Metric = "accuracy") -> 
     weighted = weights[:, None] * centred
     covariance = centred.T @ weighted
     ridge = RIDGE * covariance.trace() / len(covariance) + np.finfo(float).tiny
-    sums = np.zeros(
-        (len(counts), len(covariance))
-    )  # of centred features: the usual target drops out
+    # Of each class; as they are centred, the usual target drops out.
+    sums = np.zeros((len(counts), len(covariance)))
     np.add.at(sums, labels, weighted)
     slopes = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), sums.T)
     predicted = (_features(validation, resolution, images) - middle) @ slopes + usual

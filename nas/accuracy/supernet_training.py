@@ -43,7 +43,7 @@ class SupernetSettings:
         teacher_share: Of the loss that is distillation, for all but the largest network.
         teacher_start: Share of the steps that pass before the distillation starts.
         progressive: Whether the first steps are on smaller images (as in arXiv:2104.00298), which
-            cost less and teach ranks as well.
+            cost less.
         metric: What scores are of: where classes count alike, they do so in the loss.
         seed: Of weights, order, augmentation and drawn networks.
     """

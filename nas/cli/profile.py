@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--space", default="mobilenetv3", help="search space (%(default)s)")
     parser.add_argument("--plan", help="input plan (default: the space's first)")
     parser.add_argument(
-        "--resolution", type=positive, metavar="N", action="append", default=[],
+        "--resolution", type=positive, metavar="PIXELS", action="append", default=[],
         help="input size in pixels; repeat for several (default: all of the plan)",
     )  # fmt: skip
     parser.add_argument(

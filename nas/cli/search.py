@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,24 +120,11 @@ def _add_data(add: Add) -> None:
 
 def _add_work(add: Add) -> None:
     """How much is done, and how."""
-    add(
-        "--trials",
-        type=whole(1, 1_000_000),
-        metavar="N",
-        help="distinct architectures to score (64)",
-    )
-    add(
-        "--finalists",
-        type=whole(1, 1000),
-        metavar="N",
-        help="models to train and export, at most (8)",
-    )
-    add(
-        "--time-limit",
-        metavar="DURATION",
-        help="duration with a unit: 20m; fixes the numbers of steps",
-    )
-    add("--seed", type=seed, metavar="N", help="of everything random (0)")
+    count, steps = partial(add, metavar="N"), partial(add, metavar="N", type=positive)
+    count("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
+    count("--finalists", type=whole(1, 1000), help="models to train and export, at most (8)")
+    add("--time-limit", metavar="DURATION", help="such as 20m; fixes the numbers of steps")
+    count("--seed", type=seed, help="of everything random (0)")
     add(
         "--sampler",
         choices=["front", "nsga2", "tpe", "gp", "random"],
@@ -149,28 +137,20 @@ def _add_work(add: Add) -> None:
         "(supernet)",
     )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
-    add("--supernet-steps", type=positive, metavar="N", help="training steps of the supernet")
-    add(
+    steps("--supernet-steps", help="training steps of the supernet")
+    steps(
         "--trial-steps",
-        type=positive,
-        metavar="N",
         help="training steps of each architecture from scratch (a quarter of a finalist's)",
     )
-    add(
+    count(
         "--promote",
         type=whole(0, 10_000),
-        metavar="N",
         help="architectures to train briefly, for finalists to be chosen from (2 x finalists); 0: "
         "choose by the supernet's scores",
     )
-    add("--short-steps", type=positive, metavar="N", help="training steps of each of these")
-    add("--finetune-steps", type=positive, metavar="N", help="training steps of each finalist")
-    add(
-        "--threads",
-        type=whole(1, 1024),
-        metavar="N",
-        help="for training and scoring (default: all cores)",
-    )
+    steps("--short-steps", help="training steps of each of these")
+    steps("--finetune-steps", help="training steps of each finalist")
+    count("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
 
 
 def _add_places(add: Add) -> None:

@@ -29,7 +29,7 @@ from nas.search.ranked import FEWEST
 from nas.search.resolved import check_same, supernet_job
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
-from nas.search.supernets import load_given, train_or_load
+from nas.search.supernets import have_supernet
 from nas.search.watch import Watcher
 from nas.search.work import Work
 from nas.space import sample as sampling
@@ -107,11 +107,7 @@ def _scorer(inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Score
     settings, dataset = inputs.settings, inputs.dataset
     supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())
-    job = supernet_job(inputs, supernet, work)
-    if settings.supernet is not None:
-        load_given(job, Path(settings.supernet))
-    else:
-        train_or_load(job, watcher)
+    have_supernet(supernet_job(inputs, supernet, work), settings.supernet, watcher)
     images, metric = len(dataset.validation.labels), settings.metric
     return _Scorer(
         SupernetEvaluator(

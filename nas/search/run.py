@@ -40,10 +40,7 @@ from nas.search.settings import SearchSettings
 from nas.search.store import Journal, Store
 from nas.search.study import TrialRecord
 from nas.search.supernet_check import check_supernet
-from nas.search.supernets import (
-    load_given,
-    train_or_load,
-)
+from nas.search.supernets import have_supernet
 from nas.search.trials import Rung, run_trials
 from nas.search.watch import Silent, Watcher
 from nas.search.work import Work
@@ -128,11 +125,7 @@ def _prepare(
     work = fix_work(run, inputs, supernet, watcher, execution)
     _log_start(run, inputs, work)
     job = supernet_job(inputs, supernet, work)
-    if settings.supernet is not None:
-        steps = load_given(job, Path(settings.supernet), watcher.say)
-    else:
-        train_or_load(job, watcher)
-        steps = work.supernet_steps
+    steps = have_supernet(job, settings.supernet, watcher)
     run.log("supernet")
     recipe = replace(FINETUNING, batch_size=work.batch_size, metric=settings.metric)
     finetuner = Finetuner(supernet, dataset, recipe, settings.seed)

@@ -1,4 +1,4 @@
-"""Whether a run's supernet was trained for long enough that its scores are a ground to choose by.
+"""Whether a run's supernet was trained for long enough that its ranks can be trusted.
 
 Held against what needs no network: a linear model on a few pixels (docs/decisions/0015-ranking.md).
 """
@@ -16,7 +16,8 @@ from nas.search.run_folder import RunFolder
 from nas.search.watch import Watcher
 from nas.search.work import CHECKED_NETWORKS
 
-MOST_IMAGES = 2000
+MOST_IMAGES = 500
+"""That are scored with each architecture."""
 
 
 def check_supernet(

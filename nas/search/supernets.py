@@ -126,6 +126,22 @@ def read_given(path: Path, subject: dict[str, Any]) -> Checkpoint:
     return checkpoint
 
 
+def have_supernet(job: SupernetJob, given: str | None, watcher: Watcher) -> int:
+    """Give the job's supernet its trained weights: of a file, or from the cache, or by training.
+
+    Returns:
+        The steps that it was trained for.
+
+    Raises:
+        CheckpointError: The file cannot be read, or belongs to another space, plan or data set.
+        MemoryFullError: The device has too little memory.
+    """
+    if given is not None:
+        return load_given(job, Path(given), watcher.say)
+    train_or_load(job, watcher)
+    return job.settings.steps
+
+
 def load_given(job: SupernetJob, path: Path, say: Callable[[str], None] = lambda text: None) -> int:
     """Use the weights of a file that the user named.
 
