@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 SETTINGS = (
     "device", "budget", "budget_on", "per_device", "objective", "max_size", "max_memory",
     "max_energy", "max_macs", "space", "plan", "data", "seed", "trials", "finalists", "sampler",
-    "time_limit", "evaluator", "supernet", "supernet_steps", "trial_steps", "finetune_steps",
-    "promote", "short_steps", "threads", "metric",
+    "time_limit", "evaluator", "supernet", "supernet_steps", "supernet_batch",
+    "trial_steps", "finetune_steps", "promote", "short_steps", "threads", "metric",
 )  # fmt: skip
 
 
@@ -138,6 +138,11 @@ def _add_work(add: Add) -> None:
     )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     steps("--supernet-steps", help="training steps of the supernet")
+    count(
+        "--supernet-batch",
+        type=whole(2, 65_536),
+        help="images for each of them (32; on a CUDA GPU 256)",
+    )
     steps(
         "--trial-steps",
         help="training steps of each architecture from scratch (a quarter of a finalist's)",

@@ -97,7 +97,7 @@ def _supernet_work(
     inputs: Inputs, supernet: Supernet, limit_s: float | None, models: int, watcher: Watcher
 ) -> tuple[Work, Speeds]:
     settings, dataset = inputs.settings, inputs.dataset
-    speeds = time_speeds(supernet, dataset, settings.seed)
+    speeds = time_speeds(supernet, dataset, settings)
     if limit_s is None:
         return default_work(settings, dataset), speeds
     work = limited_work(settings, dataset, speeds, limit_s, models)
@@ -239,6 +239,6 @@ def supernet_job(inputs: Inputs, supernet: Supernet, work: Work) -> SupernetJob:
     """The training that a run begins with."""
     settings = inputs.settings
     training = SupernetSettings(
-        work.supernet_steps, work.batch_size, metric=settings.metric, seed=settings.seed
+        work.supernet_steps, work.supernet_batch, metric=settings.metric, seed=settings.seed
     )
     return SupernetJob(supernet, inputs.dataset, training, inputs.threads)

@@ -61,6 +61,7 @@ class _Shared(Section):
     time_limit: str | None = None
     supernet: str | None = None
     supernet_steps: Steps | None = None
+    supernet_batch: Annotated[int, Field(gt=1, le=65_536)] | None = None
     trial_steps: Steps | None = None
     finetune_steps: Steps | None = None
     promote: Annotated[int, Field(ge=0, le=10_000)] | None = None
@@ -100,6 +101,7 @@ class SearchSettings(_Shared):
         time_limit: Duration with a unit; fixes the numbers of steps from a few timed ones.
         supernet: A trained supernet to use instead of training one.
         supernet_steps: Overrides the number of training steps.
+        supernet_batch: Images for each of them; by the device that trains if not given.
         trial_steps: Overrides the steps for each architecture that is trained from scratch.
         finetune_steps: Overrides the steps for each finalist.
         promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
@@ -214,7 +216,7 @@ def _check_evaluator(settings: SearchSettings) -> None:
         OptionError: Something is.
     """
     training = settings.evaluator == "training"
-    others = ("supernet", "supernet_steps", "promote", "short_steps")
+    others = ("supernet", "supernet_steps", "supernet_batch", "promote", "short_steps")
     for name in others if training else ("trial_steps",):
         value = getattr(settings, name)
         if value:

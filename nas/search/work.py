@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nas.accuracy.device import training_device
 from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.score import SHORT_TRAINING, Fidelity
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
@@ -27,6 +28,8 @@ from nas.space.space import SearchSpace
 from nas.units import format_duration_s
 
 BATCH_SIZE = 32
+CUDA_SUPERNET_BATCH = 256
+"""There a step on 32 images takes as long, most of which the GPU waits."""
 DIGITS_SUPERNET_STEPS = 300
 DIGITS_FINETUNE_STEPS = 50
 SUPERNET_EPOCHS = 30
@@ -57,10 +60,11 @@ class Work:
             those are chosen by the supernet's scores.
         short_steps: Optimiser steps of each of these.
         finetune_steps: Optimiser steps of each finalist and baseline.
-        batch_size: Images for each step.
+        batch_size: Images for each of these steps.
         recalibration_images: For batch-norm statistics.
         validation_images: Scored for each trial (finalists are scored on all).
         trial_steps: Optimiser steps of each trial from scratch; none where there is a supernet.
+        supernet_batch: Images for each step of the supernet.
     """
 
     supernet_steps: int
@@ -71,6 +75,7 @@ class Work:
     recalibration_images: int
     validation_images: int
     trial_steps: int = 0
+    supernet_batch: int = BATCH_SIZE
 
     @property
     def short_training(self) -> Fidelity:
@@ -90,11 +95,11 @@ class Speeds:
 
 def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
     """Work without a time limit: depends on settings and data alone."""
-    images = len(dataset.train.labels)
+    images, batch = len(dataset.train.labels), supernet_batch(settings)
     if settings.data is None:
         supernet, finetune = DIGITS_SUPERNET_STEPS, DIGITS_FINETUNE_STEPS
     else:
-        supernet = math.ceil(SUPERNET_EPOCHS * images / BATCH_SIZE)
+        supernet = math.ceil(SUPERNET_EPOCHS * images / batch)
         finetune = math.ceil(FINETUNE_EPOCHS * images / BATCH_SIZE)
     finetune = settings.finetune_steps or finetune
     return Work(
@@ -105,7 +110,14 @@ def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
         batch_size=BATCH_SIZE,
         recalibration_images=min(RECALIBRATION_IMAGES, images),
         validation_images=len(dataset.validation.labels),
+        supernet_batch=batch,
     )
+
+
+def supernet_batch(settings: SearchSettings) -> int:
+    """Images for each step of the supernet, on the device that trains it here."""
+    usual = CUDA_SUPERNET_BATCH if training_device().type == "cuda" else BATCH_SIZE
+    return settings.supernet_batch or usual
 
 
 def promoted(settings: SearchSettings) -> int:
@@ -154,6 +166,7 @@ def limited_work(
         batch_size=BATCH_SIZE,
         recalibration_images=recalibration,
         validation_images=validation,
+        supernet_batch=default.supernet_batch,
     )
 
 
@@ -213,10 +226,10 @@ def scoring_s(validation: int, recalibration: int, speeds: Speeds) -> float:
     return (validation + 1.5 * recalibration) * speeds.score_image
 
 
-def time_speeds(supernet: Supernet, dataset: Dataset, seed: int) -> Speeds:
+def time_speeds(supernet: Supernet, dataset: Dataset, settings: SearchSettings) -> Speeds:
     """Time a few pieces of work on the untrained supernet, which is left as it was."""
-    settings = SupernetSettings(steps=1, batch_size=BATCH_SIZE, seed=seed)
-    trainer = SupernetTrainer(supernet, dataset, settings)
+    seed, batch = settings.seed, supernet_batch(settings)
+    trainer = SupernetTrainer(supernet, dataset, SupernetSettings(1, batch, seed=seed))
     middle = middle_baseline(supernet.space, supernet.plan)
     # As many images as a trial takes: what a trial costs beside its images is not counted twice.
     images = min(RECALIBRATION_IMAGES, len(dataset.validation.labels))

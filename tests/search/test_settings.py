@@ -158,7 +158,7 @@ CHANGES = {
     "data": "photos", "seed": 1, "trials": 65, "finalists": 9, "sampler": "random",
     "metric": "balanced", "evaluator": "training", "trial_steps": 5, "budget_on": "expected",
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
-    "threads": 2, "promote": 20, "short_steps": 7,
+    "supernet_batch": 64, "threads": 2, "promote": 20, "short_steps": 7,
     "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
     "max_size": "1MB", "max_macs": "1M",
 }  # fmt: skip
@@ -180,6 +180,7 @@ def test_the_digest_changes_with_every_setting():
     [
         ("supernet", "a.safetensors", "training", "supernet"),
         ("supernet_steps", 5, "training", "supernet"),
+        ("supernet_batch", 64, "training", "supernet"),
         ("promote", 20, "training", "supernet"),
         ("short_steps", 5, "training", "supernet"),
         ("trial_steps", 5, "supernet", "training"),

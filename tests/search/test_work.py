@@ -50,6 +50,21 @@ def test_own_images_are_trained_on_for_30_epochs(make_settings):
     assert work.validation_images == 5_000
 
 
+def test_steps_of_more_images_are_fewer(make_settings, monkeypatch):
+    """Which is so on a GPU, or where the batch is given: the images seen stay the same."""
+    settings = make_settings(data="photos", supernet_steps=None)
+    usual = default_work(settings, PHOTOS)
+    given = default_work(
+        make_settings(data="photos", supernet_steps=None, supernet_batch=64), PHOTOS
+    )
+    monkeypatch.setattr(working, "training_device", lambda: torch.device("cuda"))
+    gpu = default_work(settings, PHOTOS)
+    assert [work.supernet_batch for work in (usual, given, gpu)] == [32, 64, 256]
+    seen = [work.supernet_steps * work.supernet_batch for work in (usual, given, gpu)]
+    assert max(seen) - min(seen) < 256
+    assert {work.finetune_steps for work in (usual, given, gpu)} == {usual.finetune_steps}
+
+
 def test_the_digits_have_their_own_numbers(make_settings):
     work = default_work(make_settings(supernet_steps=None, finetune_steps=None), DIGITS)
     assert work.supernet_steps == working.DIGITS_SUPERNET_STEPS
@@ -125,19 +140,19 @@ def test_the_estimate_counts_what_is_left(make_settings):
     assert str(whole).startswith("about ") and "supernet 10 s" in str(whole)
 
 
-def test_timing_leaves_the_supernet_as_it_was(space, dataset):
+def test_timing_leaves_the_supernet_as_it_was(space, dataset, make_settings):
     supernet = Supernet(space, "small", 10, seed=0)
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    speeds = time_speeds(supernet, dataset, seed=0)
+    speeds = time_speeds(supernet, dataset, make_settings())
     assert all(seconds > 0 for seconds in dataclasses.astuple(speeds))
     assert all(torch.equal(before[n], tensor) for n, tensor in supernet.state_dict().items())
     assert all(parameter.grad is None for parameter in supernet.parameters())
 
 
-def test_timing_does_not_move_the_random_state(space, dataset):
+def test_timing_does_not_move_the_random_state(space, dataset, make_settings):
     supernet = Supernet(space, "small", 10, seed=0)
     state = torch.random.get_rng_state()
-    time_speeds(supernet, dataset, seed=0)
+    time_speeds(supernet, dataset, make_settings())
     assert torch.equal(state, torch.random.get_rng_state())
 
 
