@@ -10,7 +10,8 @@ plan at 32 pixels (ours at the resolution that was searched), and scored on the 
 exported file. Latencies are of whole models with random weights (they do not matter), one thread
 of onnxruntime, all in one run. Started again with the same --out, it goes on.
 
-`--searched` is the front.json of a run, or a list of architectures as `nas sample --json` prints.
+`--searched` is the front.json of a run, or a list of architectures as `nas sample --json` prints;
+without it the rivals are trained and timed by themselves.
 Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
 the least accurate one, and for each rival how many times faster ours of at least its accuracy is.
 """
@@ -106,6 +107,11 @@ def latencies(entries: list[Entry], seed: int) -> dict:
     return {"noise_floor": floor(first, second), "latency_ms": dict(zip(names, mean, strict=True))}
 
 
+def timed_names(file: Path) -> set[str]:
+    """Of the networks whose latencies were measured in one run; none without it."""
+    return set(json.loads(file.read_text())["latency_ms"]) if file.exists() else set()
+
+
 def summary(rows: list[dict]) -> dict:
     """Hypervolumes of both fronts, and how much faster ours are at each rival's accuracy."""
     ours, theirs = ([r for r in rows if r["ours"] is mine] for mine in (True, False))
@@ -127,7 +133,7 @@ def summary(rows: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--searched", type=Path, required=True)
+    parser.add_argument("--searched", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--recipe", default="", help="further options of nas train, in one string")
     parser.add_argument("--seed", type=int, default=0)
@@ -137,13 +143,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
-    entries = rivals() + searched(options.searched)
+    entries = rivals() + (searched(options.searched) if options.searched else [])
     timed = options.out / "latencies.json"
     if options.only != "latency":
         options.out.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(options.processes) as pool:
             list(pool.map(lambda entry: train_entry(entry, options), entries))
-    if options.only != "train" and not timed.exists():
+    if options.only != "train" and timed_names(timed) != {entry.name for entry in entries}:
         write_json(timed, latencies(entries, options.seed))
     if options.only is not None:
         return
@@ -157,7 +163,7 @@ def main() -> None:
             "accuracy": model["accuracy"]["value"], "interval": model["accuracy"]["interval"],
             "latency_ms": measured["latency_ms"][entry.name], **{k: model[k] for k in kept},
         })  # fmt: skip
-    found = summary(rows)
+    found = summary(rows) if options.searched else {}
     print(json.dumps(found, indent=1))
     if options.results:
         write_json(options.results, {
