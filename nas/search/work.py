@@ -115,9 +115,9 @@ def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
 
 
 def supernet_batch(settings: SearchSettings) -> int:
-    """Images for each step of the supernet, on the device that trains it here."""
-    usual = CUDA_SUPERNET_BATCH if training_device().type == "cuda" else BATCH_SIZE
-    return settings.supernet_batch or usual
+    """Images for each step of the supernet; by the device, if it is trained here."""
+    on_cuda = settings.supernet is None and training_device().type == "cuda"
+    return settings.supernet_batch or (CUDA_SUPERNET_BATCH if on_cuda else BATCH_SIZE)
 
 
 def promoted(settings: SearchSettings) -> int:

@@ -59,6 +59,8 @@ def test_steps_of_more_images_are_fewer(make_settings, monkeypatch):
     )
     monkeypatch.setattr(working, "training_device", lambda: torch.device("cuda"))
     gpu = default_work(settings, PHOTOS)
+    given_file = make_settings(data="photos", supernet_steps=None, supernet="a.safetensors")
+    assert default_work(given_file, PHOTOS) == usual  # so that machines of both kinds share a study
     assert [work.supernet_batch for work in (usual, given, gpu)] == [32, 64, 256]
     seen = [work.supernet_steps * work.supernet_batch for work in (usual, given, gpu)]
     assert max(seen) - min(seen) < 256
