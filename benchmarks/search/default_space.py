@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from record_supernet import PLAN, digits, draw
-from samplers import SAMPLERS, Run, known_runs, run_all, write_results
+from samplers import COMPARED, Run, known_runs, run_all, write_results
 
 from nas import BatchPredictor, Predictor, load_space, load_table
 from nas.pareto import hypervolume, non_dominated
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--recorded", type=Path, required=True)
     parser.add_argument("--device", action="append", required=True)
     parser.add_argument("--percentile", type=float, help="of the latencies of random ones: budget")
-    parser.add_argument("--sampler", default=",".join(SAMPLERS), help="as in nas_bench_macro.py")
+    parser.add_argument("--sampler", default=COMPARED, help="as in nas_bench_macro.py")
     parser.add_argument("--seeds", default="0:20")
     parser.add_argument("--budget", type=int, default=100, help="distinct networks")
     parser.add_argument("--rounds", type=int, default=300, help="of the long evolution")

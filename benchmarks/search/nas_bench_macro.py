@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from problem import Problem
-from samplers import SAMPLERS, Run, known_runs, run_all, write_results
+from samplers import COMPARED, Run, known_runs, run_all, write_results
 
 from nas import load_space
 from nas.pareto import hypervolume
@@ -52,7 +52,10 @@ def code_of_genome(space: SearchSpace, genome: dict) -> str:
 
 
 def read_problem(
-    accuracies: Path, latencies: list[Path], percentile: float | None = None
+    accuracies: Path,
+    latencies: list[Path],
+    percentile: float | None = None,
+    naswot: Path | None = None,
 ) -> Problem:
     """The benchmark as a problem, keyed by codes; devices are called as their files."""
     listed = json.loads(accuracies.read_text())
@@ -69,6 +72,10 @@ def read_problem(
         costs = np.array([problem.costs(code) for code in problem.codes()])
         limits = np.percentile(costs, percentile, axis=0).tolist()
         problem.limits = dict(zip(latency, limits, strict=True))
+    if naswot is not None:
+        scores = json.loads(naswot.read_text())["parts"]
+        known = {a.id: a for a in map(problem.rows.architecture, problem.every_row)}
+        problem.cheap = [(known[name], parts["naswot"]) for name, parts in scores.items()]
     return problem
 
 
@@ -131,15 +138,19 @@ def main() -> None:
     parser.add_argument("--percentile", type=float, help="of each device's latencies: budgets")
     parser.add_argument(
         "--sampler",
-        default=",".join(SAMPLERS),
+        default=COMPARED,
         help="comma-separated names; NAME:N ends a slow one after N networks",
+    )
+    parser.add_argument(
+        "--naswot", type=Path, help="--out of accuracy/ranking.py, which front-naswot needs"
     )
     parser.add_argument("--seeds", default="1000:1020", help="A:B, B not included")
     parser.add_argument("--budget", type=int, default=400, help="distinct networks")
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    make = partial(read_problem, options.accuracies, options.latencies, options.percentile)
+    given = (options.accuracies, options.latencies, options.percentile, options.naswot)
+    make = partial(read_problem, *given)
     problem = make()
     volumes = Volumes(problem)
     known, asked = known_runs(options.out), (options.sampler, options.seeds, options.budget)

@@ -1,12 +1,13 @@
 """Architectures whose accuracies and costs are all known, for samplers to be compared on."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from nas.search.samplers.space_domain import SpaceDomain
+from nas.space.architecture import Architecture
 from nas.space.choices import ChoiceRows
 from nas.space.space import SearchSpace
 
@@ -22,6 +23,7 @@ class Problem:
         accuracy: By code, 0 to 1.
         latency: By device, then code: ms.
         limits: The largest latency allowed, by device.
+        cheap: Architectures with a score of the untrained network, for `front-naswot`.
     """
 
     space: SearchSpace
@@ -30,6 +32,7 @@ class Problem:
     accuracy: dict[str, float]
     latency: dict[str, dict[str, float]]
     limits: dict[str, float] | None = None
+    cheap: list[tuple[Architecture, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rows = ChoiceRows(self.space, self.plan)
@@ -38,10 +41,10 @@ class Problem:
 
     def codes(self) -> list[str]:
         """One code for each network: the canonical one."""
-        return sorted({self.code_of(row) for row in self._all})
+        return sorted({self.code_of(row) for row in self.every_row})
 
     @cached_property
-    def _all(self) -> np.ndarray:
+    def every_row(self) -> np.ndarray:
         return np.indices(self.rows.sizes).reshape(len(self.rows.sizes), -1).T
 
     def code_of(self, row: np.ndarray) -> str:

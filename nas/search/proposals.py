@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.search.candidates import Start, repair
+from nas.search.cheap import CheapScore
 from nas.search.costing import Costing
 from nas.search.samplers.front import FrontSampler
 from nas.search.samplers.repairing import RepairingSampler, make_proposer
@@ -33,11 +34,13 @@ class Hunt:
         settings: Of the run.
         costing: Costs, objectives and limits.
         start: An architecture within the limits, and the fastest ones.
+        cheap: Architectures with their scores before any training, to propose by.
     """
 
     settings: SearchSettings
     costing: Costing
     start: Start
+    cheap: Sequence[CheapScore] = ()
 
 
 class Proposals(Protocol):
@@ -167,7 +170,9 @@ def _sampler(hunt: Hunt, proposed: Proposed) -> BaseSampler:
     ends = {a.id: a for a in (start.inside, *fastest) if hunt.costing.strain(a) <= 1}
     first = [architecture for _, architecture in baselines(hunt)] + list(ends.values())
     if settings.sampler == "front":
-        return FrontSampler(_domain(hunt.costing, first), seed=settings.seed, log_error=True)
+        domain = _domain(hunt.costing, first)
+        domain = domain.guided(hunt.cheap) if hunt.cheap else domain
+        return FrontSampler(domain, seed=settings.seed, log_error=True)
     return _repairing(hunt, first[: settings.trials], proposed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from nas.search.samplers.domain import Description, Mask, Parameters
+from nas.search.samplers.guess import Guess
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture, Placed
 from nas.space.choices import ChoiceRows, Rows
@@ -32,6 +33,7 @@ class SpaceDomain:
         costs: Of canonical rows (`N x D`, as `ChoiceRows` writes them).
         first: Architectures of the first trials.
         fronts: The costs, by number, that each front is over; `None` for one front over all.
+        guess: Of a cheap score, which then is a feature, too.
     """
 
     space: SearchSpace
@@ -40,6 +42,7 @@ class SpaceDomain:
     costs: Costs
     first: Sequence[Architecture] = ()
     fronts: Sequence[Sequence[int]] | None = None
+    guess: Guess | None = None
 
     @cached_property
     def rows(self) -> ChoiceRows:
@@ -72,7 +75,17 @@ class SpaceDomain:
         costs, within = self.costs(canonical)
         plain = gather(self._steps, self.rows.pack(canonical))
         features = np.concatenate([np.log(costs), np.log(plain[:, :2]), plain[:, 2:]], axis=1)
-        return Description(canonical, features, costs, within)
+        described = Description(canonical, features, costs, within)
+        if self.guess is None:
+            return described
+        guessed = self.guess.of(described)[:, None]
+        return replace(described, features=np.concatenate([features, guessed], axis=1))
+
+    def guided(self, scored: Sequence[tuple[Architecture, float]]) -> SpaceDomain:
+        """The same where the surrogate also learns from what cheap scores of a few lead to."""
+        rows = [self.rows.row(sampling.to_genome(self.space, a)) for a, _ in scored]
+        described = replace(self, guess=None).describe(np.array(rows, np.int64))
+        return replace(self, guess=Guess(described, np.array([score for _, score in scored])))
 
     def key(self, row: Rows) -> Hashable:
         """The id of the architecture: of the network that it is."""

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nas.accuracy.ranks import kendall
 from nas.search.samplers.space_domain import SpaceDomain
 from nas.space import load_space
 from nas.space import sample as sampling
@@ -57,3 +58,22 @@ def test_starts_are_rows_of_architectures():
     first = [sampling.smallest(space, "small"), sampling.largest(space, "small")]
     domain = make_domain(first=first)
     assert [domain.key(row) for row in domain.starts] == [a.id for a in first]
+
+
+def test_a_cheap_score_of_a_few_becomes_a_feature_of_all():
+    domain = make_domain()
+    drawn = [domain.rows.architecture(row) for row in draw(domain, 160)]
+    scores = [np.log(domain.space.network(a, 10).cost.params) + a.resolution / 16 for a in drawn]
+    guided = domain.guided(list(zip(drawn[:64], scores[:64], strict=True)))
+    plain, described = (d.describe(draw(domain, 160)[64:]) for d in (domain, guided))
+    assert described.features[:, :-1].tolist() == plain.features.tolist()
+    assert kendall(described.features[:, -1], np.array(scores[64:])) > 0.8
+    assert guided.describe(draw(domain, 0)).features.shape == (0, plain.features.shape[1] + 1)
+    assert domain.guess is None, "the domain that it was made from is as it was"
+
+
+def test_equal_cheap_scores_say_nothing():
+    domain = make_domain()
+    drawn = [domain.rows.architecture(row) for row in draw(domain, 12)]
+    features = domain.guided([(a, 3.0) for a in drawn]).describe(draw(domain, 9)).features
+    assert features[:, -1] == pytest.approx(0, abs=1e-9)
