@@ -15,9 +15,10 @@ from nas.search.run_folder import RunFolder
 from nas.search.watch import Watcher
 from nas.space.architecture import Architecture
 
-SCORED = 64
-"""Architectures, or as many as there are trials, whose scores are learned from."""
-FEWEST = 12
+FEWEST_TRIALS = 32
+"""With fewer the sampler does better without (measured)."""
+SCORED, FEWEST = 64, 12
+"""Architectures whose scores are learned from, and how few of those do."""
 MOST_IMAGES, FEWEST_IMAGES = 64, 16
 """Of each: so many pixels as the most of 64 x 64 have, as every activation of all is compared."""
 STAGE = "zero-cost scores"
@@ -28,17 +29,19 @@ CheapScore = tuple[Architecture, float]
 def cheap_scores(run: RunFolder, inputs: Inputs, watcher: Watcher) -> list[CheapScore]:
     """NASWOT of random architectures within the limits, each in a fraction of a second.
 
-    Only where every trial is a training from scratch that the front's sampler proposes: beside
-    those they cost nothing. What was scored before a run was stopped is taken from its log.
+    Only where every trial is a training from scratch, and there are many, that the front's sampler
+    proposes: beside those they cost nothing. What was scored before a run was stopped is in its
+    log.
 
     Returns:
         Architectures with their scores; none where there would be too few to learn from.
     """
     settings, dataset = inputs.settings, inputs.dataset
-    if settings.evaluator != "training" or settings.sampler != "front" or settings.trials < FEWEST:
+    if settings.evaluator != "training" or settings.sampler != "front":
         return []
-    number = min(SCORED, settings.trials)
-    drawn = random_architectures(inputs.costing, inputs.start, number, settings.seed)
+    if settings.trials < FEWEST_TRIALS:
+        return []
+    drawn = random_architectures(inputs.costing, inputs.start, SCORED, settings.seed)
     known: dict[str, float] = run.logged(STAGE).get("scores", {})
     if not known:
         images, device = _images(max(inputs.space.plan(inputs.plan).resolutions)), training_device()

@@ -11,6 +11,13 @@ from nas.search.study import read_trials
 from nas.search.trials import run_trials
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Trials, and scores."""
+    monkeypatch.setattr(cheap, "FEWEST_TRIALS", 13)
+    monkeypatch.setattr(cheap, "SCORED", 26)
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """Ids of the networks that are scored before any training."""
@@ -59,10 +66,10 @@ def test_trainings_are_proposed_by_them_and_a_resumed_run_scores_nothing_again(
     monkeypatch.setattr("nas.search.run.run_trials", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_search(settings(make_settings), tmp_path / "run")
-    assert [size for _, size in counted] == [64] * 13 and guided == []
+    assert [size for _, size in counted] == [64] * 26 and guided == []
     monkeypatch.setattr("nas.search.run.run_trials", run_trials)
     run = run_search(settings(make_settings), tmp_path / "run", resume=True, watcher=listener)
-    assert len(counted) == 13 and cheap.STAGE not in listener.stages
+    assert len(counted) == 26 and cheap.STAGE not in listener.stages
     (line,), (scored,) = logged(run), guided
     assert {a.id: score for a, score in scored} == line["scores"]
     assert len(set(line["scores"].values())) > 8, "networks differ"
@@ -71,7 +78,7 @@ def test_trainings_are_proposed_by_them_and_a_resumed_run_scores_nothing_again(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"trials": 11}, {"sampler": "random"}, {"evaluator": "supernet", "trial_steps": None}],
+    [{"trials": 12}, {"sampler": "random"}, {"evaluator": "supernet", "trial_steps": None}],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_others_do_without(make_settings, tmp_path, counted, guided, changes):
@@ -81,9 +88,9 @@ def test_others_do_without(make_settings, tmp_path, counted, guided, changes):
     assert (counted, guided, logged(run)) == ([], [], [])
 
 
-@pytest.mark.parametrize(("trials", "left"), [(26, 13), (22, 0)])
+@pytest.mark.parametrize(("scored", "left"), [(26, 13), (22, 0)])
 def test_scores_that_are_no_numbers_are_left_out(
-    make_settings, tmp_path, monkeypatch, trials, left
+    make_settings, tmp_path, monkeypatch, scored, left
 ):
     """And with fewer than twelve others nothing is learned."""
     values, hunts = iter([float("-inf"), 1.0] * 13), []
@@ -92,10 +99,11 @@ def test_scores_that_are_no_numbers_are_left_out(
         hunts.append(hunt)
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(cheap, "SCORED", scored)
     monkeypatch.setattr(cheap, "naswot", lambda *_: next(values))
     monkeypatch.setattr("nas.search.run.run_trials", stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_search(settings(make_settings, trials=trials), tmp_path / "run")
+        run_search(settings(make_settings), tmp_path / "run")
     assert [score for _, score in hunts[0].cheap] == [1.0] * left
 
 
