@@ -75,7 +75,7 @@ def read_problem(
     if naswot is not None:
         scores = json.loads(naswot.read_text())["parts"]
         known = {a.id: a for a in map(problem.rows.architecture, problem.every_row)}
-        problem.cheap = [(known[name], parts["naswot"]) for name, parts in scores.items()]
+        problem.zero_cost = [(known[name], parts["naswot"]) for name, parts in scores.items()]
     return problem
 
 
@@ -149,6 +149,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that share the seeds")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    if "front-naswot" in options.sampler and options.naswot is None:
+        parser.error("front-naswot needs --naswot")
     given = (options.accuracies, options.latencies, options.percentile, options.naswot)
     make = partial(read_problem, *given)
     problem = make()

@@ -23,7 +23,7 @@ class Problem:
         accuracy: By code, 0 to 1.
         latency: By device, then code: ms.
         limits: The largest latency allowed, by device.
-        cheap: Architectures with a score of the untrained network, for `front-naswot`.
+        zero_cost: Architectures with a score of the untrained network, for `front-naswot`.
     """
 
     space: SearchSpace
@@ -32,7 +32,7 @@ class Problem:
     accuracy: dict[str, float]
     latency: dict[str, dict[str, float]]
     limits: dict[str, float] | None = None
-    cheap: list[tuple[Architecture, float]] = field(default_factory=list)
+    zero_cost: list[tuple[Architecture, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rows = ChoiceRows(self.space, self.plan)
@@ -45,6 +45,7 @@ class Problem:
 
     @cached_property
     def every_row(self) -> np.ndarray:
+        """All assignments, `N x D`, of which several may be one network."""
         return np.indices(self.rows.sizes).reshape(len(self.rows.sizes), -1).T
 
     def code_of(self, row: np.ndarray) -> str:

@@ -24,8 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from nas.files import write_text
 from nas.pareto import non_dominated
-from nas.search.cheap import SCORED
 from nas.search.samplers.front import FrontSampler
+from nas.search.zero_cost import SCORED
 
 REPEATS = 50
 """Proposals for each evaluation after which a sampler is taken to have nothing new."""
@@ -204,8 +204,8 @@ def front(problem: Problem, seed: int) -> Steps:
 
 def front_naswot(problem: Problem, seed: int) -> Steps:
     """Ours, which has seen a score of some untrained networks, other ones for each seed."""
-    index = np.random.default_rng(seed).permutation(len(problem.cheap))[:SCORED]
-    domain = problem.domain().guided([problem.cheap[i] for i in index])
+    index = np.random.default_rng(seed).permutation(len(problem.zero_cost))[:SCORED]
+    domain = problem.domain().guided([problem.zero_cost[i] for i in index])
     return _study(problem, FrontSampler(domain, seed=seed, log_error=True), named=True)
 
 

@@ -16,6 +16,7 @@ import platform
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 from nas.accuracy.score import SEARCH, Fidelity, Score
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
@@ -57,9 +58,9 @@ def main() -> None:
             "finetune_steps": 20, "promote": 0,
         },
     )  # fmt: skip
-    SupernetEvaluator.evaluate = timed  # type: ignore[method-assign]
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    patched = mock.patch.object(SupernetEvaluator, "evaluate", timed)
+    with tempfile.TemporaryDirectory() as folder, patched:
         run = run_search(settings, Path(folder) / "run", watcher=Silent())
         wall = time.perf_counter() - start
         log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]

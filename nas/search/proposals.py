@@ -14,13 +14,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from nas.search.candidates import Start, repair
-from nas.search.cheap import CheapScore
 from nas.search.costing import Costing
 from nas.search.samplers.front import FrontSampler
 from nas.search.samplers.repairing import RepairingSampler, make_proposer
 from nas.search.samplers.space_domain import SpaceDomain
 from nas.search.settings import SearchSettings
 from nas.search.study import TrialRecord
+from nas.search.zero_cost import ZeroCostScore
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 from nas.space.sample import Genome
@@ -34,13 +34,13 @@ class Hunt:
         settings: Of the run.
         costing: Costs, objectives and limits.
         start: An architecture within the limits, and the fastest ones.
-        cheap: Architectures with their scores before any training, to propose by.
+        zero_cost: Architectures with their scores before any training, to propose by.
     """
 
     settings: SearchSettings
     costing: Costing
     start: Start
-    cheap: Sequence[CheapScore] = ()
+    zero_cost: Sequence[ZeroCostScore] = ()
 
 
 class Proposals(Protocol):
@@ -171,7 +171,7 @@ def _sampler(hunt: Hunt, proposed: Proposed) -> BaseSampler:
     first = [architecture for _, architecture in baselines(hunt)] + list(ends.values())
     if settings.sampler == "front":
         domain = _domain(hunt.costing, first)
-        domain = domain.guided(hunt.cheap) if hunt.cheap else domain
+        domain = domain.guided(hunt.zero_cost) if hunt.zero_cost else domain
         return FrontSampler(domain, seed=settings.seed, log_error=True)
     return _repairing(hunt, first[: settings.trials], proposed)
 

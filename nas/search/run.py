@@ -18,7 +18,6 @@ from nas.export.graph import GraphTarget
 from nas.files import write_json
 from nas.latency.table import LatencyTable
 from nas.models import Supernet
-from nas.search.cheap import cheap_scores
 from nas.search.choosing import finalists_of, promote
 from nas.search.executors.choose import check_executor, make_executor
 from nas.search.executors.execution import Execution
@@ -45,6 +44,7 @@ from nas.search.supernets import have_supernet
 from nas.search.trials import Rung, run_trials
 from nas.search.watch import Silent, Watcher
 from nas.search.work import Work
+from nas.search.zero_cost import zero_cost_scores
 from nas.space.architecture import Architecture
 
 
@@ -93,7 +93,7 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     work, evaluator, trainer = _prepare(run, inputs, watcher, execution)
     staying = find_staying(run, inputs.costing, evaluator, watcher)
     costing = replace(inputs.costing, staying=staying)
-    hunt = Hunt(settings, costing, inputs.start, cheap_scores(run, inputs, watcher))
+    hunt = Hunt(settings, costing, inputs.start, zero_cost_scores(run, inputs, watcher))
     with contextlib.closing(make_executor(evaluator, execution)) as executor:
         scored = _score(run, hunt, work, executor, watcher)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)

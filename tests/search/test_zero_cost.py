@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nas.search import cheap
+from nas.search import zero_cost
 from nas.search.run import run_search
 from nas.search.samplers.space_domain import SpaceDomain
 from nas.search.study import read_trials
@@ -14,20 +14,20 @@ from nas.search.trials import run_trials
 @pytest.fixture(autouse=True)
 def few(monkeypatch):
     """Trials, and scores."""
-    monkeypatch.setattr(cheap, "FEWEST_TRIALS", 13)
-    monkeypatch.setattr(cheap, "SCORED", 26)
+    monkeypatch.setattr(zero_cost, "FEWEST_TRIALS", 13)
+    monkeypatch.setattr(zero_cost, "SCORED", 26)
 
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Ids of the networks that are scored before any training."""
-    found, score = [], cheap.naswot
+    """Networks that are scored before any training, and with how many images."""
+    found, score = [], zero_cost.naswot
 
     def counting(network, batches, seed):
         found.append((network, len(batches[0][0])))
         return score(network, batches, seed)
 
-    monkeypatch.setattr(cheap, "naswot", counting)
+    monkeypatch.setattr(zero_cost, "naswot", counting)
     return found
 
 
@@ -54,7 +54,7 @@ def settings(make_settings, **changes):
 
 def logged(run):
     lines = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["event"] == cheap.STAGE]
+    return [line for line in lines if line["event"] == zero_cost.STAGE]
 
 
 def test_trainings_are_proposed_by_them_and_a_resumed_run_scores_nothing_again(
@@ -69,7 +69,7 @@ def test_trainings_are_proposed_by_them_and_a_resumed_run_scores_nothing_again(
     assert [size for _, size in counted] == [64] * 26 and guided == []
     monkeypatch.setattr("nas.search.run.run_trials", run_trials)
     run = run_search(settings(make_settings), tmp_path / "run", resume=True, watcher=listener)
-    assert len(counted) == 26 and cheap.STAGE not in listener.stages
+    assert len(counted) == 26 and zero_cost.STAGE not in listener.stages
     (line,), (scored,) = logged(run), guided
     assert {a.id: score for a, score in scored} == line["scores"]
     assert len(set(line["scores"].values())) > 8, "networks differ"
@@ -99,14 +99,14 @@ def test_scores_that_are_no_numbers_are_left_out(
         hunts.append(hunt)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cheap, "SCORED", scored)
-    monkeypatch.setattr(cheap, "naswot", lambda *_: next(values))
+    monkeypatch.setattr(zero_cost, "SCORED", scored)
+    monkeypatch.setattr(zero_cost, "naswot", lambda *_: next(values))
     monkeypatch.setattr("nas.search.run.run_trials", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_search(settings(make_settings), tmp_path / "run")
-    assert [score for _, score in hunts[0].cheap] == [1.0] * left
+    assert [score for _, score in hunts[0].zero_cost] == [1.0] * left
 
 
 @pytest.mark.parametrize(("resolution", "images"), [(32, 64), (64, 64), (96, 28), (224, 16)])
 def test_large_images_are_fewer(resolution, images):
-    assert cheap._images(resolution) == images
+    assert zero_cost._images(resolution) == images

@@ -23,10 +23,10 @@ MOST_IMAGES, FEWEST_IMAGES = 64, 16
 """Of each: so many pixels as the most of 64 x 64 have, as every activation of all is compared."""
 STAGE = "zero-cost scores"
 
-CheapScore = tuple[Architecture, float]
+ZeroCostScore = tuple[Architecture, float]
 
 
-def cheap_scores(run: RunFolder, inputs: Inputs, watcher: Watcher) -> list[CheapScore]:
+def zero_cost_scores(run: RunFolder, inputs: Inputs, watcher: Watcher) -> list[ZeroCostScore]:
     """NASWOT of random architectures within the limits, each in a fraction of a second.
 
     Only where every trial is a training from scratch, and there are many, that the front's sampler
