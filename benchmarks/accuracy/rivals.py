@@ -4,6 +4,7 @@
         --epochs 30 --out runs/rivals --results results.json
     ... --only train --processes 8        # on a machine with a GPU
     ... --only latency                    # where the networks will run, with nothing beside it
+    ... --trained results.json            # accuracies of an earlier run, the same recipe and seed
 
 Everything is trained from scratch by `nas train` with one recipe and seed, in the `small` input
 plan at 32 pixels (ours at the resolution that was searched), and scored on the test images from the
@@ -11,7 +12,8 @@ exported file. Latencies are of whole models with random weights (they do not ma
 of onnxruntime, all in one run. Started again with the same --out, it goes on.
 
 `--searched` is the front.json of a run, or a list of architectures as `nas sample --json` prints;
-without it the rivals are trained and timed by themselves.
+without it the rivals are trained and timed by themselves. Networks of `--trained` are not trained
+again; their latencies are measured with the others'.
 Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
 the least accurate one, and for each rival how many times faster ours of at least its accuracy is.
 """
@@ -85,6 +87,26 @@ def folder(entry: Entry, out: Path) -> Path:
     return out / entry.name.replace(" ", "-").lower()
 
 
+KEPT = ("params", "macs", "resolution", "epochs", "seconds", "device")
+"""Of a model.json, for the results."""
+
+
+def known_rows(file: Path | None, entries: list[Entry], seed: int, epochs: int) -> dict[str, dict]:
+    """Rows of an earlier run's results by name; each must be the same network, trained alike."""
+    if file is None:
+        return {}
+    content = json.loads(file.read_text())
+    rows = {row["name"]: {**row, "recipe": content["recipe"]} for row in content["rows"]}
+    found = {entry.name: rows[entry.name] for entry in entries if entry.name in rows}
+    for entry in entries:
+        row = found.get(entry.name, {"architecture": entry.architecture, "epochs": epochs})
+        if row["architecture"] != entry.architecture or row["epochs"] != epochs:
+            sys.exit(f"{file}: {entry.name} is another network there, or trained for other epochs")
+    if content["seed"] != seed:
+        sys.exit(f"{file}: trained with seed {content['seed']}, not {seed}")
+    return found
+
+
 def train_entry(entry: Entry, options: argparse.Namespace) -> None:
     """`nas train`, unless it is done."""
     threads = ("--threads", options.threads) if options.threads else ()
@@ -139,30 +161,40 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of each training")
     parser.add_argument("--processes", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--trained", type=Path, help="results of an earlier run")
     parser.add_argument("--only", choices=["train", "latency"], help="one part of the work")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     entries = rivals() + (searched(options.searched) if options.searched else [])
+    known = known_rows(options.trained, entries, options.seed, options.epochs)
     timed = options.out / "latencies.json"
     if options.only != "latency":
         options.out.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(options.processes) as pool:
-            list(pool.map(lambda entry: train_entry(entry, options), entries))
+            left = [entry for entry in entries if entry.name not in known]
+            list(pool.map(lambda entry: train_entry(entry, options), left))
     if options.only != "train" and timed_names(timed) != {entry.name for entry in entries}:
         write_json(timed, latencies(entries, options.seed))
     if options.only is not None:
         return
     measured = json.loads(timed.read_text())
-    rows = []
+    rows, recipes = [], []
     for entry in entries:
-        model = json.loads((folder(entry, options.out) / "model.json").read_text())
-        kept = ("params", "macs", "resolution", "epochs", "seconds", "device")
-        rows.append({
-            "name": entry.name, "ours": entry.ours, "architecture": entry.architecture,
-            "accuracy": model["accuracy"]["value"], "interval": model["accuracy"]["interval"],
-            "latency_ms": measured["latency_ms"][entry.name], **{k: model[k] for k in kept},
-        })  # fmt: skip
+        if entry.name in known:
+            row = dict(known[entry.name])
+            recipes.append(row.pop("recipe"))
+        else:
+            model = json.loads((folder(entry, options.out) / "model.json").read_text())
+            recipes.append(model["recipe"])
+            row = {
+                "name": entry.name, "ours": entry.ours, "architecture": entry.architecture,
+                "accuracy": model["accuracy"]["value"], "interval": model["accuracy"]["interval"],
+                **{k: model[k] for k in KEPT},
+            }  # fmt: skip
+        rows.append({**row, "latency_ms": measured["latency_ms"][entry.name]})
+    if any(recipe != recipes[0] for recipe in recipes):
+        sys.exit("not all networks were trained by one recipe")
     found = summary(rows) if options.searched else {}
     print(json.dumps(found, indent=1))
     if options.results:
@@ -170,7 +202,7 @@ def main() -> None:
             "date": datetime.date.today().isoformat(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "noise_floor": measured["noise_floor"], "seed": options.seed,
-            "recipe": model["recipe"], **found, "rows": rows,
+            "recipe": recipes[0], **found, "rows": rows,
         })  # fmt: skip
 
 
