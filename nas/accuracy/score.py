@@ -29,12 +29,15 @@ class Score:
         per_class: The same two numbers for each class that has images, where classes count alike
             (balanced accuracy); empty where images do.
         shares: Of the images, that leave at each exit and at the end; empty without exits.
+        loss: Mean cross-entropy of the images, or over the classes of their means, in nats; None
+            where it does not count.
     """
 
     correct: int
     images: int
     per_class: tuple[tuple[int, int], ...] = ()
     shares: tuple[float, ...] = ()
+    loss: float | None = None
 
     @property
     def metric(self) -> Metric:
@@ -106,6 +109,26 @@ def count_score(predicted: np.ndarray, labels: np.ndarray, metric: Metric) -> Sc
     correct = np.bincount(labels[right], minlength=len(images))
     pairs = zip(correct.tolist(), images.tolist(), strict=True)
     return Score(score.correct, score.images, tuple(pair for pair in pairs if pair[1]))
+
+
+def mean_loss(logits: np.ndarray, labels: np.ndarray, metric: Metric) -> float:
+    """Mean cross-entropy in nats, of the images or over the classes of their means; NaN for none.
+
+    Args:
+        logits: `N x classes`.
+        labels: The right classes, N.
+        metric: Whether images or classes count alike.
+    """
+    if not len(labels):
+        return math.nan
+    exact = logits.astype(np.float64)
+    shifted = exact - exact.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    if metric == "accuracy":
+        return float(losses.mean())
+    images = np.bincount(labels)
+    sums = np.bincount(labels, weights=losses)
+    return float((sums[images > 0] / images[images > 0]).mean())
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,7 +15,7 @@ from nas.accuracy.exits import (
     leaving_shares,
     predicted_classes,
 )
-from nas.accuracy.score import Metric, Score, count_score
+from nas.accuracy.score import Metric, Score, count_score, mean_loss
 from nas.data import Dataset, ImageSplit
 from nas.data.augment import to_batch
 from nas.models.build import Model
@@ -68,14 +69,16 @@ def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) ->
 def score_model(
     model: Model, dataset: Dataset, split: ImageSplit, images: int, metric: Metric = "accuracy"
 ) -> Score:
-    """The score of a torch model on the first images of a split.
+    """The score of a torch model on the first images of a split, with its loss.
 
     With exits, where images leave by thresholds that are chosen on these for few multiply-adds.
     """
     logits = logits_of(model, dataset, split, images).numpy()
     labels, until = split.labels[:images], model.network.macs_until_exits
     if len(logits) == 1:
-        return count_score(logits[0].argmax(axis=1), labels, metric)
+        score = count_score(logits[0].argmax(axis=1), labels, metric)
+        return replace(score, loss=mean_loss(logits[0], labels, metric))
     places = leaving_places(logits, choose_thresholds(logits, labels, until, metric))
     score = count_score(predicted_classes(logits, places), labels, metric)
-    return replace(score, shares=leaving_shares(places, len(logits) - 1))
+    loss = mean_loss(logits[places, np.arange(len(labels))], labels, metric)
+    return replace(score, shares=leaving_shares(places, len(logits) - 1), loss=loss)

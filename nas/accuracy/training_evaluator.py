@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nas.accuracy.device import training_device
 from nas.accuracy.recipe import Recipe
@@ -52,7 +52,8 @@ class TrainingEvaluator:
         """
         model = self.train(architecture, fidelity.steps or self.steps)
         split, images = self.dataset.validation, self.validation_images
-        return score_model(model, self.dataset, split, images, self.metric)
+        score = score_model(model, self.dataset, split, images, self.metric)
+        return replace(score, loss=None)
 
     def train(
         self,

@@ -53,7 +53,7 @@ def _layers(records: Sequence[TrialRecord], most: int, front: Front) -> list[Tri
     left = [record for record in records if front.strain(record.costs) <= 1]
     chosen: list[TrialRecord] = []
     while left and len(chosen) < most:
-        costs = trial_costs(left, front)
+        costs = _errors_and_costs(left, front)
         found = np.flatnonzero(non_dominated(costs))
         order = select(costs[found], most - len(chosen), reference_point(costs))
         layer = [left[found[i]] for i in order]
@@ -67,12 +67,12 @@ def _ranked(records: Sequence[TrialRecord], most: int, front: Front) -> list[Tri
     """The front by what each adds to its hypervolume, then trials where it is thinnest.
 
     Fine-tuning moves accuracies, and large networks gain more by it: places that are left go to the
-    most accurate trial in the widest gap of the costs chosen so far, the dear end included.
+    best trial in the widest gap of the costs chosen so far, the dear end included.
     """
     inside = [record for record in records if front.strain(record.costs) <= 1]
     if not inside:
         return []
-    costs = trial_costs(inside, front)
+    costs = _errors_and_costs(inside, front)
     found = np.flatnonzero(non_dominated(costs))
     chosen = [inside[found[i]] for i in select(costs[found], most, reference_point(costs))]
     on_front = {inside[i].id for i in found}
@@ -91,15 +91,20 @@ def _ranked(records: Sequence[TrialRecord], most: int, front: Front) -> list[Tri
 def _fill_widest_gap(
     chosen: list[TrialRecord], left: list[TrialRecord], cost: Callable[[TrialRecord], float]
 ) -> TrialRecord:
-    """The most accurate of `left` between the two neighbours that are furthest apart (ratio)."""
+    """The best of `left` between the two neighbours that are furthest apart (ratio)."""
     dearest = max(cost(record) for record in [*chosen, *left])
     edges = sorted({cost(record) for record in chosen} | {dearest})
     gaps = sorted(pairwise(edges), key=lambda gap: gap[1] / gap[0], reverse=True)
     for low, high in gaps:
         inside = [record for record in left if low < cost(record) <= high]
         if inside:
-            return max(inside, key=lambda record: (record.accuracy, -cost(record)))
-    return max(left, key=lambda record: record.accuracy)
+            return min(inside, key=lambda record: (record.error, cost(record)))
+    return min(left, key=lambda record: record.error)
+
+
+def _errors_and_costs(records: Sequence[TrialRecord], front: Front) -> np.ndarray:
+    """What trials are chosen by, all minimised, shape `N x M`; all are within the limits."""
+    return np.array([[record.error, *front.values(record.costs)] for record in records])
 
 
 def trial_costs(records: Sequence[TrialRecord], front: Front) -> np.ndarray:

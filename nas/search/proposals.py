@@ -19,7 +19,7 @@ from nas.search.samplers.front import FrontSampler
 from nas.search.samplers.repairing import RepairingSampler, make_proposer
 from nas.search.samplers.space_domain import SpaceDomain
 from nas.search.settings import SearchSettings
-from nas.search.study import TrialRecord
+from nas.search.study import LOSS, TrialRecord
 from nas.search.zero_cost import ZeroCostScore
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
@@ -172,7 +172,7 @@ def _sampler(hunt: Hunt, proposed: Proposed) -> BaseSampler:
     if settings.sampler == "front":
         domain = _domain(hunt.costing, first)
         domain = domain.guided(hunt.zero_cost) if hunt.zero_cost else domain
-        return FrontSampler(domain, seed=settings.seed, log_error=True)
+        return FrontSampler(domain, seed=settings.seed, log_error=True, instead=LOSS)
     return _repairing(hunt, first[: settings.trials], proposed)
 
 

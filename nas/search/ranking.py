@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ class _Scorer:
             "architecture": architecture.to_json(),
             "macs": space.network(architecture, len(dataset.classes)).cost.macs,
             "supernet": _told(self.supernet.evaluate(architecture)),
-            "trained": _told(trained),
+            "trained": _told(replace(trained, loss=None)),
         }
 
 
@@ -175,13 +175,20 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _told(score: Score) -> dict[str, Any]:
-    return {"value": score.value, "interval": list(score.interval), "images": score.images}
+    told = {"value": score.value, "interval": list(score.interval), "images": score.images}
+    return told if score.loss is None else {**told, "loss": score.loss}
 
 
 def _result(models: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Rank correlations with the trained accuracies: of the supernet, and of counting MACs."""
+    """Rank correlations with the trained accuracies: of the supernet, and of counting MACs.
+
+    The supernet ranks by the loss, as the search does; models that were trained and kept before
+    searches did have none.
+    """
     trained = [model["trained"]["value"] for model in models]
-    supernet = [model["supernet"]["value"] for model in models]
+    scores = [model["supernet"] for model in models]
+    by_loss = all("loss" in score for score in scores)
+    supernet = [-score["loss"] if by_loss else score["value"] for score in scores]
     macs = [float(model["macs"]) for model in models]
     return {
         "kendall_tau": asdict(kendall(supernet, trained, seed)),

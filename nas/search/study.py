@@ -39,6 +39,8 @@ class TrialRecord:
         id: Of the architecture.
         architecture: The architecture object.
         accuracy: Validation accuracy as the study's fidelity has it, 0 to 1.
+        loss: Mean cross-entropy of the same images, nats; None where not all of the study's trials
+            have one.
         images: How many validation images that is of.
         latency_ms: Per device: predicted, lower, upper (ms) and provenance.
         params: Number of parameters.
@@ -63,6 +65,12 @@ class TrialRecord:
     energy_mj: dict[str, float]
     refused: int
     origin: str
+    loss: float | None = None
+
+    @property
+    def error(self) -> float:
+        """By which trials are chosen, minimised: the loss, or the share of wrong classes."""
+        return 1 - self.accuracy if self.loss is None else self.loss
 
     @property
     def costs(self) -> dict[str, Any]:
@@ -191,17 +199,19 @@ def reading(journal: Path) -> Iterator[None]:
 
 def trial_records(study: Study) -> list[TrialRecord]:
     """All scored trials of a study."""
-    found = []
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        attributes = trial.user_attrs
-        found.append(
-            TrialRecord(
-                number=trial.number,
-                accuracy=float(trial.values[0]),
-                **{name: attributes[name] for name in _ATTRIBUTES},
-            )
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    losses = [trial.user_attrs.get(LOSS) for trial in trials]
+    if None in losses:  # of a run that was begun when trials had none
+        losses = [None] * len(trials)
+    return [
+        TrialRecord(
+            number=trial.number,
+            accuracy=float(trial.values[0]),
+            loss=loss,
+            **{name: trial.user_attrs[name] for name in _ATTRIBUTES},
         )
-    return found
+        for trial, loss in zip(trials, losses, strict=True)
+    ]
 
 
 def tried_ids(study: Study) -> set[str]:
@@ -231,6 +241,8 @@ def ask(study: Study, dimensions: Mapping[str, BaseDistribution]) -> Trial:
 NOTE_PART = 2045
 """Characters of a part of a note, at most: what a database takes."""
 COSTS = ("latency_ms", "energy_mj", "params", "macs", "size_bytes", "peak_memory_bytes")
+LOSS = "validation loss"
+"""User attribute of trials whose scores have one."""
 _ATTRIBUTES = ("id", "architecture", "images", *COSTS, "refused", "origin")
 
 
@@ -238,6 +250,8 @@ def write_trial(study: Study, trial: Trial, attributes: Mapping[str, Any]) -> No
     """Store what a trial costs and what it is, then its note for the dashboard."""
     for name in _ATTRIBUTES:
         trial.set_user_attr(name, attributes[name])
+    if attributes.get(LOSS) is not None:
+        trial.set_user_attr(LOSS, attributes[LOSS])
     latencies = [
         f"- {device}: **{value['predicted']:.3g} ms** ({value['lower']:.3g} to "
         f"{value['upper']:.3g} ms, {value['provenance']})" + _expected(value)

@@ -26,6 +26,7 @@ from nas.search.samplers.space_domain import distributions
 from nas.search.standing import Standing, worst_costs
 from nas.search.store import Store
 from nas.search.study import (
+    LOSS,
     TrialRecord,
     ask,
     fail_trial,
@@ -287,7 +288,12 @@ class _Loop:
                 device: with_shares(latency, score.shares)
                 for device, latency in asked.attributes["latency_ms"].items()
             }
-            attributes = {**asked.attributes, "images": score.images, "latency_ms": latencies}
+            attributes = {
+                **asked.attributes,
+                "images": score.images,
+                "latency_ms": latencies,
+                LOSS: score.loss,
+            }
             values = [score.value, *self.hunt.costing.goals.values(attributes)]
             self._tell(asked, lambda: write_trial(self.study, asked.trial, attributes), values)
             return

@@ -10,7 +10,7 @@ import torch
 
 from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.recipe import Recipe
-from nas.accuracy.score import Fidelity, Score
+from nas.accuracy.score import SEARCH, Fidelity, Score
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.data import load_dataset
@@ -55,6 +55,14 @@ def test_a_score_is_of_the_validation_images_and_the_same_whenever_it_is_asked(e
     evaluator.evaluate(other, SHORT)
     assert (evaluator.evaluate(one), evaluator.evaluate(one, SHORT)) == (first, short)
     assert torch.equal(torch.get_rng_state(), before), "nobody else's randomness is used"
+
+
+def test_only_what_is_not_trained_by_itself_is_ranked_by_its_loss(evaluator, space):
+    architecture = sampling.smallest(space, "small")
+    search, short = (evaluator.evaluate(architecture, f).loss for f in (SEARCH, SHORT))
+    assert short is None
+    assert (search is None) == isinstance(evaluator, TrainingEvaluator)
+    assert search is None or 1.5 < search < 4  # of 10 classes that nothing was learned of: 2.3
 
 
 def test_more_training_scores_higher(evaluator, space):

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from nas.accuracy.score import Score, count_score, wilson
+from nas.accuracy.score import Score, count_score, mean_loss, wilson
 
 
 def test_plain_accuracy_is_the_share_of_images_with_wilsons_interval():
@@ -30,10 +32,21 @@ def test_classes_without_images_do_not_count():
     assert score.per_class == ((1, 1), (0, 1))
 
 
+def test_the_loss_is_the_cross_entropy_of_the_images_or_of_the_classes():
+    logits = np.random.default_rng(0).normal(0, 30, (40, 3)).astype(np.float32)
+    labels = np.array([0] * 36 + [2] * 4)
+    images, target = torch.from_numpy(logits), torch.from_numpy(labels)
+    each = [nn.functional.cross_entropy(images[target == k], target[target == k]) for k in (0, 2)]
+    whole = float(nn.functional.cross_entropy(images, target))
+    assert mean_loss(logits, labels, "accuracy") == pytest.approx(whole, rel=1e-6)
+    assert mean_loss(logits, labels, "balanced") == pytest.approx(float(sum(each)) / 2, rel=1e-6)
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "balanced"])
 def test_no_images(metric):
     score = count_score(np.zeros(0, int), np.zeros(0, int), metric)
     assert math.isnan(score.value)
+    assert math.isnan(mean_loss(np.zeros((0, 3)), np.zeros(0, int), metric))
     assert score.interval == (0.0, 1.0)
 
 

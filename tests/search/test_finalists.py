@@ -1,5 +1,7 @@
 """Which trials become models: the front, thinned by what each adds, then what is behind it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,6 +41,16 @@ def record(number, accuracy, latency_ms):
         refused=0,
         origin="",
     )
+
+
+def test_the_loss_decides_where_there_is_one():
+    found = [replace(record(n, a, ms), loss=loss) for n, (a, ms, loss) in enumerate(
+        [(0.5, 1.0, 2.0), (0.6, 2.0, 2.1), (0.7, 3.0, 1.5), (0.75, 3.5, 1.9), (0.7, 4.0, 1.2)]
+    )]  # fmt: skip
+    assert set(numbers(choosing.promote(found, 3, GOALS))) == {0, 2, 4}
+    assert numbers(choose_finalists(found, 3, GOALS)) == [0, 2, 4]
+    beside = [replace(each, loss=None) for each in found]
+    assert set(numbers(choose_finalists(beside, 4, GOALS))) == {0, 1, 2, 3}
 
 
 def records_of(points):

@@ -53,7 +53,7 @@ def test_a_finished_run_says_how_its_supernet_ranks(run, listener, space):
         assert 0.05 < model["trained"]["value"] < 1
     trained = [model["trained"]["value"] for model in models]
     for name, scores in (
-        ("kendall_tau", [model["supernet"]["value"] for model in models]),
+        ("kendall_tau", [-model["supernet"]["loss"] for model in models]),
         ("kendall_tau_macs", [model["macs"] for model in models]),
     ):
         assert found[name]["tau"] == pytest.approx(kendall(scores, trained).tau)

@@ -14,6 +14,7 @@ from nas.search.samplers.domain import INTERRUPTED
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.samplers.space_domain import distributions
 from nas.search.study import (
+    LOSS,
     STUDY_NAME,
     TrialRecord,
     changing,
@@ -47,11 +48,11 @@ def attributes_of(space, architecture):
     }  # fmt: skip
 
 
-def add_trial(space, study, accuracy=0.75):
+def add_trial(space, study, accuracy=0.75, **more):
     trial = study.ask(distributions(space, "small"))
     architecture = sampling.from_genome(space, "small", trial.params)
     attributes = attributes_of(space, architecture)
-    write_trial(study, trial, attributes)
+    write_trial(study, trial, {**attributes, **more})
     study.tell(trial, [accuracy, 2.5])
     return attributes
 
@@ -63,6 +64,15 @@ def test_a_trial_is_read_back_as_it_was_written(space, journal):
     assert trial_records(study) == [expected]
     assert read_trials(journal) == [expected]
     assert space.from_json(expected.architecture).id == expected.id
+
+
+def test_losses_count_where_all_trials_have_one(space, journal):
+    study = open_study(journal, None, ["latency_ms jetson-nano"])
+    add_trial(space, study, **{LOSS: 1.5})
+    [record] = trial_records(study)
+    assert (record.accuracy, record.loss, record.error) == (0.75, 1.5, 1.5)
+    add_trial(space, study)
+    assert [(r.loss, r.error) for r in trial_records(study)] == [(None, 0.25)] * 2
 
 
 def test_the_dashboard_has_names_and_notes(space, journal):

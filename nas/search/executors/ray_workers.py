@@ -68,7 +68,7 @@ class Worker:
     def evaluate(self, architecture: Architecture, fidelity: Fidelity) -> tuple[Any, ...]:
         """The numbers that its score is made of."""
         score = self._evaluator.evaluate(architecture, fidelity)
-        return score.correct, score.images, score.per_class, score.shares
+        return score.correct, score.images, score.per_class, score.shares, score.loss
 
 
 @dataclass

@@ -73,7 +73,7 @@ class _History:
 
     Attributes:
         rows: Of the finished ones, `N x D`.
-        values: Their objectives, minimised, `N x M`.
+        values: Their objectives, or what is learned in place of the first, minimised, `N x M`.
         pending: Rows of the running ones.
         taken: Keys of what is not to be proposed again.
     """
@@ -92,6 +92,7 @@ class _Finished:
         keys: Of those that are of the domain.
         rows: Of those that have values, `N x D`.
         values: Of these, minimised, `N x M`.
+        instead: What may be learned in place of the first of them, `N`; NaN where there is none.
     """
 
     def __init__(self, domain: Domain, objectives: int) -> None:
@@ -99,14 +100,22 @@ class _Finished:
         self.keys: set[Hashable] = set()
         self.rows = np.zeros((0, len(domain.sizes)), np.int64)
         self.values = np.zeros((0, objectives))
+        self.instead = np.zeros(0)
         self._domain = domain
         self._described: Description | None = None
 
-    def add(self, rows: list[Rows], values: list[list[float]]) -> None:
+    def add(self, rows: list[Rows], values: list[list[float]], instead: list[float]) -> None:
         """Take in more trials that have values."""
         if rows:
             self.rows = np.concatenate([self.rows, np.array(rows, np.int64)])
             self.values = np.concatenate([self.values, np.array(values, float)])
+            self.instead = np.concatenate([self.instead, np.array(instead, float)])
+
+    def learned(self) -> Values:
+        """The values, with what stands in place of the first where all trials have it."""
+        if not len(self.instead) or not np.isfinite(self.instead).all():
+            return self.values
+        return np.column_stack([self.instead, self.values[:, 1:]])
 
     def described(self) -> Description:
         """What is known of the rows."""
@@ -129,8 +138,11 @@ class FrontSampler(BaseSampler):
     Args:
         domain: What may be proposed.
         seed: Of everything random.
-        log_error: Learn the logarithm of one minus the first objective, for accuracies.
+        log_error: Learn the logarithm of one minus the first objective, for accuracies; of what is
+            learned in its place the logarithm.
         initial: Trials before the first fit, at least.
+        instead: A user attribute that is learned in place of the first objective where all finished
+            trials have it: an error that ranks better than the objective does.
     """
 
     def __init__(
@@ -140,8 +152,10 @@ class FrontSampler(BaseSampler):
         seed: int,
         log_error: bool = False,
         initial: int = INITIAL,
+        instead: str = "",
     ) -> None:
         self._domain, self._seed, self._log_error = domain, seed, log_error
+        self._instead = instead
         self._initial = max(initial, len(domain.starts))
         self._finished = _Finished(domain, 0)
         self._asked: dict[int, Rows] = {}
@@ -214,7 +228,7 @@ class FrontSampler(BaseSampler):
         if not self._knows(trials):  # of another storage, or made anew under the same name
             self._forget(len(study.directions))
         finished, pending = self._finished, list[Rows]()
-        rows, values = list[Rows](), list[list[float]]()
+        rows, values, instead = list[Rows](), list[list[float]](), list[float]()
         failed: Counter[Hashable] = Counter()
         for trial in trials:
             if trial.number in finished.ended or trial.number == own.number:
@@ -227,17 +241,18 @@ class FrontSampler(BaseSampler):
                 if row is not None and found:
                     rows.append(row)
                     values.append(found)
+                    instead.append(self._instead_of_first(trial))
                 finished.ended[trial.number] = trial.datetime_complete
             elif row is not None and trial.state == TrialState.RUNNING:
                 pending.append(row)
             elif row is not None and trial.state == TrialState.FAIL:
                 tried = 0 if INTERRUPTED in trial.user_attrs else trial.user_attrs.get(TRIED, 1)
                 failed[self._key(row)] += int(tried)
-        finished.add(rows, values)
+        finished.add(rows, values, instead)
         others = {self._key(row) for row in [*pending, *self._partial.values()]}
         others |= {key for key, count in failed.items() if count >= ATTEMPTS}
         return _History(
-            finished.rows, finished.values, self._array(pending), finished.keys | others
+            finished.rows, finished.learned(), self._array(pending), finished.keys | others
         )
 
     def _forget(self, objectives: int) -> None:
@@ -284,6 +299,11 @@ class FrontSampler(BaseSampler):
                 )
             values[0] = float(np.log(max(1 + values[0], LEAST_ERROR)))
         return values
+
+    def _instead_of_first(self, trial: FrozenTrial) -> float:
+        """What is learned in its place, NaN where the trial has none; as errors are."""
+        found = float(trial.user_attrs.get(self._instead, np.nan))
+        return float(np.log(np.maximum(found, LEAST_ERROR))) if self._log_error else found
 
     def _array(self, rows: list[Rows]) -> Rows:
         return np.array(rows, np.int64).reshape(-1, len(self._domain.sizes))

@@ -323,6 +323,23 @@ def test_an_added_trial_is_no_help_where_nothing_is_feasible():
         study.ask(SPACE)
 
 
+def test_an_attribute_is_learned_in_place_of_the_first_objective():
+    def run_with(attribute, first, instead="loss"):
+        study = make_study(FrontSampler(make_domain(), seed=3, log_error=True, instead=instead))
+        for _ in range(14):
+            trial = study.ask(SPACE)
+            if attribute and (attribute != "some" or trial.number % 2):
+                trial.set_user_attr("loss", 3 * (1 - accuracy(trial.params)))
+            study.tell(trial, (first(trial.params), cost(trial.params)))
+        return rows(study)
+
+    plain = run_with(None, accuracy, instead="")
+    learned = run_with("all", lambda p: 0.5)
+    assert learned == plain == run_with("all", accuracy), "only it is looked at"
+    assert learned != run_with(None, lambda p: 0.5)
+    assert run_with("some", accuracy) == run_with(None, accuracy) == plain, "where all have it"
+
+
 def test_log_error_is_for_accuracies():
     study = make_study(FrontSampler(make_domain(), seed=0, log_error=True))
     study.tell(study.ask(SPACE), (91.5, 3.0))
