@@ -19,9 +19,11 @@ def ranking_lines(content: dict[str, Any], supernet: str | None = None) -> list[
     """
     number, epochs = len(content["models"]), content["epochs"]
     each = f"{epochs} epoch{'' if epochs == 1 else 's'} each"
+    by_loss = all("loss" in model["supernet"] for model in content["models"])
+    scores = "the supernet's losses" if by_loss else "the supernet's scores"
     told = (
         f"Ranking: over {number} random architectures trained from scratch ({each}), Kendall's tau "
-        f"is {_tau(content['kendall_tau'])} for the supernet's scores and "
+        f"is {_tau(content['kendall_tau'])} for {scores} and "
         f"{_tau(content['kendall_tau_macs'])} for multiply-adds (1: the same order, 0: none)."
     )
     difference = content["difference"]

@@ -143,7 +143,7 @@ def test_what_is_said_follows_from_the_interval_of_the_difference(lower, upper, 
         "kendall_tau": {"tau": 0.5, "lower": 0.3, "upper": 0.7},
         "kendall_tau_macs": {"tau": 0.25, "lower": 0.0, "upper": 0.4},
         "difference": {"tau": 0.25, "lower": lower, "upper": upper},
-        "models": [{}] * 20,
+        "models": [{"supernet": {"value": 0.5}}] * 20,
     }
     told = "\n".join(ranking_lines(json.loads(json.dumps(content))))
     assert told.startswith(
@@ -152,6 +152,11 @@ def test_what_is_said_follows_from_the_interval_of_the_difference(lower, upper, 
         "interval 0.00 to 0.40) for multiply-adds (1: the same order, 0: none)."
     )
     assert said in told
+    content["models"] = [{"supernet": {"value": 0.5, "loss": 1.5}}] * 20
+    assert (
+        "0.50 (95 % interval 0.30 to 0.70) for the supernet's losses and"
+        in (ranking_lines(content)[0])
+    )
 
 
 def count_trainings(monkeypatch):
