@@ -53,8 +53,8 @@ from nas.space.architecture import Architecture
 
 PLAN = "small"
 RECIPES = {
-    "default": {},
     "progressive": {"progressive": True},
+    "whole-images": {},
     "single": {"sandwich": False, "random_networks": 1},
 }
 TIMED_STEPS = 20
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--architectures", type=Path, required=True)
-    parser.add_argument("--recipe", choices=list(RECIPES), default="default")
+    parser.add_argument("--recipe", choices=list(RECIPES), default="progressive")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--stages", type=int, default=1, help="at whose ends some are scored")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

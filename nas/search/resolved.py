@@ -29,7 +29,15 @@ from nas.search.supernets import (
     steps_left,
 )
 from nas.search.watch import Watcher
-from nas.search.work import Speeds, Work, default_work, estimate, limited_work, time_speeds
+from nas.search.work import (
+    Speeds,
+    Work,
+    default_work,
+    estimate,
+    limited_work,
+    progressive,
+    time_speeds,
+)
 
 LATE = 1.25
 ENOUGH = 0.8
@@ -239,6 +247,10 @@ def supernet_job(inputs: Inputs, supernet: Supernet, work: Work) -> SupernetJob:
     """The training that a run begins with."""
     settings = inputs.settings
     training = SupernetSettings(
-        work.supernet_steps, work.supernet_batch, metric=settings.metric, seed=settings.seed
+        work.supernet_steps,
+        work.supernet_batch,
+        progressive=progressive(settings),
+        metric=settings.metric,
+        seed=settings.seed,
     )
     return SupernetJob(supernet, inputs.dataset, training, inputs.threads)

@@ -226,14 +226,23 @@ def _train(job: SupernetJob, trainer: SupernetTrainer, watcher: Watcher) -> None
 
     def on_step(step: int) -> None:
         nonlocal last_save
-        watcher.progress("supernet", step, job.settings.steps)
+        _tell(job.settings, step, watcher)
         if time.monotonic() - last_save > SAVE_EVERY_S:
             _save(job, trainer)
             last_save = time.monotonic()
 
-    watcher.progress("supernet", trainer.step, job.settings.steps)
+    _tell(job.settings, trainer.step, watcher)
     trainer.train(on_step)
     _save(job, trainer)
+
+
+def _tell(settings: SupernetSettings, step: int, watcher: Watcher) -> None:
+    """Progress in steps on whole images: the time left follows from it, whatever their size is."""
+    total, note = settings.steps, ""
+    if settings.progressive and step < total:
+        note = f"step {step} of {total}, images of {settings.scale(step):.0%} of their side"
+    done, whole = round(settings.work(step)), max(1, round(settings.work(total)))
+    watcher.progress("supernet", done if step < total else whole, whole, note)
 
 
 def _save(job: SupernetJob, trainer: SupernetTrainer) -> None:

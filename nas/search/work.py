@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,8 @@ CHECKED_NETWORKS = 8
 SHORT_SHARE = 0.25
 """Of the steps of a finalist that a short training has, or a trial's that is trained."""
 MAX_STEPS = 10_000_000
+TIMED_OF = 1000
+"""Steps of a training, of which a few at the beginning of each of its stages are timed."""
 LONGEST_WARM_UP_S = 20.0
 """On a GPU, before a piece of work is timed."""
 SETTLED = 0.8
@@ -118,6 +122,14 @@ def supernet_batch(settings: SearchSettings) -> int:
     """Images for each step of the supernet; by the device, if it is trained here."""
     on_cuda = settings.supernet is None and training_device().type == "cuda"
     return settings.supernet_batch or (CUDA_SUPERNET_BATCH if on_cuda else BATCH_SIZE)
+
+
+def progressive(settings: SearchSettings) -> bool:
+    """Whether a supernet begins on smaller images.
+
+    The digits' are too small for it; on CUDA every further size waits for its code at first.
+    """
+    return settings.data is not None and training_device().type != "cuda"
 
 
 def promoted(settings: SearchSettings) -> int:
@@ -229,14 +241,14 @@ def scoring_s(validation: int, recalibration: int, speeds: Speeds) -> float:
 def time_speeds(supernet: Supernet, dataset: Dataset, settings: SearchSettings) -> Speeds:
     """Time a few pieces of work on the untrained supernet, which is left as it was."""
     seed, batch = settings.seed, supernet_batch(settings)
-    trainer = SupernetTrainer(supernet, dataset, SupernetSettings(1, batch, seed=seed))
+    training = SupernetSettings(TIMED_OF, batch, progressive=progressive(settings), seed=seed)
+    trainer = SupernetTrainer(supernet, dataset, training)
     middle = middle_baseline(supernet.space, supernet.plan)
     # As many images as a trial takes: what a trial costs beside its images is not counted twice.
     images = min(RECALIBRATION_IMAGES, len(dataset.validation.labels))
     recalibration = min(RECALIBRATION_IMAGES, len(dataset.train.labels))
     evaluator = SupernetEvaluator(supernet, dataset, recalibration, images)
-    steps = iter(range(1_000_000))
-    step_s = median_s(lambda: trainer.backward(next(steps)), repeats=5)
+    step_s = _mean_step_s(trainer)
     supernet.zero_grad(set_to_none=True)
     score_s = median_s(lambda: evaluator.evaluate(middle), repeats=1)
     finetuner = Finetuner(supernet, dataset, replace(FINETUNING, batch_size=BATCH_SIZE), seed)
@@ -244,6 +256,21 @@ def time_speeds(supernet: Supernet, dataset: Dataset, settings: SearchSettings) 
     score_image_s = score_s / (images + 1.5 * recalibration)
     file_image_s = time_file_image(supernet.space.network(middle, supernet.classes))
     return Speeds(step_s, score_image_s, finetune_s, file_image_s + score_image_s)
+
+
+def _mean_step_s(trainer: SupernetTrainer) -> float:
+    """Seconds of a step's gradients, over all stages: each has images of another size."""
+    found, begun = 0.0, 0.0
+    for until, _ in trainer.settings.stages:
+        steps = itertools.count(round(begun * trainer.settings.steps))
+        step_s = median_s(partial(_next_gradients, trainer, steps), repeats=3)
+        found += (until - begun) * step_s
+        begun = until
+    return found
+
+
+def _next_gradients(trainer: SupernetTrainer, steps: Iterator[int]) -> None:
+    trainer.backward(next(steps))
 
 
 def middle_baseline(space: SearchSpace, plan: str) -> Architecture:

@@ -1,5 +1,6 @@
 """Supernet training learns, depends on nothing but its seed, and resumes bit for bit."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,6 +97,16 @@ def test_progressive_training_begins_on_smaller_images(make):
     for share in sum(shares[6:9], []):
         assert share == pytest.approx(0.8125, abs=0.05)
     assert set(shares[9]) == {1.0}
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_work_of_steps_grows_to_that_of_all(progressive):
+    settings = SupernetSettings(100, progressive=progressive)
+    works = [settings.work(step) for step in range(101)]
+    each = np.diff(works)
+    assert works[0] == 0 and works[-1] == pytest.approx(64.2 if progressive else 100, abs=0.1)
+    assert each[-1] == pytest.approx(1)
+    assert (each[1:] >= each[:-1] - 1e-9).all(), "later steps are on larger images"
 
 
 def let_fit(trainer, most):

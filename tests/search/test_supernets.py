@@ -120,6 +120,23 @@ def test_training_continues_bit_for_bit(make_job, monkeypatch, listener, stopped
     assert all(torch.equal(momentum[name], saved.momentum[name]) for name in saved.momentum)
 
 
+def test_progress_is_told_in_steps_on_whole_images(make_job):
+    told = []
+
+    class Counting(Silent):
+        def progress(self, stage, done, total, note=""):
+            told.append((stage, done, total, note))
+
+    job = make_job(steps=10)
+    settings = dataclasses.replace(job.settings, progressive=True)
+    train_or_load(dataclasses.replace(job, settings=settings), Counting())
+    assert len(told) == 11 and {(stage, total) for stage, _, total, _ in told} == {("supernet", 6)}
+    assert [done for _, done, _, _ in told] == [0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6]
+    notes = [note for *_, note in told]
+    assert notes[5] == "step 5 of 10, images of 62% of their side"
+    assert notes[8] == "step 8 of 10, images of 81% of their side" and notes[10] == ""
+
+
 def test_a_damaged_file_in_the_cache_is_trained_anew(make_job, listener):
     job = make_job()
     path = train_or_load(job, Silent())

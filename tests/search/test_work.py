@@ -151,6 +151,30 @@ def test_timing_leaves_the_supernet_as_it_was(space, dataset, make_settings):
     assert all(parameter.grad is None for parameter in supernet.parameters())
 
 
+def test_the_time_of_a_step_is_a_mean_over_the_sizes_of_its_images(
+    space, dataset, make_settings, monkeypatch
+):
+    """Own images begin small; the digits do not."""
+    sides = []
+
+    def side_of(action, repeats):
+        action()
+        return sides[-1] if sides else 1.0  # the others have no supernet
+
+    def look(module, inputs):
+        sides.append(inputs[1].shape[-1] / inputs[0].resolution)
+
+    monkeypatch.setattr(working, "median_s", side_of)
+    supernet = Supernet(space, "small", 10, seed=0)
+    supernet.register_forward_pre_hook(look)
+    found = [
+        time_speeds(supernet, dataset, make_settings(data=data)).supernet_step
+        for data in (None, "photos")
+    ]
+    assert found[0] == 1.0
+    assert found[1] == pytest.approx(0.6 * 0.625 + 0.24 * 0.8125 + 0.16, abs=0.03)
+
+
 def test_timing_does_not_move_the_random_state(space, dataset, make_settings):
     supernet = Supernet(space, "small", 10, seed=0)
     state = torch.random.get_rng_state()
