@@ -29,8 +29,8 @@ class Score:
         per_class: The same two numbers for each class that has images, where classes count alike
             (balanced accuracy); empty where images do.
         shares: Of the images, that leave at each exit and at the end; empty without exits.
-        loss: Mean cross-entropy of the images, or over the classes of their means, in nats; None
-            where it does not count.
+        loss: Mean cross-entropy of the images at the network's end, or over the classes of their
+            means, in nats; None where it does not count.
     """
 
     correct: int

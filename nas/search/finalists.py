@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -112,9 +113,10 @@ def _make_model(
     file = workshop.file(architecture)
     files = write_onnx(file, model.network, folded_weights(model), workshop.target)
     logits, parity = check_files(files, model, dataset, workshop.threads)
+    held = io.BytesIO()  # numpy itself does not say why a file cannot be written whole
+    np.save(held, logits["test"], allow_pickle=False)
     with atomic_path(workshop.test_logits_file(architecture)) as temporary:
-        with temporary.open("wb") as opened:
-            np.save(opened, logits["test"], allow_pickle=False)
+        temporary.write_bytes(held.getvalue())
     exits = _exits(workshop, model.network, logits["validation"]) if len(files) > 1 else None
     thresholds = exits.thresholds if exits else ()
     score = score_logits(logits["validation"], dataset.validation, workshop.metric, thresholds)

@@ -30,7 +30,7 @@ from nas.space.choices import ChoiceRows
 
 DEVICE = "jetson-nano"
 SETTINGS = {
-    "device": DEVICE, "budget": "3.3ms", "trials": 12, "finalists": 4, "supernet_steps": 60,
+    "device": DEVICE, "budget": "3.3ms", "trials": 12, "finalists": 4, "supernet_steps": 150,
     "finetune_steps": 60, "threads": 1, "seed": 1,
 }  # fmt: skip
 
