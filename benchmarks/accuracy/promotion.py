@@ -25,26 +25,13 @@ from nas_bench_macro import code_of_genome
 
 from nas import load_space
 from nas.files import write_json
-from nas.pareto import hypervolume, non_dominated, select
-from nas.search.choosing import reference_point
+from nas.pareto import hypervolume
+from nas.search.choosing import layers
 from nas.space import sample as sampling
 
 SUBSET = 120
 """Architectures: about as many as a search scores."""
 ABOVE = {"all": None, "above 88 %": 0.88}
-
-
-def promoted(costs: np.ndarray, most: int) -> list[int]:
-    """Rows of `N x 2`, minimised: front after front, each by its hypervolume."""
-    left, chosen = list(range(len(costs))), list[int]()
-    while left and len(chosen) < most:
-        among = costs[left]
-        found = np.flatnonzero(non_dominated(among))
-        order = select(among[found], most - len(chosen), reference_point(among))
-        layer = [left[found[i]] for i in order]
-        chosen += layer
-        left = [row for row in left if row not in layer]
-    return chosen
 
 
 def shares(
@@ -68,7 +55,7 @@ def shares(
             reference[0] = 1 - least
         whole = hypervolume(points, reference)
         for name, values in scores.items():
-            chosen = promoted(np.column_stack([-values[subset], points[:, 1]]), options.most)
+            chosen = layers(np.column_stack([-values[subset], points[:, 1]]), options.most)
             found[name].append(hypervolume(points[chosen], reference) / whole)
     return found
 

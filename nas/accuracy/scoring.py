@@ -66,16 +66,22 @@ def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) ->
 
 
 def score_model(
-    model: Model, dataset: Dataset, split: ImageSplit, images: int, metric: Metric = "accuracy"
+    model: Model,
+    dataset: Dataset,
+    split: ImageSplit,
+    images: int,
+    metric: Metric = "accuracy",
+    *,
+    with_loss: bool = False,
 ) -> Score:
-    """The score of a torch model on the first images of a split, with its loss at the end.
+    """The score of a torch model on the first images of a split, with its end's loss if asked for.
 
     With exits, where images leave by thresholds that are chosen on these for few multiply-adds: no
     less accurate than the end, but less sure, so that the loss there would tell against exits.
     """
     logits = logits_of(model, dataset, split, images).numpy()
     labels, until = split.labels[:images], model.network.macs_until_exits
-    loss = mean_loss(logits[-1], labels, metric)
+    loss = mean_loss(logits[-1], labels, metric) if with_loss else None
     if len(logits) == 1:
         return replace(count_score(logits[0].argmax(axis=1), labels, metric), loss=loss)
     places = leaving_places(logits, choose_thresholds(logits, labels, until, metric))

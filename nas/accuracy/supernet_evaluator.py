@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nas.accuracy.finetune import Finetuner
 from nas.accuracy.score import SEARCH, Fidelity, Metric, Score
@@ -49,5 +49,6 @@ class SupernetEvaluator:
             model = self.supernet.subnet(architecture)
             recalibrate(model, self.dataset, self.recalibration_images)
         split, images = self.dataset.validation, self.validation_images
-        score = score_model(model, self.dataset, split, images, self.metric)
-        return replace(score, loss=None) if fidelity.steps else score
+        return score_model(
+            model, self.dataset, split, images, self.metric, with_loss=not fidelity.steps
+        )

@@ -92,8 +92,9 @@ WARMUP_SHARE = 0.1
 GRADIENT_NORM = 5.0
 WHOLE = ((1.0, 1.0),)
 FIXED_COST = 0.2
-"""Share of a step's time that does not depend on the images' size (NAS-Bench-Macro on Zen 4)."""
+"""Share of a step's time that does not depend on the images' size: docs/decisions/0018."""
 PROGRESSIVE = ((0.6, 0.625), (0.84, 0.8125), *WHOLE)
+"""As `SupernetSettings.stages` has them."""
 
 
 class _Batch(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nas.accuracy.device import training_device
 from nas.accuracy.recipe import Recipe
@@ -52,8 +52,7 @@ class TrainingEvaluator:
         """
         model = self.train(architecture, fidelity.steps or self.steps)
         split, images = self.dataset.validation, self.validation_images
-        score = score_model(model, self.dataset, split, images, self.metric)
-        return replace(score, loss=None)
+        return score_model(model, self.dataset, split, images, self.metric)
 
     def train(
         self,

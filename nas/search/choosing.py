@@ -50,16 +50,20 @@ def _in_turn(ranked: Sequence[Sequence[TrialRecord]], most: int) -> list[TrialRe
 
 def _layers(records: Sequence[TrialRecord], most: int, front: Front) -> list[TrialRecord]:
     """Front after front (Deb et al. 2002, doi:10.1109/4235.996017), each by its hypervolume."""
-    left = [record for record in records if front.strain(record.costs) <= 1]
-    chosen: list[TrialRecord] = []
+    inside = [record for record in records if front.strain(record.costs) <= 1]
+    return [inside[row] for row in layers(_errors_and_costs(inside, front), most)]
+
+
+def layers(costs: np.ndarray, most: int) -> list[int]:
+    """Rows of costs, `N x M`, minimised: front after front, each by its hypervolume."""
+    left, chosen = list(range(len(costs))), list[int]()
     while left and len(chosen) < most:
-        costs = _errors_and_costs(left, front)
-        found = np.flatnonzero(non_dominated(costs))
-        order = select(costs[found], most - len(chosen), reference_point(costs))
+        among = costs[left]
+        found = np.flatnonzero(non_dominated(among))
+        order = select(among[found], most - len(chosen), reference_point(among))
         layer = [left[found[i]] for i in order]
         chosen += layer
-        taken = {record.id for record in layer}
-        left = [record for record in left if record.id not in taken]
+        left = [row for row in left if row not in layer]
     return chosen
 
 

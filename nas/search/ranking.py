@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ class _Scorer:
             "architecture": architecture.to_json(),
             "macs": space.network(architecture, len(dataset.classes)).cost.macs,
             "supernet": _told(self.supernet.evaluate(architecture)),
-            "trained": _told(replace(trained, loss=None)),
+            "trained": _told(trained),
         }
 
 

@@ -281,8 +281,8 @@ class _Loop:
     def _settle(self, outcome: Outcome) -> None:
         """Tell the study, or try again what failed."""
         asked = self.running[outcome.job]
-        if outcome.score is not None and math.isfinite(outcome.score.value):
-            score = outcome.score
+        score = outcome.score
+        if score is not None and math.isfinite(score.value) and math.isfinite(score.loss or 0.0):
             self.failures = 0
             latencies = {
                 device: with_shares(latency, score.shares)
@@ -297,7 +297,7 @@ class _Loop:
             values = [score.value, *self.hunt.costing.goals.values(attributes)]
             self._tell(asked, lambda: write_trial(self.study, asked.trial, attributes), values)
             return
-        reason = outcome.reason or "its accuracy is not a number"
+        reason = outcome.reason or "its accuracy or loss is not a number"
         if asked.attempts < ATTEMPTS:
             asked.attempts += 1
             self.watcher.say(f"{asked.architecture.id} is tried again: {reason}")

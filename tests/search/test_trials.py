@@ -104,13 +104,15 @@ def test_everything_within_the_limits_is_scored_and_then_it_ends(hunt, journal, 
     assert not study.get_trials(states=(TrialState.RUNNING,))
 
 
-@pytest.mark.parametrize("bad", ["its worker was lost", Score(0, 0)])
+@pytest.mark.parametrize(
+    "bad", ["its worker was lost", Score(0, 0), Score(1, 2, loss=float("nan"))]
+)
 def test_what_fails_once_or_twice_is_scored_in_the_end(hunt, journal, listener, bad):
     executor = Several(3, lambda a, attempt: bad if attempt < ATTEMPTS else score(a, attempt))
     records = run_trials(hunt(trials=10), Journal(journal), listener, executor)
     assert len(records) == 10
     assert set(executor.begun.values()) == {ATTEMPTS}
-    reason = bad if isinstance(bad, str) else "its accuracy is not a number"
+    reason = bad if isinstance(bad, str) else "its accuracy or loss is not a number"
     assert listener.said[0].endswith(f" is tried again: {reason}")
 
 
