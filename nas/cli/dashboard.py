@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((options.host, options.port))
     print(f"http://{options.host}:{options.port}/dashboard{page}  (Ctrl-C stops it)", flush=True)
-    _serve(storage, options.host, options.port)
+    with contextlib.suppress(KeyboardInterrupt):  # from its first moment on: the line above says so
+        _serve(storage, options.host, options.port)
     return 0
 
 
@@ -111,9 +112,8 @@ def _serve(storage: Any, host: str, port: int) -> None:
     # Not here: a server that is told to stop while it answers takes that for the answer's error.
     server = threading.Thread(target=serve, daemon=True)
     server.start()
-    with contextlib.suppress(KeyboardInterrupt):
-        while server.is_alive():
-            server.join(1)
+    while server.is_alive():
+        server.join(1)
     if failures:
         with _socket_errors(host, port):
             raise failures[0]
