@@ -146,6 +146,9 @@ def limited_work(
 ) -> Work:
     """Work that takes about `limit_s`: 60 % supernet, 15 % scoring, 20 % training.
 
+    That is of the time that scoring the exported files leaves, which cannot be less: whatever the
+    limit, at least half of it.
+
     Args:
         settings: Of the run; numbers of steps given there are kept.
         dataset: Its data.
@@ -154,14 +157,15 @@ def limited_work(
         models: Finalists and baselines that are fine-tuned.
     """
     default = default_work(settings, dataset)
+    checked = len(dataset.validation.labels) + len(dataset.test.labels)
+    limit_s = max(limit_s - models * checked * speeds.file_image, limit_s / 2)
     scored = CHECKED_NETWORKS + settings.trials + default.promoted
     per_trial = SCORING_SHARE * limit_s / scored / speeds.score_image
     recalibration = int(min(default.recalibration_images, max(256, per_trial / 4)))
     validation = int(
         min(default.validation_images, max(MIN_VALIDATION_IMAGES, per_trial - 2 * recalibration))
     )
-    checked = len(dataset.validation.labels) + len(dataset.test.labels)
-    training_s = FINALISTS_SHARE * limit_s - models * checked * speeds.file_image
+    training_s = FINALISTS_SHARE * limit_s
     shared_by = models + SHORT_SHARE * default.promoted
     if settings.short_steps is not None:
         training_s -= default.promoted * settings.short_steps * speeds.finetune_step
