@@ -114,6 +114,9 @@ def open_transport(options: argparse.Namespace) -> Transport:
     return Local()
 
 
+PLAN_HELP = "input plan: small (images up to 80 px) or large (default: the space's first)"
+
+
 def add_network_ways(parser: Any) -> Any:
     """Ways to name a network: an architecture object, or a published reference.
 
@@ -131,9 +134,8 @@ def add_network_ways(parser: Any) -> Any:
     return which
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> Any:
-    """The same ways with the space of an architecture and the number of classes."""
-    which = add_network_ways(parser)
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """What these ways need beside: the space of an architecture, the number of classes."""
     parser.add_argument(
         "--space", metavar="FILE", help="space file of --arch, where its name is not known here"
     )
@@ -143,7 +145,6 @@ def add_network_options(parser: argparse.ArgumentParser) -> Any:
         metavar="N",
         help="number of classes (default: 10 small plan, 1000 large)",
     )
-    return which
 
 
 def read_architectures(

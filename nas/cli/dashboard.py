@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     parser = command_parser(
         commands,
         "dashboard",
-        "show a run in the Optuna dashboard, also while it runs",
+        "show a run in the Optuna dashboard, once its supernet is trained",
         "nas dashboard runs/RUN",
     )
     parser.add_argument(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import (
     add_network_options,
+    add_network_ways,
     command_parser,
     print_json,
     read_architectures,
@@ -33,6 +34,7 @@ def add_parser(commands: Any) -> None:
         "write an architecture as a static batch-1 ONNX file",
         "nas sample --json > arch.json && nas export --arch arch.json --out model.onnx",
     )
+    add_network_ways(parser)
     add_network_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     parser.add_argument(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import (
     add_network_options,
+    add_network_ways,
     command_parser,
     print_json,
     read_architectures,
@@ -29,16 +30,18 @@ def add_parser(commands: Any) -> None:
         commands,
         "predict",
         "predict the latency of architectures on a device",
-        "nas predict --device jetson-nano --reference mobilenetv3/mobilenet_v3_large",
+        "nas predict --device jetson-nano --reference mobilenetv3/mobilenet_v3_large\n"
+        "  nas predict --device x86 --onnx model.onnx",
     )
     parser.add_argument("--device", required=True, help="name, alias or folder of a latency table")
-    which = add_network_options(parser)
+    which = add_network_ways(parser)
     which.add_argument(
         "--onnx",
         type=Path,
         metavar="FILE",
         help="any model, as far as its blocks are known; the rest is listed",
     )
+    add_network_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

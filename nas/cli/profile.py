@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.common import (
+    PLAN_HELP,
     PYTHON,
     add_board_options,
     command_parser,
@@ -39,14 +40,15 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--device", required=True, metavar="NAME", help="name for the device")
     parser.add_argument("--space", default="mobilenetv3", help="search space (%(default)s)")
-    parser.add_argument("--plan", help="input plan (default: the space's first)")
+    parser.add_argument("--plan", help=PLAN_HELP)
     parser.add_argument(
         "--resolution", type=positive, metavar="PIXELS", action="append", default=[],
         help="input size in pixels; repeat for several (default: all of the plan)",
     )  # fmt: skip
     parser.add_argument(
         "--classes", type=whole(1, 100_000), metavar="N", action="append", default=[],
-        help="number of classes to measure beside 2, 10, 100, 1000 (others are interpolated)",
+        help="number of classes to measure beside 2, 10, 100, 1000 (others are interpolated); "
+        "repeat for several",
     )  # fmt: skip
     parser.add_argument(
         "--threads", type=whole(1, 1024), default=1, help="threads of the runtime (%(default)s)"
@@ -63,7 +65,9 @@ def add_parser(commands: Any) -> None:
         "--like", metavar="DEVICE",
         help="derive the table from that of another device and a handful of measurements",
     )  # fmt: skip
-    parser.add_argument("--alias", action="append", default=[], help="short name of the device")
+    parser.add_argument(
+        "--alias", action="append", default=[], help="short name of the device; repeat for several"
+    )
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument(
         "--out", type=Path, help="folder to write NAME/ into (default: the user's data folder)"
@@ -74,7 +78,6 @@ def add_parser(commands: Any) -> None:
 def _add_places(parser: argparse.ArgumentParser) -> None:
     """Options that say where it is measured."""
     where = parser.add_mutually_exclusive_group()
-    add_board_options(parser, where)
     where.add_argument(
         "--bundle", type=Path, metavar="ZIP",
         help="only write what python3 ZIP measures on a board that cannot be reached",
@@ -83,6 +86,7 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         "--import", dest="result", type=Path, metavar="JSON",
         help="the result of that bundle; all other options as for --bundle",
     )  # fmt: skip
+    add_board_options(parser, where)  # last: usage shows options that exclude each other in a row
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nas.cli.common import command_parser, positive, print_json, seed
+from nas.cli.common import PLAN_HELP, command_parser, positive, print_json, seed
 
 
 def add_parser(commands: Any) -> None:
@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
         "nas sample --space mobilenetv3 -n 10 --seed 0 --json",
     )
     parser.add_argument("--space", default="mobilenetv3", help="search space (%(default)s)")
-    parser.add_argument("--plan", help="input plan (default: the space's first)")
+    parser.add_argument("--plan", help=PLAN_HELP)
     parser.add_argument("-n", type=positive, default=1, help="how many (%(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print architecture objects")

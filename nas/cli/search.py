@@ -57,7 +57,8 @@ def add_parser(commands: Any) -> None:
         nargs="?",
         const="",
         metavar="DEVICE",
-        help="measure the exported models on the device, at last; which one, if there are several",
+        help="after the search, measure the exported models on the device (which, if there are "
+        "several)",
     )
     add_board_options(measuring)
     ranking.add_options(parser.add_argument_group("checking the supernet's ranks").add_argument)
@@ -70,8 +71,8 @@ def _add_limits(add: Add) -> None:
         "--device",
         action="append",
         metavar="NAME[=BUDGET]",
-        help="name, alias or folder of a latency table (nas devices); repeat it, with budgets, for "
-        "models that hold on all",
+        help="name, alias or folder of a latency table (nas devices), here or in --config; repeat "
+        "it, with budgets, for models that hold on all",
     )
     add(
         "--budget",
@@ -107,7 +108,7 @@ def _add_data(add: Add) -> None:
     add(
         "--data",
         metavar="PATH",
-        help="images: a folder, an archive, .csv or .npz (default: embedded digits)",
+        help="images: a folder, an archive, .csv, .tsv, .npz or hf:NAME (default: embedded digits)",
     )
     add(
         "--metric",
@@ -123,7 +124,11 @@ def _add_work(add: Add) -> None:
     count, steps = partial(add, metavar="N"), partial(add, metavar="N", type=positive)
     count("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
     count("--finalists", type=whole(1, 1000), help="models to train and export, at most (8)")
-    add("--time-limit", metavar="DURATION", help="such as 20m; fixes the numbers of steps")
+    add(
+        "--time-limit",
+        metavar="DURATION",
+        help="such as 20m; fixes the numbers of steps that are not given",
+    )
     count("--seed", type=seed, help="of everything random (0)")
     add(
         "--sampler",
@@ -137,7 +142,7 @@ def _add_work(add: Add) -> None:
         "(supernet)",
     )
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
-    steps("--supernet-steps", help="training steps of the supernet")
+    steps("--supernet-steps", help="training steps of the supernet (30 epochs; digits: 300)")
     count(
         "--supernet-batch",
         type=whole(2, 65_536),
@@ -153,8 +158,12 @@ def _add_work(add: Add) -> None:
         help="architectures to train briefly, for finalists to be chosen from (2 x finalists); 0: "
         "choose by the supernet's scores",
     )
-    steps("--short-steps", help="training steps of each of these")
-    steps("--finetune-steps", help="training steps of each finalist")
+    steps("--short-steps", help="training steps of each of these (a quarter of a finalist's)")
+    steps(
+        "--finetune-steps",
+        help="training steps of each finalist and baseline (3 epochs, digits: 50; from scratch "
+        "30 epochs, 300)",
+    )
     count("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
 
 
@@ -179,7 +188,11 @@ def _add_places(add: Add) -> None:
 
 def _add_run(add: Add) -> None:
     """The run's folder and settings."""
-    add("--config", metavar="FILE", help="settings as YAML; options override them")
+    add(
+        "--config",
+        metavar="FILE",
+        help="settings as YAML, or quick or own-images; options override them",
+    )
     add("--out", type=Path, metavar="DIR", help="run folder (runs/<device>-<budget>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished run")
     add("--json", action="store_true", help="print front.json")

@@ -124,7 +124,7 @@ def _add_work(add: Add) -> None:
     add(
         "--data",
         metavar="PATH",
-        help="images: folder, archive, .csv or .npz (default: digits)",
+        help="images: folder, archive, .csv, .tsv, .npz or hf:NAME (default: digits)",
     )
     add("--seed", type=seed, metavar="N", help="of everything random (0)")
     add(

@@ -129,7 +129,7 @@ def _errors(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise DataError(
             f"Hugging Face data sets are read by a library of theirs ({error})",
-            do="pip install 'nas[datasets]'",
+            do="pip install datasets",
         ) from error
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
         raise DataError(

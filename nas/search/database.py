@@ -75,7 +75,7 @@ def check_url(url: str) -> str:
         )
     if importlib.util.find_spec("psycopg") is None:
         raise OptionError(
-            "PostgreSQL needs a driver that is not installed", do="pip install 'nas[postgresql]'"
+            "PostgreSQL needs a driver that is not installed", do="pip install 'psycopg[binary]'"
         )
     return str(found.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 

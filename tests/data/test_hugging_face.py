@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def datasets() -> Any:
-    return pytest.importorskip("datasets", reason="pip install 'nas[datasets]'")
+    return pytest.importorskip("datasets", reason="pip install datasets")
 
 
 def _photo(format: str = "PNG") -> bytes:
@@ -179,4 +179,4 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for path in (tmp_path, Path("hf:someone/pets")):
         text = _error(path)
         assert text.startswith("Hugging Face data sets are read by a library of theirs (")
-        assert text.endswith("; try: pip install 'nas[datasets]'")
+        assert text.endswith("; try: pip install datasets")
