@@ -228,11 +228,14 @@ def main() -> None:
     sizes = sorted({size for size in space.plan(PLAN).resolutions})
     dataset = load_dataset(options.data, options.seed, resolutions=sizes)
     supernet = Supernet(space, PLAN, len(dataset.classes), options.seed).to(training_device())
+    chosen = {n: v for n, v in vars(options).items() if not isinstance(v, Path)}
     state = json.loads(options.out.read_text()) if options.out.exists() else {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {training_device()}",
-        "settings": {n: v for n, v in vars(options).items() if not isinstance(v, Path)},
+        "settings": chosen,
     }  # fmt: skip
+    if state["settings"] != chosen:
+        sys.exit(f"{options.out} was begun with {state['settings']}, not {chosen}")
     train(supernet, dataset, listed, options, state)
     parts = state.setdefault("parts", {})
     begun = time.monotonic()

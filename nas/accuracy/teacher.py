@@ -106,7 +106,7 @@ class OnnxTeacher:
 
     def _check_output(self) -> bool:
         """Whether it answers with probabilities; asked with noise."""
-        size = self._size or self.dataset.source_size
+        size = self._size or max(self.dataset.train.images)
         noise = np.random.default_rng(0).normal(size=(2, 3, size, size)).astype(np.float32)
         try:
             output = self._run(noise)

@@ -216,9 +216,10 @@ def run(options: argparse.Namespace) -> int:
         shutil.rmtree(folder.work, ignore_errors=True)  # left by a kill in the last moment
     else:
         _search(folder, settings, options.resume, execution)
+    _write_report(folder)
     if options.check_ranking:
         ranking.check(folder, options)
-    _write_report(folder)
+        _write_report(folder)
     if verifier is not None:
         verify.measure(folder, verifier)
         _write_report(folder)

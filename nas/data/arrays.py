@@ -78,7 +78,9 @@ class Arrays:
             names = sorted_names(label for labels in named.values() for label in labels)
         else:
             names = _class_names(given, self.path)
-            named = {s: _renamed(found, names, self.path) for s, found in named.items()}
+            texts = any(self.arrays[labels].dtype.kind == "U" for _, labels in pairs.values())
+            if not _are_names({label for found in named.values() for label in found}, names, texts):
+                named = {s: _renamed(found, names, self.path) for s, found in named.items()}
         return Listing(names, named)
 
     def stamp(self, item: str) -> Stamp:
@@ -210,23 +212,26 @@ def _class_names(given: Array, path: Path) -> tuple[str, ...]:
     return names
 
 
+def _are_names(labels: set[str], names: Sequence[str], texts: bool) -> bool:
+    """Whether labels are names of classes, and not their numbers; names may be numbers, too."""
+    numbers = all(label.isdecimal() and int(label) < len(names) for label in labels)
+    return labels <= set(names) and (texts or not numbers)
+
+
 def _renamed(
     classes: Mapping[str, list[str]], names: Sequence[str], path: Path
 ) -> dict[str, list[str]]:
     """By the names of classes, where labels are their numbers."""
     renamed = {}
     for label, items in classes.items():
-        known = label if label in names else None
-        if label.isdecimal() and int(label) < len(names):
-            known = names[int(label)]
-        if known is None:
+        if not label.isdecimal() or int(label) >= len(names):
             raise DataError(
                 f"labels are numbers of classes; {path} has {len(names)} classes",
                 got=label,
                 allowed=f"0 to {len(names) - 1}",
                 do="add the name of the class, or correct the label",
             )
-        renamed[known] = items
+        renamed[names[int(label)]] = items
     return renamed
 
 
@@ -234,7 +239,7 @@ _READABLE = ("uint8", "uint16", "float16", "float32", "float64")
 
 
 def _as_bytes(image: Array) -> npt.NDArray[np.uint8]:
-    if image.dtype == np.uint16:
+    if image.dtype.name == "uint16":  # in either order of bytes
         return to_8_bits(image)
     if image.dtype.kind == "f":
         return np.rint(image.astype(np.float64) * 255).astype(np.uint8)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.data.identity import stamp_of
-from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp, sorted_names
+from nas.data.source import ALL, SPLIT_NAMES, Listing, Stamp, sorted_names, split_of
 from nas.errors import DataError
 
 CSV_SUFFIXES = (".csv", ".tsv")
@@ -20,12 +20,6 @@ COLUMNS = {
     "split": ("split", "set", "subset", "partition"),
 }
 """Headings that are understood, whatever their case."""
-SPLITS = {
-    TRAIN: ("train", "training"),
-    VALIDATION: ("validation", "valid", "val", "dev"),
-    TEST: ("test", "testing"),
-}
-"""Names of splits that are understood, whatever their case."""
 
 
 class _Row(NamedTuple):
@@ -147,12 +141,11 @@ def _row(fields: Sequence[str], places: Mapping[str, int], line: int, path: Path
 
 
 def _split(text: str, line: int, path: Path) -> str:
-    for split, names in SPLITS.items():
-        if text.lower() in names:
-            return split
+    if (split := split_of(text)) is not None:
+        return split
     raise DataError(
         f"a split is train, validation or test; line {line} of {path} has another",
         got=text,
-        allowed=", ".join(name for names in SPLITS.values() for name in names),
+        allowed=", ".join(name for names in SPLIT_NAMES.values() for name in names),
         do="correct it, or leave the column out",
     )

@@ -10,14 +10,12 @@ from pathlib import Path
 from nas.data.divide import listed
 from nas.data.identity import stamp_of
 from nas.data.images import SUFFIXES
-from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp
+from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp, split_of
 from nas.errors import DataError
 
 LAYOUTS = (
     "train/<class>/ and test/<class>/ (validation/<class>/ if you like), or one folder of <class>/"
 )
-_VALIDATION_NAMES = ("val", "valid", "validation")
-_SPLIT_NAMES = ("train", "test", *_VALIDATION_NAMES)
 
 _Classes = Mapping[str, list[str]]  # class name -> items
 
@@ -66,30 +64,31 @@ def open_folder(path: Path, name: str) -> Files:
 def _unwrapped(root: Path) -> Path:
     """The folder that holds the data, where single folders are wrapped around it."""
     folders = _folders(root)
-    if len(folders) == 1 and _folders(folders[0]) and folders[0].name not in _SPLIT_NAMES:
+    if len(folders) == 1 and _folders(folders[0]) and split_of(folders[0].name) is None:
         return _unwrapped(folders[0])
     return root
 
 
 def _splits(root: Path, name: str) -> dict[str, _Classes]:
     """Train, test and perhaps validation, each with the same classes; or all."""
-    names = [folder.name for folder in _folders(root)]
-    found = [validation for validation in _VALIDATION_NAMES if validation in names]
-    if "train" not in names and "test" not in names:
+    named = [(split, folder) for folder in _folders(root) if (split := split_of(folder.name))]
+    folders = dict(named)
+    if TRAIN not in folders and TEST not in folders:
         return {ALL: _classes(root, root, name)}
-    if "train" not in names or "test" not in names or len(found) > 1:
+    if TRAIN not in folders or TEST not in folders or len(folders) < len(named):
         raise DataError(
             "a data folder with train/ has test/ and at most one of val/, valid/ and validation/",
-            got=", ".join(f"{split}/" for split in names if split in _SPLIT_NAMES),
+            got=", ".join(f"{folder.name}/" for _, folder in named),
             allowed=LAYOUTS,
             do="rename or add the folder that is missing",
         )
-    train, test = (_classes(root, root / split, f"{split}/") for split in ("train", "test"))
-    _check_same_classes("train", train, "test", test)
-    splits = {TRAIN: train, TEST: test}
-    for validation in found:
-        splits[VALIDATION] = _classes(root, root / validation, f"{validation}/")
-        _check_same_classes("train", train, validation, splits[VALIDATION])
+    splits = {
+        split: _classes(root, folders[split], f"{folders[split].name}/")
+        for split in (TRAIN, TEST, VALIDATION)
+        if split in folders
+    }
+    for split in splits:
+        _check_same_classes(folders[TRAIN].name, splits[TRAIN], folders[split].name, splits[split])
     return splits
 
 

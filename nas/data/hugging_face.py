@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.identity import stamp_of
-from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp, sorted_names
+from nas.data.source import ALL, TEST, TRAIN, VALIDATION, Listing, Stamp, sorted_names, split_of
 from nas.errors import DataError
 
 PREFIX = "hf:"
@@ -21,7 +21,6 @@ MARKS = (("dataset_dict.json",), ("state.json", "dataset_info.json"))
 """Files that a folder has which `save_to_disk` wrote: with splits, and without."""
 LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
 """Columns of labels that are taken where there are several of classes, the first one first."""
-_SPLITS = {TRAIN: TRAIN, VALIDATION: VALIDATION, "valid": VALIDATION, "val": VALIDATION, TEST: TEST}
 _NOTE = "Without a test split, the validation split is the test; validation is split off train."
 
 
@@ -57,7 +56,7 @@ class HuggingFace:
         names = tuple(named) if named else sorted_names(n for c in own.values() for n in c)
         if len(own) == 1:
             return Listing(names, {ALL: next(iter(own.values()))})
-        splits = {_SPLITS.get(split, split): classes for split, classes in own.items()}
+        splits = {split_of(split) or split: classes for split, classes in own.items()}
         if set(splits) == {TRAIN, VALIDATION}:
             return Listing(names, {TRAIN: splits[TRAIN], TEST: splits[VALIDATION]}, _NOTE)
         return Listing(names, splits)

@@ -18,6 +18,17 @@ Classes = Mapping[str, Sequence[str]]
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 ALL = "all"
 """The name of the only split of images that are still to be divided."""
+SPLIT_NAMES = {
+    TRAIN: ("train", "training"),
+    VALIDATION: ("validation", "valid", "val", "dev"),
+    TEST: ("test", "testing"),
+}
+"""Names of splits that are understood, whatever their case."""
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder, or a value in a table, names."""
+    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
 
 
 @dataclass(frozen=True)

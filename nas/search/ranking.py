@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from nas.search.candidates import Start, repair
 from nas.search.costing import Costing
 from nas.search.preparation import Inputs, gather_inputs
 from nas.search.ranked import FEWEST
-from nas.search.resolved import check_same, supernet_job
+from nas.search.resolved import check_same, check_same_supernet, supernet_job
 from nas.search.run_folder import RunFolder, check_finished
 from nas.search.settings import SearchSettings
 from nas.search.supernets import have_supernet
@@ -62,7 +63,7 @@ def check_ranking(
     check_finished(run)
     with run.locked():
         known = _known(run, epochs)
-        if known is not None and len(known["models"]) == number:
+        if known is not None and len(known["models"]) >= number:
             return known
         content = run.read_run()
         settings = SearchSettings.model_validate(content["settings"])
@@ -75,12 +76,15 @@ def check_ranking(
             watcher.say(f"Ranks are not checked: that takes {FEWEST} or more.")
             return None
         torch.set_num_threads(inputs.threads)
-        scorer = _scorer(inputs, Work(**content["work"]), epochs, watcher)
+        scorer = _scorer(run, inputs, Work(**content["work"]), epochs, watcher)
         done = {model["id"]: model for model in known["models"]} if known else {}
-        models = scorer.models(drawn, run.path / STAGE, done, watcher)
+        folder = run.path / STAGE / f"{epochs}-epochs"
+        models = scorer.models(drawn, folder, done, watcher)
         result = {"schema": 1, "epochs": epochs, **_result(models, settings.seed)}
         write_json(run.ranking, result)
-        shutil.rmtree(run.path / STAGE, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()  # unless a stopped check for other epochs is kept there
         return result
 
 
@@ -103,11 +107,13 @@ def _known(run: RunFolder, epochs: int) -> dict[str, Any] | None:
     return found if found and found["epochs"] == epochs else None
 
 
-def _scorer(inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Scorer:
+def _scorer(run: RunFolder, inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Scorer:
     settings, dataset = inputs.settings, inputs.dataset
     supernet = Supernet(inputs.space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())
-    have_supernet(supernet_job(inputs, supernet, work), settings.supernet, watcher)
+    job = supernet_job(inputs, supernet, work)
+    check_same_supernet(run, job, settings.supernet)
+    have_supernet(job, settings.supernet, watcher)
     images, metric = len(dataset.validation.labels), settings.metric
     return _Scorer(
         SupernetEvaluator(
@@ -134,7 +140,7 @@ class _Scorer:
         watcher: Watcher,
     ) -> list[dict[str, Any]]:
         """Both scores of each; `done` ones, and those kept in the folder, are not trained again."""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         kept = {a.id: folder / f"{a.id}.json" for a in drawn}
         found = {name: done.get(name) or _read(path) for name, path in kept.items()}
         left = [a for a in drawn if found[a.id] is None]

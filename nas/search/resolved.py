@@ -27,6 +27,7 @@ from nas.search.supernets import (
     SupernetJob,
     longest_finished,
     steps_left,
+    supernet_digest,
 )
 from nas.search.watch import Watcher
 from nas.search.work import (
@@ -165,6 +166,29 @@ def check_same(run: RunFolder, content: dict[str, Any], inputs: Inputs) -> None:
             allowed=begun[:12],
             do="restore the data, or --out OTHER_FOLDER",
         )
+
+
+def check_same_supernet(run: RunFolder, job: SupernetJob, given: str | None) -> str:
+    """Refuse to go on with other weights than those that a run's trials were scored with.
+
+    Returns:
+        What tells these from others.
+
+    Raises:
+        RunFolderError: They are others: the file changed, or they would be trained anew elsewhere.
+    """
+    now = supernet_digest(job, given)
+    begun = run.logged("supernet").get("digest", now)  # runs of before did not keep it
+    if begun != now:
+        device = run.read_run()["training_device"]
+        again = f"train where {run.path} was begun ({device})" if given is None else "restore it"
+        raise RunFolderError(
+            f"the supernet is another one than that which {run.path} was begun with",
+            got=now,
+            allowed=begun,
+            do=f"{again}, or --out OTHER_FOLDER",
+        )
+    return now
 
 
 def _storage(inputs: Inputs, work: Work, execution: Execution) -> dict[str, str] | None:

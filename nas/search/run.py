@@ -33,7 +33,7 @@ from nas.search.front import (
 )
 from nas.search.preparation import Inputs, gather_inputs
 from nas.search.proposals import Hunt, Promoted, baselines
-from nas.search.resolved import fix_work, supernet_job
+from nas.search.resolved import check_same_supernet, fix_work, supernet_job
 from nas.search.run_folder import RunFolder, check_state
 from nas.search.samplers.repairing import quiet_optuna
 from nas.search.settings import SearchSettings
@@ -126,8 +126,9 @@ def _prepare(
     work = fix_work(run, inputs, supernet, watcher, execution)
     _log_start(run, inputs, work)
     job = supernet_job(inputs, supernet, work)
+    digest = check_same_supernet(run, job, settings.supernet)
     steps = have_supernet(job, settings.supernet, watcher)
-    run.log("supernet")
+    run.log("supernet", digest=digest)
     recipe = replace(FINETUNING, batch_size=work.batch_size, metric=settings.metric)
     finetuner = Finetuner(supernet, dataset, recipe, settings.seed)
     evaluator = SupernetEvaluator(

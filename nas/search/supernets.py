@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from nas.accuracy.checkpoint import (
     Checkpoint,
@@ -27,7 +27,7 @@ from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset, DatasetIndex
 from nas.data.cache import cache_errors
 from nas.errors import CheckpointError
-from nas.files import cache_folder, disk_errors
+from nas.files import cache_folder, disk_errors, file_digest
 from nas.models import Supernet
 from nas.search.watch import Watcher
 from nas.space import SearchSpace
@@ -62,6 +62,11 @@ class SupernetJob:
     def path(self) -> Path:
         """Where the cache keeps it."""
         return cache_folder() / FOLDER / f"{_digest(self.belongs_to)}.safetensors"
+
+
+def supernet_digest(job: SupernetJob, given: str | None) -> str:
+    """What tells a supernet's weights from those of another file, training or kind of device."""
+    return job.path.stem if given is None else file_digest(Path(given))
 
 
 def steps_left(job: SupernetJob, given: str | None) -> int:
@@ -181,14 +186,23 @@ def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:
         MemoryFullError: The device has too little memory.
     """
     check_cache()
-    with cache_errors(), disk_errors(job.path):
-        lock = FileLock(f"{job.path}.lock").acquire()
-    with lock, deterministic():
+    with _locked(job, watcher), deterministic():
         trainer = SupernetTrainer(job.supernet, job.dataset, job.settings, watcher.say)
         _restore(job, trainer, watcher)
         if trainer.step < job.settings.steps:
             _train(job, trainer, watcher)
     return job.path
+
+
+def _locked(job: SupernetJob, watcher: Watcher) -> contextlib.AbstractContextManager[object]:
+    """Be the only process that trains it; who has to wait for another is told."""
+    lock = FileLock(f"{job.path}.lock")
+    with cache_errors(), disk_errors(job.path):
+        try:
+            return lock.acquire(timeout=0)
+        except Timeout:  # an OSError too, but not the disk's
+            watcher.say("Another search trains this supernet: waiting until it is done.")
+        return lock.acquire()
 
 
 def check_cache() -> None:

@@ -78,6 +78,13 @@ def test_a_teacher_sees_the_images_at_its_own_size(dataset, images, tmp_path):
     assert torch.allclose(taught, expected, atol=1e-5)
 
 
+def test_a_teacher_of_any_size_is_tried_at_the_size_of_training(dataset, images, tmp_path):
+    """Which photos are not: a network of ours sees them smaller than they are."""
+    photos = replace(dataset, source_size=3000)
+    path = means(tmp_path, ["N", 3, "H", "W"], 10, crop=2, pool=16)
+    assert OnnxTeacher(path, photos)(images[:2]).shape == (2, 10)
+
+
 def test_probabilities_are_not_made_probabilities_again(dataset, images, tmp_path):
     logits = OnnxTeacher(means(tmp_path, ["N", 3, "H", "W"], 10), dataset)(images)
     shares = OnnxTeacher(means(tmp_path, ["N", 3, "H", "W"], 10, softmax=True), dataset)(images)
@@ -117,7 +124,7 @@ def test_other_class_names_of_the_data_are_refused(dataset, tmp_path):
         OnnxTeacher(path, replace(dataset, classes=tuple(reversed(dataset.classes))))
 
 
-def means(folder, shape, classes, softmax=False, labels=None, crop=None):
+def means(folder, shape, classes, softmax=False, labels=None, crop=None, pool=None):
     """A network without weights: the means of the channels, as often as there are classes."""
     nodes = [
         helper.make_node("GlobalAveragePool", ["pixels"], ["pooled"]),
@@ -125,6 +132,8 @@ def means(folder, shape, classes, softmax=False, labels=None, crop=None):
         helper.make_node("Concat", ["flat"] * 4, ["many"], axis=1),
         helper.make_node("Slice", ["many", "from", "to", "axis"], ["logits"]),
     ]
+    if pool:
+        nodes[0] = helper.make_node("AveragePool", ["pixels"], ["pooled"], kernel_shape=[pool] * 2)
     if crop:
         nodes[1] = helper.make_node("Reshape", ["pooled", "crop"], ["flat"])
     if softmax:

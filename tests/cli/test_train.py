@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from nas.accuracy.checkpoint import Checkpoint, save_checkpoint
+from nas.accuracy.scoring import score_model
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import load_dataset
 from nas.models import Supernet
@@ -89,6 +90,30 @@ def test_another_training_does_not_go_into_the_folder(nas, quick, refused, tmp_p
         f"{tmp_path / 'out'} holds a training with other settings; got 'epochs 1 there, 2 now'; "
         "try: --out OTHER_FOLDER, or the settings in its train.yaml"
     )
+
+
+def test_an_epoch_that_was_stopped_while_it_was_scored_is_logged(nas, quick, monkeypatch, tmp_path):
+    scored = []
+
+    def stopping(*options):
+        scored.append(options[-1])
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return score_model(*options)
+
+    monkeypatch.setattr("nas.search.training.session.score_model", stopping)
+    options = [*quick, "--epochs", "3", "--metric", "balanced"]
+    assert nas(*options).code == 130
+    assert nas(*options, "--resume").code == 0
+    log = read_log(tmp_path / "out" / "log.jsonl")
+    assert [line.get("epoch") for line in log] == [1, 2, 3, None]
+    assert set(scored) == {"balanced"}
+
+
+def test_epochs_of_less_than_a_step_are_counted_to_the_last(nas, quick, tmp_path):
+    assert nas(*quick, "--epochs", "3", "--batch-size", "2048").code == 0
+    lines = [line for line in read_log(tmp_path / "out" / "log.jsonl") if "epoch" in line]
+    assert lines[-1]["epoch"] == 3 and all(line["images_per_second"] > 0 for line in lines)
 
 
 @pytest.mark.slow

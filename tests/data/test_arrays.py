@@ -113,10 +113,42 @@ def test_shapes_and_types(tmp_path: Path, shape: tuple[int, ...], dtype: type) -
         assert (split.at(4) == expected[:, None, None, None]).all()
 
 
+def test_16_bits_in_either_order_of_bytes(tmp_path: Path) -> None:
+    pixels = np.full((8, 4, 4, 3), 0.2 * 65535).astype(">u2")
+    path = _save(tmp_path, images=pixels, labels=np.arange(8) % 2)
+    assert (load_dataset(path, 0, resolutions=[4]).train.at(4) == 51).all()
+
+
 def test_transparent_pixels_are_white(tmp_path: Path) -> None:
     path = _save(tmp_path, images=np.zeros((8, 4, 4, 4), np.uint8), labels=np.arange(8) % 2)
     assert (load_dataset(path, 0, resolutions=[4]).train.at(4) == 255).all()
     assert scan(path, 0).forms.counts == {"transparent": 8}
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "first"),
+    [
+        ([1, 2, 3], ["1", "2", "3"], "1"),  # too large to be their numbers
+        ([0, 1, 2], ["2", "1", "0"], "2"),
+        (["0", "1", "2"], ["2", "1", "0"], "0"),
+        (["0", "1", "2"], ["zebra", "ant", "bee"], "zebra"),
+    ],
+)
+def test_names_of_classes_may_be_numbers(
+    tmp_path: Path, labels: list[int | str], classes: list[str], first: str
+) -> None:
+    path = _save(
+        tmp_path, images=_images(36), labels=np.repeat(labels, 12), classes=np.array(classes)
+    )
+    dataset = load_dataset(path, 0, resolutions=[4])
+    assert dataset.classes == tuple(classes)
+    found = [
+        item
+        for split in dataset.splits()
+        for item, label in zip(split.items, split.labels, strict=True)
+        if label == classes.index(first)
+    ]
+    assert sorted(found) == [f"images/{row:06d}" for row in range(12)]
 
 
 def test_the_file_is_unpacked_once_and_mapped(

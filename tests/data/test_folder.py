@@ -223,6 +223,15 @@ def test_different_classes_in_validation(make_folder: MakeFolder) -> None:
     )
 
 
+@pytest.mark.parametrize("names", [("Training", "Testing", "Val"), ("TRAIN", "test", "dev")])
+def test_names_of_splits_in_other_words(make_folder: MakeFolder, names: tuple[str, ...]) -> None:
+    sizes = dict(zip(names, (7, 3, 2), strict=True))
+    counts = {f"{name}/{c}": n for name, n in sizes.items() for c in ("cat", "dog")}
+    index = scan(make_folder(counts), 0)
+    assert index.classes == ("cat", "dog")
+    assert _per_class(index) == [[7, 7], [2, 2], [3, 3]]
+
+
 @pytest.mark.parametrize(
     ("folders", "got"),
     [
@@ -230,6 +239,7 @@ def test_different_classes_in_validation(make_folder: MakeFolder) -> None:
         (["train", "val"], "train/, val/"),
         (["test"], "test/"),
         (["test", "train", "val", "valid"], "test/, train/, val/, valid/"),
+        (["Testing", "test", "train"], "Testing/, test/, train/"),
     ],
 )
 def test_an_incomplete_layout(make_folder: MakeFolder, folders: list[str], got: str) -> None:

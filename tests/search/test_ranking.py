@@ -78,7 +78,7 @@ def test_a_stopped_check_goes_on_and_a_damaged_part_is_made_anew(run, tmp_path, 
     other = RunFolder(shutil.copytree(run.path, tmp_path / "other"))
     with pytest.raises(KeyboardInterrupt):
         ranking.check_ranking(run, NUMBER, 1, Stopping())
-    kept = sorted((run.path / "ranking").iterdir())
+    kept = sorted((run.path / "ranking" / "1-epochs").iterdir())
     assert len(kept) == 2 and not run.ranking.exists()
     kept[0].write_text("")
     trained = count_trainings(monkeypatch)
@@ -87,12 +87,37 @@ def test_a_stopped_check_goes_on_and_a_damaged_part_is_made_anew(run, tmp_path, 
     assert ranking.check_ranking(other, NUMBER, 1, Silent()) == found
 
 
+def test_what_was_trained_for_other_epochs_is_not_taken(run, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        ranking.check_ranking(run, NUMBER, 2, Stopping())
+    trained = count_trainings(monkeypatch)
+    ranking.check_ranking(run, NUMBER, 1, Silent())
+    assert len(trained) == NUMBER
+    ranking.check_ranking(run, NUMBER, 2, Silent())
+    assert len(trained) == NUMBER + 2, "two of them were trained for two before"
+    assert not (run.path / "ranking").exists()
+
+
+def test_another_supernet_is_not_asked(run, monkeypatch):
+    log = run.path / "log.jsonl"
+    begun = run.logged("supernet")["digest"]
+    log.write_text(log.read_text().replace(begun, "0" * len(begun)))
+    with pytest.raises(RunFolderError) as caught:
+        ranking.check_ranking(run, NUMBER, 1, Silent())
+    assert str(caught.value) == (
+        f"the supernet is another one than that which {run.path} was begun with; got '{begun}'; "
+        f"allowed: {'0' * len(begun)}; try: train where {run.path} was begun (cpu), or --out "
+        "OTHER_FOLDER"
+    )
+
+
 def test_more_architectures_begin_with_the_same(run, monkeypatch):
     first = ranking.check_ranking(run, 3, 1, Silent())
     trained = count_trainings(monkeypatch)
     assert ranking.check_ranking(run, 3, 1, Silent()) == first and not trained
     more = ranking.check_ranking(run, 4, 1, Silent())
     assert more["models"][:3] == first["models"] and len(trained) == 1
+    assert ranking.check_ranking(run, 3, 1, Silent()) == more, "nothing is thrown away"
     ranking.check_ranking(run, 3, 2, Silent())
     assert len(trained) == 4, "other epochs are other trainings"
 

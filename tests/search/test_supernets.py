@@ -1,9 +1,12 @@
 """A supernet is trained once, continued where it was stopped, and never used for another space."""
 
 import dataclasses
+import threading
+import time
 
 import pytest
 import torch
+from filelock import FileLock
 
 from nas.accuracy.checkpoint import load_checkpoint
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
@@ -58,6 +61,21 @@ def test_the_second_run_takes_it_from_the_cache(make_job, listener, monkeypatch)
     assert_same(weights(first), weights(second))
     assert listener.said == [f"Supernet from the cache: {path}"]
     assert listener.stages == []
+
+
+def test_who_waits_for_another_search_is_told(make_job, listener):
+    job = make_job(steps=2)
+    supernets.check_cache()
+    other = FileLock(f"{job.path}.lock")
+    other.acquire()
+    waiting = threading.Thread(target=train_or_load, args=(job, listener))
+    waiting.start()
+    while not listener.said:
+        time.sleep(0.01)
+    other.release()
+    waiting.join()
+    assert listener.said == ["Another search trains this supernet: waiting until it is done."]
+    assert steps_left(job, None) == 0
 
 
 def test_a_longer_trained_one_is_found_where_nothing_else_differs(make_job):

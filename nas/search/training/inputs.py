@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from nas.accuracy.scoring import recalibrate
 from nas.accuracy.teacher import OnnxTeacher, Teacher, model_teacher
 from nas.data import Dataset, decode, scan
 from nas.errors import ModelFileError, RunFolderError
+from nas.files import file_digest
 from nas.models import Supernet, build_model
 from nas.models.build import Model
 from nas.search.inputs import space_digest
@@ -141,12 +141,3 @@ def check_unchanged(path: Path, begun: Mapping[str, str], now: Mapping[str, str]
                 allowed=str(begun.get(name)),
                 do="--out OTHER_FOLDER for a new training",
             )
-
-
-def file_digest(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]

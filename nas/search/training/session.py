@@ -78,9 +78,9 @@ class Session:
         try:
             trainer.train(self._on_step)
         except KeyboardInterrupt:
-            # In the middle of an update weights and step do not belong together: then the file that
-            # is there stays.
-            if trainer.intact:
+            # In the middle of an update weights and step do not belong together, and at the end of
+            # an epoch its line may be missing: then the file that is there stays.
+            if trainer.intact and trainer.at.step < self._end:
                 self._tick()
                 self.save()
             raise
@@ -95,9 +95,9 @@ class Session:
 
     def _on_step(self, step: int) -> None:
         trainer = self.trainer
-        if step >= trainer.recipe.end_of(self._next, trainer.images):
+        if step >= self._end:
             # With fewer images than a step has, several epochs may end at once.
-            self._end_epoch(step, self._epoch_after(step) - 1)
+            self._end_epoch(step, min(self._epoch_after(step) - 1, trainer.recipe.epochs))
         elif time.perf_counter() - self._saved > SAVE_EVERY_S:
             self._tick()
             self.save()
@@ -114,12 +114,13 @@ class Session:
                 got=f"--learning-rate {trainer.recipe.highest_rate:g}",
                 do=f"--learning-rate {trainer.recipe.highest_rate / 10:g} and another --out",
             )
-        begun = trainer.recipe.end_of(epoch - 1, trainer.images)
+        begun = trainer.recipe.end_of(self._next - 1, trainer.images)
         images = (step - begun) * trainer.recipe.batch_size
         dataset = trainer.dataset
         model = trainer.finished_model(EPOCH_RECALIBRATION)
         number = len(dataset.validation.labels)
-        accuracy = score_model(model, dataset, dataset.validation, number).value
+        metric = trainer.recipe.metric
+        accuracy = score_model(model, dataset, dataset.validation, number, metric).value
         if not any(line.get("epoch") == epoch for line in read_log(self.folder.log)):
             append_log(
                 self.folder.log,
@@ -136,6 +137,11 @@ class Session:
         self.epoch_seconds, self._next = 0.0, epoch + 1
         self.save()
         self._since = time.perf_counter()
+
+    @property
+    def _end(self) -> int:
+        """The step that the epoch ends with."""
+        return self.trainer.recipe.end_of(self._next, self.trainer.images)
 
     def _tick(self) -> None:
         """Count the time since the clock was last looked at."""
