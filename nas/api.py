@@ -161,7 +161,7 @@ def train_model(
 
 
 def find_models(
-    device: str | Mapping[str, str],
+    device: str | Path | Mapping[str, str] | Mapping[Path, str],
     budget: str | None = None,
     *,
     out: str | Path | None = None,
@@ -186,7 +186,11 @@ def find_models(
         InputError: Something about the input; the message says what and what is allowed.
         NasError: Something failed.
     """
-    devices = device if isinstance(device, str) else dict(device)
+    devices = (
+        {os.fspath(name): limit for name, limit in device.items()}
+        if isinstance(device, Mapping)
+        else os.fspath(device)
+    )
     overrides = {"device": devices, "budget": budget, **settings}
     overrides = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in overrides.items()}
     wanted = read_settings(config, overrides)
@@ -223,7 +227,7 @@ def open_run(folder: str | Path) -> Result:
         if found["device"] is not None
     }
     settings = run.read_run()["settings"]
-    _, over = say_measured(front["models"], settings["device"])
+    _, over = say_measured(front["models"], settings)
     warnings = (*over, *supernet_lines(run.logged(CHECK), settings["supernet"]))
     return Result(run.path, models, by_id[front["recommended"]], per_device, warnings)
 

@@ -21,6 +21,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+MOST_PLACES = 100_000
+"""Keys and values of a document: a few aliases of aliases would otherwise take all memory."""
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
@@ -164,6 +166,11 @@ def _parent(location: Location) -> str:
 
 def _collect_lines(node: yaml.Node, location: Location, lines: dict[Location, int]) -> None:
     lines.setdefault(location, node.start_mark.line + 1)
+    if len(lines) > MOST_PLACES:
+        raise yaml.MarkedYAMLError(
+            problem=f"it has more than {MOST_PLACES:,} keys and values, its aliases written out",
+            problem_mark=node.start_mark,
+        )
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _collect_lines(item, (*location, index), lines)

@@ -55,6 +55,17 @@ def test_anchors_may_be_reused():
     assert cat.legs[0] == cat.legs[1]
 
 
+def test_aliases_of_aliases_of_aliases_are_refused():
+    """A few hundred bytes that would be billions of values."""
+    lines = [
+        "a0: &a0 [0]",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)),
+    ]
+    assert "is not valid YAML: it has more than 100,000 keys and values" in message(
+        "\n".join(lines)
+    )
+
+
 def test_an_unknown_key_is_named_with_its_line():
     assert message("name: Tom\ncolour: red\n") == (
         "cat.yaml line 2: unknown key 'colour' in the document"

@@ -67,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
         # Before anything else is said; ports of connections that just ended do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((options.host, options.port))
-    print(f"http://{options.host}:{options.port}/dashboard{page}  (Ctrl-C stops it)", flush=True)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"http://{host}:{options.port}/dashboard{page}  (Ctrl-C stops it)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):  # from its first moment on: the line above says so
         _serve(storage, options.host, options.port)
     return 0

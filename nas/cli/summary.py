@@ -8,7 +8,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from nas.search.folders import onnx_files
-from nas.search.measured import measured_models, say_measured
+from nas.search.goals import bounded, holds_expected
+from nas.search.measured import MeasuredModel, measured_models, say_measured, usual_ms
 from nas.search.ranked import CHECK, ranking_lines, supernet_lines
 from nas.units import format_bytes, format_count, format_latency_ms
 
@@ -70,7 +71,7 @@ def _headings(front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
         latencies = [f"{_short(name)}\nms (bound)" for name in devices]
         return ["", "model", accuracy, "valida-\ntion %", *latencies, "size"]
     [(device, found)] = devices.items()
-    if measured_models(front["models"], device):
+    if _measured(front, device, facts):
         return ["", "model", accuracy, "valida-\ntion %", "predicted\nms", "upper\nbound ms",
                 "measured\nms", "size"]  # fmt: skip
     return ["", "model", accuracy, "validation\n%", f"{found['provenance']}\nlatency ms",
@@ -96,11 +97,16 @@ def _caption(front: dict[str, Any], facts: dict[str, Any]) -> str:
     over = any(
         model.over_budget
         for device in facts["devices"]
-        for model in measured_models(front["models"], device)
+        for model in _measured(front, device, facts)
     )
     if any("exits" in model for model in front["models"]):
-        caption += "\n~ on average, as images leave early; bounds are of all segments"
+        bounds = "of that" if holds_expected(facts["settings"]) else "of all segments"
+        caption += f"\n~ on average, as images leave early; bounds are {bounds}"
     return f"{caption}\n! measured over the budget" if over else caption
+
+
+def _measured(front: dict[str, Any], device: str, facts: dict[str, Any]) -> list[MeasuredModel]:
+    return measured_models(front["models"], device, holds_expected(facts["settings"]))
 
 
 def _mark(model: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]) -> str:
@@ -115,30 +121,31 @@ def _row(model: dict[str, Any], front: dict[str, Any], facts: dict[str, Any]) ->
     low, high = model["accuracy"]["interval"]
     latencies = [model["latency_ms"][device] for device in facts["devices"]]
     budgets = [device["budget_ms"] for device in facts["devices"].values()]
+    bounds = [bounded(latency, holds_expected(facts["settings"]))["upper"] for latency in latencies]
     return [
         _mark(model, front, facts),
         model["id"],
         f"{100 * model['accuracy']['value']:.1f} ({100 * low:.1f}-{100 * high:.1f})",
         f"{100 * model['validation_accuracy']['value']:.1f}",
-        *(map(_both_cell, latencies, budgets) if len(latencies) > 1
-          else _latency_cells(latencies[0], model)),
+        *(map(_both_cell, latencies, bounds, budgets) if len(latencies) > 1
+          else _latency_cells(latencies[0], bounds[0], model)),
         format_bytes(model["size_bytes"]),
     ]  # fmt: skip
 
 
-def _both_cell(latency: dict[str, Any], budget_ms: float) -> str:
+def _both_cell(latency: dict[str, Any], bound_ms: float, budget_ms: float) -> str:
     """Predicted latency and bound; a measured one takes the place of the bound."""
-    if latency["upper"] > budget_ms:
+    if bound_ms > budget_ms:
         return "over"
     measured = latency.get("measured")
-    second = f"{_milliseconds(latency['upper'])}" if measured is None else _measured_cell(measured)
+    second = _milliseconds(bound_ms) if measured is None else _measured_cell(measured)
     return f"{_usual(latency)} ({second})"
 
 
-def _latency_cells(latency: dict[str, Any], model: dict[str, Any]) -> list[str]:
+def _latency_cells(latency: dict[str, Any], bound_ms: float, model: dict[str, Any]) -> list[str]:
     return [
         _usual(latency),
-        _milliseconds(latency["upper"]),
+        _milliseconds(bound_ms),
         _measured_cell(latency["measured"])
         if "measured" in latency
         else format_count(model["macs"]),
@@ -158,7 +165,8 @@ def _milliseconds(latency_ms: float) -> str:
 
 def _measured_cell(measured: dict[str, Any]) -> str:
     mark = "!" if measured["over_budget"] else ""
-    return mark + _milliseconds(measured["latency_ms"])
+    average = "~" if "expected_ms" in measured else ""
+    return mark + average + _milliseconds(usual_ms(measured))
 
 
 def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list[str]:
@@ -172,7 +180,7 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
         *(_recommended(run, front, found, facts) for found in front["fronts"]),
         f"Report: {run.report}   Dashboard: nas dashboard {shlex.quote(str(run.path))}",
     ]
-    verified, warnings = say_measured(front["models"], facts["settings"]["device"])
+    verified, warnings = say_measured(front["models"], facts["settings"])
     lines[2:2] = [*verified, *warnings]
     ranking, given = run.read_ranking(), facts["settings"]["supernet"]
     if ranking is not None:
@@ -244,7 +252,7 @@ def _device_lines(
         lines.append(f"Latencies are predicted from blocks measured on {hardware}.{there}")
     if device["provenance"] == "estimated":
         what, advice = "Latencies", ": measure on your board before you rely on it"
-        if measured_models(front["models"], name):
+        if _measured(front, name, facts):
             what, advice = "Predicted latencies", ""
         lines.append(
             f"{what} of {hardware} are estimated from published measurements of whole networks"

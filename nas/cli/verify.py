@@ -69,7 +69,8 @@ def measure(folder: RunFolder, verifier: Verifier) -> None:
             file=sys.stderr,
         )
         raise
-    budgets = folder.read_run()["settings"]["device"]
+    settings = folder.read_run()["settings"]
+    only = {verifier.device: settings["device"][verifier.device]}
     models = folder.read_front()["models"]
-    for warning in say_measured(models, {verifier.device: budgets[verifier.device]})[1]:
+    for warning in say_measured(models, {**settings, "device": only})[1]:
         print(f"nas: {warning}", file=sys.stderr)

@@ -45,7 +45,7 @@ class Predictor:
 
     Args:
         table: The device's table.
-        space: Name of the search space.
+        space: The search space.
         plan: Its input plan.
         classes: Number of outputs of the networks.
     """

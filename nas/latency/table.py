@@ -116,14 +116,14 @@ def table_folders() -> dict[str, Path]:
     return found
 
 
-def load_table(device: str) -> LatencyTable:
-    """The table of a device by name, alias, or (with a path separator) by folder.
+def load_table(device: str | Path) -> LatencyTable:
+    """The table of a device by name, alias, or (a path, or a text with a separator) by folder.
 
     Raises:
         OptionError: No table has that name.
         TableError: The table is not valid.
     """
-    if "/" in device or "\\" in device:
+    if isinstance(device, Path) or "/" in device or "\\" in device:
         return read_table(Path(device))
     folders = table_folders()
     if device in folders:

@@ -37,7 +37,15 @@ from nas.report.values import (
 )
 from nas.search.choosing import trial_costs
 from nas.search.folders import onnx_files
-from nas.search.goals import WORDINGS, Costs, Goal, Goals, make_goals
+from nas.search.goals import (
+    WORDINGS,
+    Costs,
+    Goal,
+    Goals,
+    bounded,
+    holds_expected,
+    make_goals,
+)
 from nas.search.measured import say_measured
 from nas.search.ranked import CHECK, ranking_lines, supernet_lines
 from nas.search.run_folder import RunFolder, check_finished
@@ -89,12 +97,11 @@ def _load(run: RunFolder) -> ReportData:
         _model(entry, rank, drawing, fronts, finalists=finalists)
         for rank, entry in enumerate(_least_first(run.read_baselines(), goals), 1)
     )
-    verified, warnings = say_measured(
-        front["models"], {device.name: device.budget for device in facts.devices}
-    )
+    budgets = {device.name: device.budget for device in facts.devices}
+    verified, warnings = say_measured(front["models"], {**content["settings"], "device": budgets})
     return ReportData(
         facts=facts,
-        trials=_trials(records, goals),
+        trials=_trials(records, goals, facts.on_expected),
         refused=sum(record.refused for record in records),
         axes=tuple(_axis(goal, goals, fronts) for goal in goals.minimised),
         fronts=fronts,
@@ -191,6 +198,7 @@ def _facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[s
         started=content["started"],
         versions=tuple(content["versions"].items()),
         balanced=settings.get("metric") == "balanced",
+        on_expected=holds_expected(settings),
     )
     return facts, notes
 
@@ -290,7 +298,9 @@ def _least_first(entries: Sequence[dict[str, Any]], goals: Goals) -> list[dict[s
     return sorted(entries, key=lambda entry: goals.values(entry)[0])
 
 
-def _trials(records: Sequence[TrialRecord], goals: Goals) -> tuple[TrialPoint, ...]:
+def _trials(
+    records: Sequence[TrialRecord], goals: Goals, on_expected: bool
+) -> tuple[TrialPoint, ...]:
     on_front = np.zeros(len(records), bool)
     for front in goals.fronts:
         on_front |= non_dominated(trial_costs(records, front))
@@ -299,7 +309,7 @@ def _trials(records: Sequence[TrialRecord], goals: Goals) -> tuple[TrialPoint, .
             record.number,
             record.id,
             record.accuracy,
-            tuple(_latency(record.latency_ms[device]) for device in goals.devices),
+            tuple(_latency(record.latency_ms[device], on_expected) for device in goals.devices),
             _scaled(record.costs, goals),
             record.origin,
             bool(front),
@@ -332,7 +342,7 @@ def _model(
         width=float(entry["width"]) if baseline else None,
         validation=validation,
         test=_accuracy(entry["accuracy"]),
-        latencies=tuple(_latency(found) for found in latencies),
+        latencies=tuple(_latency(found, drawing.facts.on_expected) for found in latencies),
         costs=costs,
         params=entry["params"],
         macs=entry["macs"],
@@ -363,16 +373,24 @@ def _accuracy(value: Mapping[str, Any]) -> Accuracy:
     return Accuracy(value["value"], lower, upper, value["images"])
 
 
-def _latency(value: Mapping[str, Any]) -> Latency:
+def _latency(value: Mapping[str, Any], on_expected: bool) -> Latency:
     interval = value["predicted"], value["lower"], value["upper"]
-    return Latency(*interval, value["provenance"], value.get("expected", {}).get("predicted"))
+    held_ms = bounded(value, on_expected)["upper"]
+    expected_ms = value.get("expected", {}).get("predicted")
+    return Latency(*interval, value["provenance"], held_ms, expected_ms)
 
 
 def _measured(value: Mapping[str, Any]) -> Measured | None:
     if "measured" not in value:
         return None
     found = value["measured"]
-    return Measured(found["latency_ms"], found["spread_ms"], found["p95_ms"], found["over_budget"])
+    return Measured(
+        found["latency_ms"],
+        found["spread_ms"],
+        found["p95_ms"],
+        found["over_budget"],
+        found.get("expected_ms"),
+    )
 
 
 def _stack(architecture: dict[str, Any], drawing: _Drawing) -> tuple[StackBlock, ...]:

@@ -324,7 +324,7 @@ def _add_measured(figure: go.Figure, data: ReportData, axis: int) -> None:
         return
     figure.add_trace(
         go.Scatter(
-            x=[measured.latency_ms for _, measured in found],
+            x=[measured.usual_ms for _, measured in found],
             y=[100 * model.validation.value for model, _ in found],
             mode="markers",
             marker={"symbol": "x", "size": 8, "color": INK},
@@ -371,11 +371,11 @@ def _models_trace(
 
 
 def _above(model: FinishedModel, axis: Axis) -> float:
-    """How far the upper bound of a latency is above it; other costs have none."""
+    """How far the bound that a budget is held against is above a latency; other costs have none."""
     if axis.kind != "latency" or axis.device is None:
         return 0.0
     latency = model.latencies[axis.device]
-    return latency.upper_ms - latency.usual_ms
+    return latency.held_ms - latency.usual_ms
 
 
 def _hover(model: FinishedModel, data: ReportData) -> str:
@@ -398,7 +398,9 @@ def _measured_text(measured: Measured | None) -> list[str]:
     if measured is None:
         return []
     over = ", over the budget" if measured.over_budget else ""
-    return [f"measured {format_latency_ms(measured.latency_ms)}{over}"]
+    average = measured.expected_ms
+    first = "" if average is None else f"{format_latency_ms(average)} on average, through all "
+    return [f"measured {first}{format_latency_ms(measured.latency_ms)}{over}"]
 
 
 def _latency_texts(latencies: Sequence[Latency], data: ReportData) -> list[str]:
@@ -424,7 +426,7 @@ def _add_limit(figure: go.Figure, data: ReportData, number: int) -> None:
     models = [m for m in (*data.finalists, *data.baselines) if _holds(m, data, number)]
     shown = [model.costs[number] for model in models]
     shown += [trial.costs[number] for trial in data.trials]
-    shown += [measured.latency_ms for _, measured in _measured_on(models, axis)]
+    shown += [measured.usual_ms for _, measured in _measured_on(models, axis)]
     low = min(shown)
     high = max([*shown, *[model.costs[number] + _above(model, axis) for model in models]])
     if axis.limit is not None:

@@ -22,6 +22,7 @@ from nas.report.values import (
     DeviceFacts,
     FinishedModel,
     FrontFacts,
+    Latency,
     ReportData,
 )
 from nas.search.front import WITHIN
@@ -130,14 +131,23 @@ def _latency_numbers(
             f"{latency_interval(predicted)}, batch 1",
         ),
         (
-            latency(predicted.upper_ms),
-            f"upper bound{on}, {tag(predicted.provenance)} table<br>budget {text(device.budget)}",
+            latency(predicted.held_ms),
+            f"upper bound{_of_average(predicted, data)}{on}, {tag(predicted.provenance)} table<br>"
+            f"budget {text(device.budget)}",
         ),
     ]
     if measured is not None:
         over = f"{tag('over the budget')}<br>" if measured.over_budget else ""
-        numbers.append((latency(measured.latency_ms), f"{over}measured{on} as a whole model"))
+        what = f"{over}measured{on} as a whole model"
+        if measured.expected_ms is not None:
+            what += f" on average<br>{latency(measured.latency_ms)} through all of it"
+        numbers.append((latency(measured.usual_ms), what))
     return numbers
+
+
+def _of_average(predicted: Latency, data: ReportData) -> str:
+    on_average = data.facts.on_expected and predicted.expected_ms is not None
+    return " on average" if on_average else ""
 
 
 def reason(data: ReportData, front: FrontFacts) -> str:
@@ -163,7 +173,8 @@ def front_caption(data: ReportData) -> str:
         "<p class='soft small'>Finalists and baselines were trained, exported and scored from "
         "the exported file on the validation images, which decide the front. Vertical bars: 95 % "
         "interval of the accuracy. Horizontal bars: up to the upper bound of the predicted latency "
-        f"({_provenances(data)}), which the budget is held against. Small "
+        f"{'on average ' if data.facts.on_expected else ''}({_provenances(data)}), which the "
+        "budget is held against. Small "
         f"grey points: scored by the search, {text(data.facts.scored)}."
         f"{' Crosses: measured latency of the exported files.' if data.verified else ''}</p>"
     )
@@ -182,7 +193,7 @@ def facts_list(data: ReportData) -> str:
     """What was searched, with what."""
     facts = data.facts
     pairs = [
-        *(pair for device in facts.devices for pair in _device_pairs(device)),
+        *(pair for device in facts.devices for pair in _device_pairs(device, facts.on_expected)),
         *((f"Limit on {words}", value) for words, value in facts.limits),
         ("Space", f"{facts.space}, {facts.plan} plan"),
         (
@@ -210,8 +221,9 @@ def usage(data: ReportData) -> str:
     return (
         "<p>Save this as <code>classify.py</code> beside this page and run "
         "<code>python classify.py photo.jpg</code>. It needs numpy, Pillow and onnxruntime, and "
-        "prepares the photo exactly as the scored images were: upright, RGB, resized to "
-        f"{data.recommended.resolution} × {data.recommended.resolution} (bilinear), normalised.</p>"
+        "prepares the photo exactly as the scored images were: upright, RGB over white, resized to "
+        f"{data.recommended.resolution} × {data.recommended.resolution} (bilinear), normalised. "
+        "(One of 16 bits has to be scaled to 8 before.)</p>"
         f"\n<pre>{text(usage_snippet(*data.recommended.files))}</pre>"
     )
 
@@ -297,7 +309,8 @@ def _objectives(data: ReportData) -> str:
     return text(" or ".join(words) if data.facts.per_device else " and ".join(words))
 
 
-def _device_pairs(device: DeviceFacts) -> list[tuple[str, str]]:
+def _device_pairs(device: DeviceFacts, on_expected: bool) -> list[tuple[str, str]]:
+    held = "what is expected on average" if on_expected else "every prediction"
     details = device.details
     hardware = [] if details is None else [("Hardware", f"{details.hardware}; {details.runtime}")]
     return [
@@ -306,7 +319,7 @@ def _device_pairs(device: DeviceFacts) -> list[tuple[str, str]]:
             f"{device.name} (table {device.table}, {device.provenance}, {device.precision})",
         ),
         *hardware,
-        ("Budget", f"{device.budget}, held against the upper bound of every prediction"),
+        ("Budget", f"{device.budget}, held against the upper bound of {held}"),
         (
             f"Upper bounds in the space ({device.provenance})",
             f"{format_latency_ms(device.fastest_ms)} (fastest architecture) to "

@@ -15,16 +15,18 @@ metadata = session.get_modelmeta().custom_metadata_map
 steps = json.loads(metadata["nas.preprocessing"])
 labels = json.loads(metadata["nas.labels"])
 
-side = steps["resolution"]
-photo = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
-pixels = np.asarray(photo.resize((side, side), Image.Resampling.BILINEAR))
+photo = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+if photo.has_transparency_data:
+    white = Image.new("RGBA", photo.size, "white")
+    photo = Image.alpha_composite(white, photo.convert("RGBA"))
+photo = photo.convert("RGB").resize((steps["resolution"],) * 2, Image.Resampling.BILINEAR)
+pixels = np.asarray(photo)
 image = (pixels / np.float32(255) - np.float32(steps["mean"])) / np.float32(steps["std"])
 
 (logits,) = session.run(["logits"], {{"image": image.transpose(2, 0, 1)[None]}})[0]
 chances = np.exp(logits - logits.max())
-chances /= chances.sum()
 best = int(chances.argmax())
-print(f"{{labels[best]}}  {{chances[best]:.1%}}")
+print(f"{{labels[best]}}  {{chances[best] / chances.sum():.1%}}")
 """
 
 
@@ -43,8 +45,12 @@ metadata = [segment.get_modelmeta().custom_metadata_map for segment in segments]
 thresholds = [json.loads(found["nas.exit"])["threshold"] for found in metadata]  # 0 of the last
 steps, labels = (json.loads(metadata[0][name]) for name in ("nas.preprocessing", "nas.labels"))
 
-picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
-pixels = np.asarray(picture.resize((steps["resolution"],) * 2, Image.Resampling.BILINEAR))
+photo = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+if photo.has_transparency_data:
+    white = Image.new("RGBA", photo.size, "white")
+    photo = Image.alpha_composite(white, photo.convert("RGBA"))
+photo = photo.convert("RGB").resize((steps["resolution"],) * 2, Image.Resampling.BILINEAR)
+pixels = np.asarray(photo)
 image = (pixels / np.float32(255) - np.float32(steps["mean"])) / np.float32(steps["std"])
 
 value = image.transpose(2, 0, 1)[None]
@@ -64,8 +70,9 @@ def usage_snippet(*files: str) -> str:
     """Python source that prints the class of a photo (`sys.argv[1]`) and its probability.
 
     It needs numpy, Pillow and onnxruntime alone. The photo is prepared exactly as the images that
-    the model was scored on: upright, RGB, stretched to the model's square by Pillow's bilinear
-    resize, normalised. Size, normalisation and class names come from the file's metadata.
+    the model was scored on: upright, RGB over white, stretched to the model's square by Pillow's
+    bilinear resize, normalised; but for those of 16 bits, which have to be scaled to 8 before.
+    Size, normalisation and class names come from the file's metadata.
 
     Args:
         files: Of the exported model, absolute or relative to where the program is started; with

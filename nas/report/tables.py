@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from nas.report.markup import (
@@ -40,7 +39,7 @@ def finalists_table(data: ReportData) -> str:
         table(columns, rows) + f"<p class='soft small'>{_accuracy_words(data)}: validation "
         f"n = {images.validation.images:,}, test n = {images.test.images:,}; test images were "
         "scored once, when everything was decided. Latency at batch 1 with its upper bound. "
-        f"{_dominated_text(data.finalists)}</p>"
+        f"{_dominated_text(data)}</p>"
     )
 
 
@@ -161,9 +160,9 @@ def _latency_cells(model: FinishedModel, index: int, verified: bool) -> list[str
         return cells
     if measured is None:
         return [*cells, ""]
-    deviation = 100 * (measured.latency_ms / predicted.predicted_ms - 1)
+    deviation = 100 * (measured.usual_ms / predicted.usual_ms - 1)
     over = f" {tag('over the budget')}" if measured.over_budget else ""
-    return [*cells, latency(measured.latency_ms) + under(f"{deviation:+.1f} %{over}")]
+    return [*cells, latency(measured.usual_ms) + under(f"{deviation:+.1f} %{over}")]
 
 
 def _row_class(model: FinishedModel) -> str:
@@ -185,11 +184,12 @@ def _dearer(data: ReportData) -> str:
     return "slower" if [axis.kind for axis in data.axes] == ["latency"] else "worse in any cost"
 
 
-def _dominated_text(models: Sequence[FinishedModel]) -> str:
-    number = sum(model.dominated for model in models)
+def _dominated_text(data: ReportData) -> str:
+    number = sum(model.dominated for model in data.finalists)
     if not number:
         return ""
+    over = ", or too few images leave early to hold the budget" if data.facts.on_expected else ""
     return (
         f"{plural(number, 'finalist')} marked dominated: another one is at least as good in "
-        "everything since they were trained."
+        f"everything since they were trained{over}."
     )

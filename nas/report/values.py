@@ -24,6 +24,7 @@ class Latency:
     """A latency in milliseconds, batch 1, with its interval and where it comes from.
 
     Attributes:
+        held_ms: What the budget is held against: `upper_ms`, or the upper bound of `expected_ms`.
         expected_ms: On average over the images, of a network with exits: the others are then of an
             inference through all of it. `None` without exits.
     """
@@ -32,6 +33,7 @@ class Latency:
     lower_ms: float
     upper_ms: float
     provenance: str
+    held_ms: float
     expected_ms: float | None = None
 
     @property
@@ -49,12 +51,20 @@ class Measured:
         spread_ms: Median absolute deviation of the rounds' medians.
         p95_ms: 95th percentile of the runs of a quiet round.
         over_budget: It took longer than the budget.
+        expected_ms: On average over the images, of a network with exits: the others are then of an
+            inference through all of it.
     """
 
     latency_ms: float
     spread_ms: float
     p95_ms: float
     over_budget: bool
+    expected_ms: float | None = None
+
+    @property
+    def usual_ms(self) -> float:
+        """What an inference takes, on average where there are exits."""
+        return self.latency_ms if self.expected_ms is None else self.expected_ms
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,7 @@ class RunFacts:
         supernet: What is said of it.
         scored: How trials were: `with the supernet's weights`.
         training: What finalists had: `200 steps of fine-tuning`.
+        on_expected: Budgets hold what is expected on average, where there are exits.
     """
 
     devices: tuple[DeviceFacts, ...]
@@ -201,6 +212,7 @@ class RunFacts:
     started: str
     versions: tuple[tuple[str, str], ...]
     balanced: bool = False
+    on_expected: bool = False
 
 
 @dataclass(frozen=True)

@@ -71,14 +71,20 @@ class Start:
     """Where a search begins.
 
     Attributes:
-        inside: An architecture that meets all limits: the fastest, where there is one device.
+        insides: For each front an architecture that meets all limits through all of its segments:
+            the fastest, where there is one device.
         ranges: Of each device.
         advice: What to say where a budget binds nothing.
     """
 
-    inside: Architecture
+    insides: tuple[Architecture, ...]
     ranges: dict[str, Range]
     advice: list[str]
+
+    @property
+    def inside(self) -> Architecture:
+        """That of the first front."""
+        return self.insides[0]
 
 
 def check_limits(costing: Costing, seed: int) -> Start:
@@ -93,13 +99,14 @@ def check_limits(costing: Costing, seed: int) -> Start:
         if goal.kind == "latency" and goal.device and goal.limit:
             predictor, several = costing.predictors[goal.device], len(costing.predictors) > 1
             option = f"--device {goal.device}=" if several else "--budget "
-            ranges[goal.device], said = check_budget(predictor, goal.limit, seed, option)
+            found = check_budget(predictor, goal.limit, seed, option, goal.on_expected)
+            ranges[goal.device], said = found
             advice += [said] if said else []
         else:
             _check_goal(costing, goal)
     ends = [found.fastest for found in ranges.values()]
-    inside = [_find_inside(costing, front, ends) for front in costing.goals.fronts]
-    return Start(inside[0], ranges, advice)
+    insides = tuple(_find_inside(costing, front, ends) for front in costing.goals.fronts)
+    return Start(insides, ranges, advice)
 
 
 def _find_inside(costing: Costing, front: Front, ends: Sequence[Architecture]) -> Architecture:
@@ -165,7 +172,11 @@ def _not_together(costing: Costing, front: Front, nearest: Architecture) -> Budg
 
 
 def check_budget(
-    predictor: Predictor, budget_ms: float, seed: int, option: str = "--budget "
+    predictor: Predictor,
+    budget_ms: float,
+    seed: int,
+    option: str = "--budget ",
+    on_expected: bool = False,
 ) -> tuple[Range, str | None]:
     """The range of latencies, and what to say where the budget binds nothing.
 
@@ -174,6 +185,7 @@ def check_budget(
         budget_ms: Its budget.
         seed: Of the samples that a better budget is found by.
         option: With which a budget is typed.
+        on_expected: Whether it holds what is expected on average.
 
     Raises:
         BudgetError: Nothing in the space meets the budget.
@@ -182,9 +194,14 @@ def check_budget(
     device, provenance = predictor.table.name, predictor.table.provenance
     if found.fastest_ms > budget_ms:
         fastest, budget = _apart(format_latency_ms, found.fastest_ms, budget_ms)
+        through_all = (
+            " through all of its segments, as one has to also with --budget-on expected"
+            if on_expected and predictor.space.may_exit
+            else ""
+        )
         raise BudgetError(
             f"no architecture of {predictor.space.name} ({predictor.plan} plan) meets the budget "
-            f"on {device}",
+            f"on {device}{through_all}",
             got=budget,
             allowed=f"at least {fastest}, the upper bound of the "
             f"fastest architecture {found.fastest.id} ({provenance})",

@@ -17,6 +17,23 @@ Costs = Mapping[str, Any]
 """What a model costs, as trials and `front.json` hold it."""
 
 
+def bounded(latency: Mapping[str, Any], on_expected: bool) -> Mapping[str, Any]:
+    """The part of a latency whose upper bound a budget is held against.
+
+    Args:
+        latency: Of a model on a device.
+        on_expected: Whether that is what is expected on average, where there are exits; else it is
+            an inference through all of the network.
+    """
+    found: Mapping[str, Any] = latency.get("expected", latency) if on_expected else latency
+    return found
+
+
+def holds_expected(settings: Mapping[str, Any]) -> bool:
+    """Whether a run's budgets hold what is expected on average."""
+    return settings.get("budget_on") == "expected"
+
+
 @dataclass(frozen=True)
 class _Wording:
     """How a kind of cost is kept, written and named."""
@@ -84,7 +101,7 @@ class Goal:
         if self.device is not None:
             found = found.get(self.device)
         if isinstance(found, Mapping):
-            found = (found.get("expected", found) if expected else found)[key]
+            found = bounded(found, expected)[key]
         return math.inf if found is None else float(found)
 
     def strain(self, costs: Costs) -> float:

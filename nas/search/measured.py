@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.search.goals import bounded, holds_expected
 from nas.units import format_latency_ms
 
 
@@ -15,8 +16,9 @@ class MeasuredModel:
 
     Attributes:
         id: Of the architecture.
-        latency_ms: While nothing disturbed, batch 1.
-        predicted_ms: By the table.
+        latency_ms: While nothing disturbed, batch 1; as budgets hold it: of an inference through
+            all segments, or what is expected on average.
+        predicted_ms: The same by the table.
         over_budget: It took longer than the budget of the run.
         over_upper: It took longer than the upper bound of its prediction.
     """
@@ -33,39 +35,57 @@ class MeasuredModel:
         return self.latency_ms / self.predicted_ms - 1
 
 
-def measured_models(models: Iterable[Mapping[str, Any]], device: str) -> list[MeasuredModel]:
-    """Those models of `front.json` that were measured on a device, in its order."""
+def measured_models(
+    models: Iterable[Mapping[str, Any]], device: str, on_expected: bool
+) -> list[MeasuredModel]:
+    """Those models of `front.json` that were measured on a device, in its order.
+
+    Args:
+        models: Of `front.json`.
+        device: As it was typed.
+        on_expected: Whether budgets hold what is expected on average, where there are exits.
+    """
     found = []
     for model in models:
         latency = model["latency_ms"][device]
         if "measured" in latency:
             measured = latency["measured"]
             over = bool(measured["over_budget"]), bool(measured["over_upper"])
-            numbers = measured["latency_ms"], latency["predicted"]
+            held = usual_ms(measured) if on_expected else measured["latency_ms"]
+            numbers = held, bounded(latency, on_expected)["predicted"]
             found.append(MeasuredModel(model["id"], *numbers, *over))
     return found
 
 
+def usual_ms(measured: Mapping[str, Any]) -> float:
+    """What a measured model takes, on average where there are exits."""
+    return float(measured.get("expected_ms", measured["latency_ms"]))
+
+
 def say_measured(
-    models: Sequence[Mapping[str, Any]], budgets: Mapping[str, str]
+    models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
     """What the measurements say, in plain sentences.
 
     Args:
         models: Of `front.json`.
-        budgets: With their units, by device as it was typed.
+        settings: Of the run, with its devices and budgets as they were typed.
 
     Returns:
         What is always said, and warnings. Both are empty where nothing was measured.
     """
-    said = [_say_device(models, device, budget) for device, budget in budgets.items()]
+    on_expected = holds_expected(settings)
+    said = [
+        _say_device(models, device, budget, on_expected)
+        for device, budget in settings["device"].items()
+    ]
     return [line for lines, _ in said for line in lines], [w for _, more in said for w in more]
 
 
 def _say_device(
-    models: Sequence[Mapping[str, Any]], device: str, budget: str
+    models: Sequence[Mapping[str, Any]], device: str, budget: str, on_expected: bool
 ) -> tuple[list[str], list[str]]:
-    found = measured_models(models, device)
+    found = measured_models(models, device, on_expected)
     if not found:
         return [], []
     [facts, *_] = [m["latency_ms"][device] for m in models if "measured" in m["latency_ms"][device]]

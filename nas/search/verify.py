@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ from nas.export.graph import GraphTarget
 from nas.files import disk_errors, write_json
 from nas.latency.table import LatencyTable, load_table
 from nas.search.folders import onnx_files
+from nas.search.goals import bounded, holds_expected
 from nas.search.measured import measured_models
 from nas.search.run_folder import RunFolder, check_finished
 from nas.space import load_space
@@ -154,14 +155,8 @@ def _within_budget(
     """Models for the device: all, but for a run with models for each device by itself."""
     content = run.read_run()
     budget_ms = content["devices"][device]["budget_ms"]
-    expected = content["settings"].get("budget_on") == "expected"
-    return [m for m in models if _bound(m["latency_ms"][device], expected) <= budget_ms]
-
-
-def _bound(latency: Mapping[str, Any], expected: bool) -> float:
-    """What is held against the budget."""
-    held = latency.get("expected", latency) if expected else latency
-    return float(held["upper"])
+    expected = holds_expected(content["settings"])
+    return [m for m in models if bounded(m["latency_ms"][device], expected)["upper"] <= budget_ms]
 
 
 def _job(
@@ -213,7 +208,7 @@ def _add(
     """`measured` into the models' entries."""
     content = run.read_run()
     budget_ms = content["devices"][verifier.device]["budget_ms"]
-    on_expected = content["settings"].get("budget_on") == "expected"
+    on_expected = holds_expected(content["settings"])
     where = _where(verifier.table, result)
     for model in models:
         latency = model["latency_ms"][verifier.device]
@@ -228,7 +223,7 @@ def _add(
         latency["measured"] = {
             **found,
             "over_budget": held > budget_ms,
-            "over_upper": held > _bound(latency, on_expected),
+            "over_upper": held > bounded(latency, on_expected)["upper"],
             **where,
         }
 
@@ -265,7 +260,7 @@ def _write(run: RunFolder, front: dict[str, Any], device: str) -> None:
     for model in front["models"]:
         write_json(run.path / model["files"]["json"], model)
     write_json(run.front, front)
-    found = measured_models(front["models"], device)
+    found = measured_models(front["models"], device, on_expected=False)
     run.log(
         "verified", device=device, models=len(found), over_budget=sum(m.over_budget for m in found)
     )

@@ -31,7 +31,9 @@ def load_space(name: str | Path) -> SearchSpace:
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")) or "/" in text:
-        return _read(Path(text), Path(text))
+        space = _read(Path(text), Path(text))
+        _check_own_name(space, Path(text))
+        return space
     known = space_names()
     if text not in known:
         raise OptionError(
@@ -50,8 +52,33 @@ def load_space(name: str | Path) -> SearchSpace:
     return space
 
 
+def _check_own_name(space: SearchSpace, path: Path) -> None:
+    """Latency tables know spaces by name: a changed copy would pass for what they were made for.
+
+    A run keeps its space as it was then, which may be an older one of that name.
+    """
+    known = space_names().get(space.name)
+    if known is None or (path.parent / "run.yaml").exists():
+        return
+    if _meaning(space) != _meaning(_read(known)):
+        raise SpaceError(
+            f"{path}: a space that differs from another one has a name of its own",
+            got=space.name,
+            allowed=f"any but {', '.join(sorted(space_names()))}",
+            do="change name: in the file",
+        )
+
+
+def _meaning(space: SearchSpace) -> dict[str, object]:
+    texts = ("description", "source", "references")
+    return {key: value for key, value in space.content.items() if key not in texts}
+
+
 def _read(path: Path, named: Path | None = None) -> SearchSpace:
     space = SearchSpace(read_yaml(path, SpaceFile, SpaceError), named)
-    space.check()
+    try:
+        space.check()
+    except SpaceError as cause:
+        raise SpaceError(f"{path}: {cause}") from cause
     _ = space.content
     return space

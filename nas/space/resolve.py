@@ -39,15 +39,21 @@ class Chain:
         self, position: str, op: str, out_channels: int, params: Mapping[str, Param]
     ) -> None:
         """Append a block whose output goes nowhere else; the next one gets the same input."""
-        self.blocks.append(
-            (position, make_block(op, self.size, self.channels, out_channels, params))
-        )
+        self.blocks.append((position, self._made(position, op, out_channels, params)))
 
     def add(self, position: str, op: str, out_channels: int, params: Mapping[str, Param]) -> None:
         """Append a block; the next one gets its output."""
-        block = make_block(op, self.size, self.channels, out_channels, params)
+        block = self._made(position, op, out_channels, params)
         self.blocks.append((position, block))
         self.size, self.channels = block.output_size, out_channels
+
+    def _made(
+        self, position: str, op: str, out_channels: int, params: Mapping[str, Param]
+    ) -> Block:
+        try:
+            return make_block(op, self.size, self.channels, out_channels, params)
+        except SpaceError as cause:
+            raise SpaceError(f"{position}: {cause}") from cause
 
 
 def resolve(
@@ -261,7 +267,7 @@ def resolve_reference(name: str, reference: Reference, classes: int | None) -> N
             if layer.op == "classifier":
                 out = classes or reference.classes
             if out is None:
-                raise SpaceError(f"reference {name}: a {layer.op} needs channels")
+                raise SpaceError(f"a {layer.op} needs channels")
             position = f"layer{len(chain.blocks) + 1}"
             op, params = _reference_block(chain, layer, stride, out)
             chain.add(position, op, out, params)

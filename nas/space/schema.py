@@ -175,6 +175,7 @@ class Stage(Section):
     def _check_op(self) -> None:
         """What an op does not have is not given; a stage's is for the variants that have it."""
         ops = {variant.op or self.op for variant in (self.variants or {"": Variant()}).values()}
+        ops -= {"skip"}
         if ops == {"depthwise_separable"} and (self.se or self.expand != 1):
             raise ValueError("a depthwise_separable stage has no expand ratio and no se")
         if self.se and "inverted_residual" not in ops:
@@ -252,6 +253,13 @@ class Reference(Section):
     resolution: Positive
     classes: Positive
     layers: Annotated[list[ReferenceLayer], Field(min_length=2)]
+
+    @field_validator("layers")
+    @classmethod
+    def _ends(cls, value: list[ReferenceLayer]) -> list[ReferenceLayer]:
+        if [layer.op == "classifier" for layer in value] != [False] * (len(value) - 1) + [True]:
+            raise ValueError("the last layer, and no other, is the classifier")
+        return value
 
 
 class SpaceFile(Section):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.errors import ArchitectureError, OptionError
+from nas.errors import ArchitectureError, OptionError, SpaceError
 from nas.space.architecture import EXIT, Architecture, Network
 from nas.space.resolve import first_block_changes_shape, resolve, resolve_reference, stage_depth
 from nas.space.schema import Choice, Plan, SpaceFile
@@ -272,7 +272,10 @@ class SearchSpace:
                             if d.name.endswith((".depth", f".{EXIT}"))}  # fmt: skip
                 resolve(self.file, plan, plan.resolutions[0], {**choices, "width": width}, 10)
         for name in self.file.references:
-            self.reference(name)
+            try:
+                _ = self.reference(name).cost
+            except SpaceError as cause:
+                raise SpaceError(f"reference {name}: {cause}") from cause
 
 
 def _keys_text() -> str:

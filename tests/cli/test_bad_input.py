@@ -373,7 +373,7 @@ def test_a_width_that_rounds_to_no_channels(refused, tiny, tmp_path):
     path.write_text(Path(tiny).read_text().replace("width: [0.5, 1.0]", "width: [0.1, 1.0]"))
     for command in (["sample", "--space", path], [*SEARCH, "--space", path]):
         assert refused(*command) == (
-            "search space tiny: width 0.1 leaves 16 channels with none; allowed: widths that keep "
+            f"{path}: search space tiny: width 0.1 leaves 16 channels with none; allowed: widths that keep "
             "at least 4 channels everywhere; try: a larger width or more channels"
         )
 

@@ -38,7 +38,7 @@ def test_latencies_have_three_digits(latency_ms: float, written: str) -> None:
 
 def test_intervals() -> None:
     assert interval(Accuracy(0.98, 0.9634, 1.0, 10)) == "96.3 to 100.0 %"
-    assert latency_interval(Latency(3, 1.5, 7.484, "estimated")) == "1.50 to 7.48 ms"
+    assert latency_interval(Latency(3, 1.5, 7.484, "estimated", 7.484)) == "1.50 to 7.48 ms"
     assert percent(0.1) == "10.0 %"
 
 

@@ -33,6 +33,15 @@ def photo(path: Path) -> Path:
     return path
 
 
+def transparent(path: Path) -> Path:
+    """A picture that can be seen through, with another one where it cannot be seen."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 255, (60, 60, 4), dtype=np.uint8)
+    pixels[..., 3] = np.linspace(0, 255, 60)[:, None]
+    Image.fromarray(pixels).save(path)
+    return path
+
+
 def test_it_prints_what_the_scored_file_says(
     run: RunFolder, tmp_path: Path, real_file: Callable[[RunFolder, str, Sequence[str]], Path]
 ) -> None:
@@ -40,13 +49,13 @@ def test_it_prints_what_the_scored_file_says(
     file = real_file(run, recommended, CLASSES)
     program = run.path / "classify.py"
     program.write_text(usage_snippet(f"models/{recommended}.onnx"), encoding="utf-8")
-    picture = photo(tmp_path / "photo.jpg")
-    done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-W", "error", program.name, picture],
-        cwd=run.path, capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == expected(file, picture)
+    for picture in (photo(tmp_path / "photo.jpg"), transparent(tmp_path / "photo.png")):
+        done = subprocess.run(
+            [sys.executable, "-X", "utf8", "-W", "error", program.name, picture],
+            cwd=run.path, capture_output=True, text=True, encoding="utf-8",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == expected(file, picture)
 
 
 def expected(file: Path, picture: Path) -> str:

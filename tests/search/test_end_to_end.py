@@ -237,6 +237,15 @@ def test_a_finished_run_is_returned_as_it_is(result, resume):
     assert contents(result.folder) == before
 
 
+def test_paths_are_as_good_as_their_texts(result):
+    device = Path(SETTINGS["device"])
+    assert nas.load_table(device).name == nas.load_table(str(device)).name
+    others = {k: v for k, v in SETTINGS.items() if k not in ("device", "budget")}
+    others["space"] = Path(others["space"])
+    for given in ({"device": device, "budget": "0.25ms"}, {"device": {device: "0.25ms"}}):
+        assert nas.find_models(**given, **others, out=result.folder) == result
+
+
 def test_the_runs_own_space_reads_its_architectures(result, front, space):
     kept = nas.load_space(result.folder / "space.yaml")
     assert kept.file == space.file

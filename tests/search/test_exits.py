@@ -22,7 +22,8 @@ from nas.report.data import load_report
 from nas.report.snippet import usage_snippet
 from nas.search import verify
 from nas.search.costing import expected_shares, latency_json, with_shares
-from nas.search.goals import Goal
+from nas.search.goals import Goal, bounded
+from nas.search.measured import measured_models, usual_ms
 from nas.search.run import run_search
 from nas.search.study import read_trials
 from nas.space import sample as sampling
@@ -138,8 +139,8 @@ def test_measured_segments_are_added_up(entries):
     entry = with_exits(entries)[0]
     assert verify._names(entry) == [f"model {entry['id']} segment {n}" for n in (1, 2)]
     latency = entry["latency_ms"][DEVICE]
-    assert verify._bound(latency, expected=False) == latency["upper"]
-    assert verify._bound(latency, expected=True) == latency["expected"]["upper"] < latency["upper"]
+    assert bounded(latency, on_expected=False)["upper"] == latency["upper"]
+    assert bounded(latency, True)["upper"] == latency["expected"]["upper"] < latency["upper"]
     plain = next(e for e in entries if "exits" not in e)
     assert verify._names(plain) == [f"model {plain['id']}"]
 
@@ -162,6 +163,52 @@ def test_budgets_on_what_is_expected(found, exits_space, make_settings, tmp_path
         latency = model["latency_ms"][DEVICE]
         if model["id"] in on_front:
             assert latency.get("expected", latency)["upper"] <= budget
+
+
+def test_a_model_within_the_budget_is_made_where_images_leave_too_late(
+    found, exits_space, make_settings, listener, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("NAS_CACHE_DIR", str(found.folder.parent / "cache"))
+
+    def of_exits(records, again, number, goals):
+        return [r for r in records if r.latency_ms[DEVICE]["upper"] > 3.1][:1]
+
+    def all_stay(latency, shares):
+        return with_shares(latency, [0.0] * (len(shares) - 1) + [1.0])
+
+    monkeypatch.setattr("nas.search.run.finalists_of", of_exits)
+    monkeypatch.setattr("nas.search.front.with_shares", all_stay)
+    settings = make_settings(
+        device=DEVICE, budget="3.1ms", budget_on="expected", space=str(exits_space.path),
+        supernet_steps=60, seed=1, finetune_steps=10, trials=10, finalists=1, promote=0,
+    )  # fmt: skip
+    run = run_search(settings, tmp_path / "run", watcher=listener)
+    late, inside = run.read_front()["models"]
+    assert late["dominated"] and late["latency_ms"][DEVICE]["expected"]["upper"] > 3.1
+    assert inside["latency_ms"][DEVICE]["upper"] <= 3.1
+    assert run.read_front()["recommended"] == inside["id"]
+    assert any(
+        f"trained as well is {inside['id']}, which is within it through all segments." in line
+        for line in listener.said
+    )
+    held = {model.id: model.latencies[0].held_ms for model in load_report(run.path).finalists}
+    assert held[late["id"]] == late["latency_ms"][DEVICE]["expected"]["upper"]
+
+
+def measured(expected_ms=None):
+    more = {} if expected_ms is None else {"expected_ms": expected_ms}
+    return {"latency_ms": 5.0, **more, "over_budget": False, "over_upper": False}
+
+
+def test_what_was_measured_is_compared_with_the_like():
+    part = {"predicted": 2.0, "upper": 2.2}
+    latency = {"predicted": 4.0, "upper": 4.4, "expected": part, "measured": measured(2.5)}
+    models = [{"id": "a", "latency_ms": {DEVICE: latency}}]
+    [through_all] = measured_models(models, DEVICE, on_expected=False)
+    assert (through_all.latency_ms, through_all.predicted_ms) == (5.0, 4.0)
+    [on_average] = measured_models(models, DEVICE, on_expected=True)
+    assert (on_average.latency_ms, on_average.predicted_ms) == (2.5, 2.0)
+    assert (usual_ms(measured(2.5)), usual_ms(measured())) == (2.5, 5.0)
 
 
 # What is expected before a network is scored

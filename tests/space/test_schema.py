@@ -140,6 +140,17 @@ def test_the_unchanged_file_is_good(tmp_path):
         ("name: tiny", "name: Tiny Space", "line 2: name: string should match pattern"),
         ("op: classifier", "op: pool", "line 24: references.one.layers.1.op: input should be"),
         ("op: stem, channels: 8", "op: stem", "reference one: a stem needs channels"),
+        ("op: classifier", "op: head, channels: 8",
+         "line 22: references.one.layers: the last layer, and no other, is the classifier"),
+        ("op: classifier", "op: classifier, pooling: last, hidden: 4",
+         "reference one: a classifier that pools last has no hidden layer and no channels of its"),
+        ("{channels: 16, activation: relu, expand: 3}",
+         "{op: depthwise_separable, channels: 16, activation: relu, expand: 3, "
+         "variants: {a: {op: skip}, b: {kernel: 5}}}",
+         "line 9: stages.0: a depthwise_separable stage has no expand ratio and no se"),
+        ("{channels: 16, activation: relu, expand: 3}",
+         "{op: shuffle_unit, channels: [7, 16], activation: relu}",
+         "stage1.block1: a shuffle_unit joins two halves: its channels are even; got 7"),
     ],
 )  # fmt: skip
 def test_a_broken_rule(message, old, new, expected):
@@ -199,6 +210,27 @@ def test_a_file_that_is_not_there(tmp_path):
         SpaceError, match=r"no\.yaml cannot be read: No such file or directory; try: the path"
     ):
         load_space(tmp_path / "no.yaml")
+
+
+def test_a_changed_copy_has_a_name_of_its_own(tmp_path):
+    """Latency tables would take it for the space that they were made for."""
+    shipped = space_names()["mobilenetv2"].read_text()
+    path = tmp_path / "mobilenetv2.yaml"
+    path.write_text(shipped.replace("description: ", "description: A copy of "))
+    assert load_space(path).content == {
+        **load_space("mobilenetv2").content, "description": load_space(path).file.description
+    }  # fmt: skip
+    path.write_text(shipped.replace("rounding: 8", "rounding: 4"))
+    with pytest.raises(SpaceError) as caught:
+        load_space(path)
+    message = str(caught.value)
+    assert message.startswith(
+        f"{path}: a space that differs from another one has a name of its own; got 'mobilenetv2'; "
+        "allowed: any but "
+    )
+    assert message.endswith("; try: change name: in the file")
+    (tmp_path / "run.yaml").touch()
+    assert load_space(path).file.rounding == 4, "a run keeps the space of its time"
 
 
 def test_an_unknown_name_lists_the_known_ones():
