@@ -12,9 +12,11 @@ Started again with the same --out, it goes on.
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from trainings import train
@@ -47,30 +49,37 @@ def main() -> None:
         help="those of the training from the supernet's weights alone",
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="of each training")
+    parser.add_argument("--processes", type=int, default=1, help="trainings side by side")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()  # fmt: skip
-    common = ("--seed", options.seed, *options.recipe.split())
-    space, rows = str(options.run / "space.yaml"), []
-    for model in chosen(options.run):
-        architecture = model["architecture"]
-        ways = {
-            "fine-tuned": (options.epochs, "--supernet", options.supernet,
-                           *options.tuning.split()),
-            "from scratch": (LONGER * options.epochs,),
-        }  # fmt: skip
-        row = {"id": model["id"], "macs": model["macs"]}
-        for way, (epochs, *words) in ways.items():
-            place = options.out / f"{model['id']}-{way.replace(' ', '-')}"
-            found = train(
-                place, architecture, space, options.data, "--epochs", epochs, *common, *words
-            )
-            row[way] = {k: found[k] for k in ("accuracy", "epochs", "seconds", "recipe", "device")}
-        row["points"] = 100 * (
-            row["fine-tuned"]["accuracy"]["value"] - row["from scratch"]["accuracy"]["value"]
+    threads = ("--threads", options.threads) if options.threads else ()
+    common = ("--seed", options.seed, *options.recipe.split(), *threads)
+    ways = {
+        "fine-tuned": (options.epochs, "--supernet", options.supernet, *options.tuning.split()),
+        "from scratch": (LONGER * options.epochs,),
+    }
+    models, space = chosen(options.run), str(options.run / "space.yaml")
+
+    def trained(job: tuple[dict, str]) -> dict:
+        model, way = job
+        place = options.out / f"{model['id']}-{way.replace(' ', '-')}"
+        epochs, *words = ways[way]
+        found = train(
+            place, model["architecture"], space, options.data, "--epochs", epochs, *common, *words
         )
-        rows.append(row)
-        print(f"{model['id']}: {row['points']:+.2f} points", flush=True)
+        print(f"{place.name}: {found['accuracy']['value']:.2%}", flush=True)
+        return {k: found[k] for k in ("accuracy", "epochs", "seconds", "recipe", "device")}
+
+    with ThreadPoolExecutor(options.processes) as pool:
+        results = iter(list(pool.map(trained, itertools.product(models, ways))))
+    rows = []
+    for model in models:
+        row = {"id": model["id"], "macs": model["macs"], **{way: next(results) for way in ways}}
+        tuned, scratch = (row[way]["accuracy"]["value"] for way in ways)
+        rows.append({**row, "points": 100 * (tuned - scratch)})
+        print(f"{model['id']}: {rows[-1]['points']:+.2f} points", flush=True)
     if options.results:
         write_json(options.results, {
             "date": datetime.date.today().isoformat(),

@@ -9,6 +9,7 @@ from typing import Any
 from nas.files import write_text
 from nas.report import certificates, drawing, figures, sections, tables
 from nas.report.data import load_report
+from nas.report.front_figure import front_figure
 from nas.report.markup import text
 from nas.report.values import DeviceFacts, Ranking, ReportData
 from nas.search.run_folder import RunFolder
@@ -47,7 +48,7 @@ def render_page(data: ReportData) -> str:
 
 def _body(data: ReportData) -> str:
     fronts = [
-        _figure(figures.front_figure(data, number), f"front-{number}", 480, first=number == 0)
+        _figure(front_figure(data, number), f"front-{number}", 480, first=number == 0)
         for number in range(len(data.axes))
     ]
     history = _figure(figures.history_figure(data), "history", 300)

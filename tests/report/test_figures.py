@@ -11,6 +11,7 @@ import pytest
 from nas.latency.table import LatencyTable
 from nas.report import figures
 from nas.report.data import load_report
+from nas.report.front_figure import front_figure
 from nas.report.values import ReportData
 from nas.search.run_folder import RunFolder
 
@@ -31,7 +32,7 @@ def notes(figure: Any) -> list[str]:
 
 
 def test_the_front_shows_every_trial_and_finalist(data: ReportData) -> None:
-    found = traces(figures.front_figure(data))
+    found = traces(front_figure(data))
     assert len(found["Scored architecture (with the supernet's weights)"].x) == len(data.trials)
     marked = [found[n] for n in found if n.startswith(("Finalist", "Recommended"))]
     assert sum(len(trace.x) for trace in marked) == len(data.finalists)
@@ -41,7 +42,7 @@ def test_the_front_shows_every_trial_and_finalist(data: ReportData) -> None:
 
 
 def test_bars_are_the_wilson_interval_and_the_upper_bound(data: ReportData) -> None:
-    star, model = traces(figures.front_figure(data))["Recommended"], data.recommended
+    star, model = traces(front_figure(data))["Recommended"], data.recommended
     assert star.x[0] + star.error_x.array[0] == pytest.approx(model.latencies[0].upper_ms)
     assert star.error_x.arrayminus == (0,)
     assert star.y[0] + star.error_y.array[0] == pytest.approx(100 * model.validation.upper)
@@ -52,20 +53,20 @@ def test_marks_differ_in_shape_and_not_only_in_colour(new_run: NewRun) -> None:
     data = load_report(new_run(budget="30ms").path)
     finalists = [replace(m, fronts=(0,) if m.recommended else ()) for m in data.finalists]
     data = replace(data, finalists=tuple(finalists))
-    found = traces(figures.front_figure(data))
+    found = traces(front_figure(data))
     assert set(found) >= {"Finalist, dominated", "Width-scaled baseline", "Recommended"}
     shapes = [trace.marker.symbol for name, trace in found.items() if "Scored" not in name]
     assert len(set(shapes)) == len(shapes)
 
 
 def test_estimated_stands_in_the_axis_title(data: ReportData) -> None:
-    title = figures.front_figure(data).layout.xaxis.title.text
+    title = front_figure(data).layout.xaxis.title.text
     assert title == "Predicted latency, estimated (ms)<br>jetson-nano"
-    assert "(estimated table)" in traces(figures.front_figure(data))["Recommended"].customdata[0]
+    assert "(estimated table)" in traces(front_figure(data))["Recommended"].customdata[0]
 
 
 def test_a_budget_in_view_is_a_line(data: ReportData) -> None:
-    figure = figures.front_figure(data)
+    figure = front_figure(data)
     assert [line.x0 for line in figure.layout.shapes] == [9.0]
     assert notes(figure) == ["budget 9 ms"]
     assert figure.layout.xaxis.range[1] > 9
@@ -73,7 +74,7 @@ def test_a_budget_in_view_is_a_line(data: ReportData) -> None:
 
 def test_a_budget_out_of_view_is_a_note(data: ReportData) -> None:
     far = replace(data, axes=(replace(data.axes[0], limit=1000.0, limit_text="1000 ms"),))
-    figure = figures.front_figure(far)
+    figure = front_figure(far)
     assert len(figure.layout.shapes) == 0
     assert notes(figure) == ["budget 1000 ms is to the right →"]
     assert figure.layout.xaxis.range[1] < 20
@@ -81,7 +82,7 @@ def test_a_budget_out_of_view_is_a_note(data: ReportData) -> None:
 
 def test_trials_far_below_are_counted_and_not_in_view(data: ReportData) -> None:
     bad = replace(data.trials[0], accuracy=0.1)
-    figure = figures.front_figure(replace(data, trials=(bad, *data.trials[1:])))
+    figure = front_figure(replace(data, trials=(bad, *data.trials[1:])))
     assert "1 scored architecture below ↓" in notes(figure)
     assert figure.layout.yaxis.range[0] > 50
     assert min(traces(figure)["Scored architecture (with the supernet's weights)"].y) == 10
@@ -89,12 +90,12 @@ def test_trials_far_below_are_counted_and_not_in_view(data: ReportData) -> None:
 
 def test_without_baselines_there_is_no_line_of_them(data: ReportData) -> None:
     assert data.baselines == ()
-    assert "Width-scaled baseline" not in traces(figures.front_figure(data))
+    assert "Width-scaled baseline" not in traces(front_figure(data))
 
 
 def test_equal_accuracies_and_one_latency_can_be_drawn(data: ReportData) -> None:
     model = data.recommended
-    figure = figures.front_figure(replace(data, finalists=(model,), trials=(data.trials[0],)))
+    figure = front_figure(replace(data, finalists=(model,), trials=(data.trials[0],)))
     low, high = figure.layout.yaxis.range
     assert low < 100 * model.validation.value < high
 
@@ -130,7 +131,7 @@ def test_a_measured_table_shows_predicted_against_measured(
     wanted = table.device.calibrations[0].certificate.points
     assert [list(pair) for pair in zip(points.x, points.y, strict=True)] == wanted
     assert set(traces(figure)) == {"±10 %", "Predicted = measured", "Whole model"}
-    title = figures.front_figure(data).layout.xaxis.title.text
+    title = front_figure(data).layout.xaxis.title.text
     assert title == "Predicted latency (ms)<br>my-board"
 
 
@@ -150,7 +151,7 @@ def test_a_device_given_as_a_folder_is_called_by_its_last_part(
 
 def test_measured_latencies_are_crosses_as_high_as_their_models(measured_run: RunFolder) -> None:
     data = load_report(measured_run.path)
-    figure = figures.front_figure(data)
+    figure = front_figure(data)
     crosses = traces(figure)["Finalist, measured"]
     assert list(crosses.x) == [m.measured[0].latency_ms for m in data.finalists if m.measured[0]]
     assert list(crosses.y) == [100 * model.validation.value for model in data.finalists]
@@ -162,4 +163,4 @@ def test_measured_latencies_are_crosses_as_high_as_their_models(measured_run: Ru
 
 
 def test_without_measurements_there_are_no_crosses(data: ReportData) -> None:
-    assert "Finalist, measured" not in traces(figures.front_figure(data))
+    assert "Finalist, measured" not in traces(front_figure(data))
