@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nas.space import sample as sampling
 from nas.space.architecture import EXIT, Architecture
+from nas.space.schema import VARIANT
 from nas.space.space import Dimension, SearchSpace
 
 Codes = npt.NDArray[np.int32]
@@ -69,6 +70,9 @@ class CodeBook:
                 tuple(d for d in found.values() if d.name.startswith(f"stage{number}.block{b}."))
                 for b in range(1, deepest + 1)
             ]
+            variant = found.get(f"stage{number}.{VARIANT}")
+            if variant is not None:
+                per_block[0] = (variant, *per_block[0])
             exit_choice = found.get(f"stage{number}.{EXIT}")
             if exit_choice is not None:
                 per_block[-1] = (*per_block[-1], exit_choice)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from nas.space.architecture import EXIT, Network
 from nas.space.blocks import Block
 from nas.space.sample import Genome, from_genome
-from nas.space.schema import Choice
+from nas.space.schema import VARIANT, Choice
 from nas.space.space import Dimension, SearchSpace
 
 
@@ -41,7 +41,7 @@ def covering(
     All blocks are alike, all stages full or left out.
     """
     dimensions = space.choice_dimensions
-    per_block = [d for d in dimensions if ".block" in d.name]
+    per_block = [d for d in dimensions if ".block" in d.name or d.name.endswith(f".{VARIANT}")]
     options: dict[str, Sequence[Choice]] = {}
     for name in sorted({_kind(d) for d in per_block}):
         longest = max(len(d.choices) for d in per_block if _kind(d) == name)

@@ -25,7 +25,7 @@ from nas.space.resolve import (
     stage_depth,
     start_chain,
 )
-from nas.space.schema import Choice
+from nas.space.schema import VARIANT, Choice
 
 Values = npt.NDArray[np.float64]
 Measure = Callable[[Sequence[Placed], int], Sequence[float]]
@@ -41,6 +41,7 @@ class _State(NamedTuple):
     channels: int
     depth: int = 0
     reached: float = 1.0
+    variant: Choice = ""
 
 
 @dataclass
@@ -137,8 +138,8 @@ class _Builder:
         for state in before:
             found, after = self._from_state(slot, state, ends)
             values.append(found)
-            # After a stage its depth no longer matters.
-            states.append([s._replace(depth=0) for s in after] if ends else after)
+            # After a stage its depth and variant no longer matter.
+            states.append([s._replace(depth=0, variant="") for s in after] if ends else after)
         return _step(slot, values, states)
 
     def _from_state(self, slot: Slot, state: _State, ends: bool) -> tuple[Values, list[_State]]:
@@ -170,9 +171,10 @@ class _Builder:
     ) -> tuple[Values, list[_State]]:
         """Each code so far with each choice of the next block."""
         prefix = f"stage{slot.stage}.block{index}."
+        whole = f"stage{slot.stage}.{VARIANT}" if index == 1 else None
         own = Slot(
             slot.stage, (index, index + 1),
-            tuple(d for d in slot.dimensions if d.name.startswith(prefix)),
+            tuple(d for d in slot.dimensions if d.name.startswith(prefix) or d.name == whole),
         )  # fmt: skip
         if index > depth:
             repeated = np.repeat(values, own.size, axis=0)
@@ -210,14 +212,16 @@ class _Builder:
         key = own.stage, own.blocks[0], state
         if key not in self._moves:
             values, states = [], []
+            whole = f"stage{own.stage}.{VARIANT}"
             for code in range(own.size):
                 chain = Chain([], state.size, state.channels)
+                chosen = {**({whole: state.variant} if state.variant else {}), **picked(own, code)}
                 add_block(
-                    chain, self.file, self.plan, own.stage, own.blocks[0], state.width,
-                    picked(own, code),
-                )  # fmt: skip
+                    chain, self.file, self.plan, own.stage, own.blocks[0], state.width, chosen
+                )
                 values.append(self._values(chain, state))
-                states.append(state._replace(size=chain.size, channels=chain.channels))
+                after = state._replace(size=chain.size, channels=chain.channels)
+                states.append(after._replace(variant=chosen.get(whole, "")))
             self._moves[key] = np.array(values), states
         return self._moves[key]
 

@@ -10,7 +10,7 @@ from nas.errors import SpaceError
 from nas.space.architecture import EXIT, Architecture
 from nas.space.blocks import Block
 from nas.space.resolve import Chain, add_block, finish_chain, start_chain
-from nas.space.schema import Choice, Plan
+from nas.space.schema import VARIANT, Choice, Plan
 from nas.space.space import SearchSpace
 
 Choices = dict[str, Choice]
@@ -43,7 +43,7 @@ class _Walk:
     plan: Plan
     width: float
     wanted: Sequence[Block]
-    _failed: set[tuple[int, int, int, int]] = field(default_factory=set)
+    _failed: set[tuple[Choice, ...]] = field(default_factory=set)
 
     def choices(self, resolution: int) -> Choices | None:
         try:
@@ -60,16 +60,19 @@ class _Walk:
             if depth and 0 not in stage.options("exit"):
                 continue  # what is given is a chain
             deeper = {**choices, f"stage{number}.depth": depth, f"stage{number}.{EXIT}": 0}
-            found = self._block(number, 1, chain, deeper)
-            if found is not None:
-                return found
+            for variant in stage.options(VARIANT) if stage.one_variant else ("",):
+                alike = {f"stage{number}.{VARIANT}": variant} if variant else {}
+                found = self._block(number, 1, chain, {**deeper, **alike})
+                if found is not None:
+                    return found
         return None
 
     def _block(self, number: int, index: int, chain: Chain, choices: Choices) -> Choices | None:
         depth = int(choices[f"stage{number}.depth"])
         if index > depth:
             return self._stage(number + 1, chain, choices)
-        place = number, index, depth, len(chain.blocks)
+        variant = choices.get(f"stage{number}.{VARIANT}", "")
+        place = number, index, depth, len(chain.blocks), variant
         if place in self._failed:
             return None
         for picked in self._options(number, index):
@@ -86,9 +89,8 @@ class _Walk:
 
     def _options(self, number: int, index: int) -> list[Mapping[str, Choice]]:
         stage = self.space.file.stages[number - 1]
-        names = ("variant",) if stage.variants else ("kernel", "expand")
-        keys = [f"stage{number}.block{index}.{name}" for name in names]
-        options = [stage.options(name) for name in names]
+        keys = [f"stage{number}.block{index}.{name}" for name in stage.block_choices]
+        options = [stage.options(name) for name in stage.block_choices]
         return [dict(zip(keys, picked, strict=True)) for picked in itertools.product(*options)]
 
     def _ends(self, chain: Chain) -> bool:

@@ -9,7 +9,16 @@ from nas.errors import SpaceError
 from nas.space.architecture import EXIT, Network
 from nas.space.blocks import Block, Param, make_block
 from nas.space.layers import Activation
-from nas.space.schema import Choice, Plan, Reference, ReferenceLayer, SpaceFile, Stage, Variant
+from nas.space.schema import (
+    VARIANT,
+    Choice,
+    Plan,
+    Reference,
+    ReferenceLayer,
+    SpaceFile,
+    Stage,
+    Variant,
+)
 
 RGB = 3
 INNER_DIVISOR = 8
@@ -98,7 +107,7 @@ def add_block(
     stage, position = space.stages[number - 1], f"stage{number}.block{index}"
     channels = scale_channels(stage.channels, width, space)
     stride = plan.strides[number - 1] if index == 1 else 1
-    made = _candidate(position, stage, choices)
+    made = _candidate(number, index, stage, choices)
     if made.op != "skip":
         op, params = _block_params(chain.channels, made, stage, stride, channels)
         chain.add(position, op, channels, params)
@@ -186,12 +195,20 @@ class _Candidate:
     activation: Activation
 
 
-def _candidate(block: str, stage: Stage, choices: Mapping[str, Choice]) -> _Candidate:
+def variant_name(number: int, index: int, stage: Stage) -> str:
+    """What the choice of a block's variant is called."""
+    whole = f"stage{number}.{VARIANT}"
+    return whole if stage.one_variant else f"stage{number}.block{index}.{VARIANT}"
+
+
+def _candidate(number: int, index: int, stage: Stage, choices: Mapping[str, Choice]) -> _Candidate:
+    block = f"stage{number}.block{index}"
     kernel = choices.get(f"{block}.kernel", stage.options("kernel")[0])
     expand = choices.get(f"{block}.expand", stage.options("expand")[0])
     variant = Variant()
     if stage.variants is not None:
-        variant = stage.variants[str(choices.get(f"{block}.variant", stage.options("variant")[0]))]
+        name = variant_name(number, index, stage)
+        variant = stage.variants[str(choices.get(name, stage.options(VARIANT)[0]))]
     return _Candidate(
         variant.op or stage.op,
         int(variant.kernel or kernel),

@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.space.architecture import Architecture
 from nas.space.resolve import first_block_changes_shape
-from nas.space.schema import Choice, Stage
+from nas.space.schema import VARIANT, Choice, Stage
 from nas.space.space import SearchSpace
 
 Genome = dict[str, Choice]
@@ -137,11 +137,12 @@ def _count_at_width(space: SearchSpace, plan: str, width: float) -> int:
 
 
 def _count_stage(stage: Stage, first_changes_shape: bool) -> int:
-    names = ("variant",) if stage.variants else ("kernel", "expand")
-    per_block: int = math.prod(len(stage.options(name)) for name in names)
+    per_block: int = math.prod(len(stage.options(name)) for name in stage.block_choices)
     depths = [int(depth) for depth in stage.options("depth")]
     if not stage.skips:
         present = _powers(per_block, [depth for depth in depths if depth])
+        if stage.one_variant:
+            present *= len(stage.options(VARIANT))
         return present * len(stage.options("exit")) + (0 in depths)
     # With skips, the blocks that do something form a sequence of any length up to the depth.
     real = per_block - len(stage.skips)

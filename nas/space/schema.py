@@ -73,6 +73,8 @@ OpName = Literal[
     "fire",
 ]
 Choice = int | float | str
+VARIANT = "variant"
+"""The name of a choice among variants."""
 Item = TypeVar("Item")
 
 
@@ -122,8 +124,9 @@ class Defaults(Section):
 class Stage(Section):
     """A run of blocks with the same number of channels; the first one carries the stride.
 
-    A list is a choice; `kernel`, `expand` and `variants` are chosen for every block by itself. A
-    depth of 0 leaves the stage out, its stride too.
+    A list is a choice; `kernel`, `expand` and `variants` are chosen for every block by itself, or
+    with `one_variant` one variant for all blocks. A depth of 0 leaves the stage out, its stride
+    too.
 
     `expand` is how many channels a block has inside: of the input's (`inverted_residual`,
     `fused_inverted_residual`), or of what the paper's block has there (`residual`: the output's;
@@ -139,6 +142,7 @@ class Stage(Section):
     kernel: Kernels = 3
     expand: Expands = 1
     variants: Annotated[dict[str, Variant], Field(min_length=1)] | None = None
+    one_variant: bool = False
     se: Annotated[float, Field(ge=0, le=1)] = 0.0
     se_of: Literal["hidden", "input"] = "hidden"
     se_activation: Activation = "relu"
@@ -161,6 +165,8 @@ class Stage(Section):
             raise ValueError("a stage with a skip variant has one depth: skips already vary it")
         if self.variants and (isinstance(self.kernel, list) or isinstance(self.expand, list)):
             raise ValueError("a stage with variants lists no kernels or expand ratios: they do")
+        if self.one_variant and (self.variants is None or self.skips):
+            raise ValueError("one_variant is for a stage with variants, none of which is skip")
         if self.skips and self.may_exit:
             raise ValueError("a stage with a skip variant has no exit: it may be empty")
         if len(self.skips) > 1:
@@ -191,6 +197,13 @@ class Stage(Section):
     def skips(self) -> tuple[str, ...]:
         """Names of the variants that leave a block out."""
         return tuple(name for name, v in (self.variants or {}).items() if v.op == "skip")
+
+    @property
+    def block_choices(self) -> tuple[str, ...]:
+        """What is chosen for every block by itself."""
+        if self.variants is None:
+            return "kernel", "expand"
+        return () if self.one_variant else (VARIANT,)
 
     @property
     def may_exit(self) -> bool:

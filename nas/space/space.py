@@ -13,7 +13,7 @@ from typing import Any
 from nas.errors import ArchitectureError, OptionError, SpaceError
 from nas.space.architecture import EXIT, Architecture, Network
 from nas.space.resolve import first_block_changes_shape, resolve, resolve_reference, stage_depth
-from nas.space.schema import Choice, Plan, SpaceFile
+from nas.space.schema import VARIANT, Choice, Plan, SpaceFile
 
 DEFAULT_CLASSES = {"small": 10, "large": 1000}
 _ARCHITECTURE_KEYS = {"schema", "space", "plan", "resolution", "choices", "id"}
@@ -30,10 +30,10 @@ class Dimension:
 def block_of(name: str) -> tuple[int, int] | None:
     """Stage and block without which a dimension has no effect, both from 1; `None`: it has always.
 
-    An exit needs its stage's first block.
+    An exit, and a variant of all blocks, need their stage's first block.
     """
     stage, _, rest = name.partition(".")
-    if rest == EXIT:
+    if rest in (EXIT, VARIANT):
         return int(stage.removeprefix("stage")), 1
     if not rest.startswith("block"):
         return None
@@ -68,9 +68,12 @@ class SearchSpace:
         """The file's content as JSON values, for hashes and copies.
 
         Made once, when the space is read: a Ctrl-C during it would get lost in the serialiser. Of
-        spaces without exits it is what it was before there were any.
+        spaces without exits, or variants of whole stages, it is what it was before there were any.
         """
         content = self.file.model_dump(mode="json", by_alias=True)
+        for stage in content["stages"]:
+            if not stage["one_variant"]:
+                del stage["one_variant"]
         if not self.may_exit:
             del content["exit_head"]
             for stage in content["stages"]:
@@ -108,8 +111,11 @@ class SearchSpace:
         for number, stage in enumerate(self.file.stages, 1):
             depths = stage.options("depth")
             found.append(Dimension(f"stage{number}.depth", depths))
-            names = ("variant",) if stage.variants else ("kernel", "expand")
-            for block, name in itertools.product(range(1, int(max(depths)) + 1), names):
+            if stage.one_variant:
+                found.append(Dimension(f"stage{number}.{VARIANT}", stage.options(VARIANT)))
+            for block, name in itertools.product(
+                range(1, int(max(depths)) + 1), stage.block_choices
+            ):
                 found.append(Dimension(f"stage{number}.block{block}.{name}", stage.options(name)))
             found.append(Dimension(f"stage{number}.{EXIT}", stage.options("exit")))
         return tuple(dimension for dimension in found if len(dimension.choices) > 1)

@@ -81,6 +81,24 @@ exit_head: {channels: 48, activation: hardswish}
 """
 
 
+# All blocks of a stage are of one family; one stage may be left out.
+ALIKE = """\
+schema: 1
+name: alike
+description: stages choose a family for all of their blocks
+width: [0.5, 1.0]
+plans:
+  small: {resolutions: [16], stem_stride: 1, strides: [1, 2]}
+  large: {resolutions: [64], stem_stride: 2, strides: [1, 2]}
+stem: {channels: 16, activation: relu}
+stages:
+  - {channels: 16, depth: [1, 2], one_variant: true, exit: [0, 1], activation: relu,
+     variants: {a: {kernel: 5}, b: {op: residual}, c: {op: shuffle_unit}}}
+  - {channels: 24, depth: [0, 1, 3], one_variant: true, activation: relu6,
+     variants: {a: {expand: 3}, f: {op: fire}}, default: {depth: 3, variant: f}}
+"""
+
+
 def space_of(text: str) -> SearchSpace:
     space = SearchSpace(parse_yaml(text, SpaceFile, SpaceError, "test.yaml"))
     space.check()
@@ -102,7 +120,9 @@ def exits() -> SearchSpace:
     return space_of(EXITS)
 
 
-@pytest.fixture(scope="session", params=["elastic", "skips", "drops", "exits"])
+@pytest.fixture(scope="session", params=["elastic", "skips", "drops", "exits", "alike"])
 def small_space(request: pytest.FixtureRequest) -> SearchSpace:
-    texts = {"elastic": ELASTIC, "skips": SKIPS, "drops": DROPS, "exits": EXITS}
+    texts = {
+        "elastic": ELASTIC, "skips": SKIPS, "drops": DROPS, "exits": EXITS, "alike": ALIKE,
+    }  # fmt: skip
     return space_of(texts[request.param])

@@ -212,9 +212,12 @@ def test_channels_are_listed_for_each_width():
 
 
 def test_mixed_networks_mix():
-    """Different families in one network, and in one stage."""
+    """Different families in one network, and one in all blocks of a stage."""
     space, rng = load_space("mixed"), np.random.default_rng(0)
     drawn = [space.network(sample(space, "small", rng)) for _ in range(20)]
+    for network in drawn:
+        stages = [(p.partition(".")[0], b.op) for p, b in network.blocks if p.startswith("stage")]
+        assert len(dict(stages)) == len(set(stages))
     assert max(len({block.op for _, block in n.blocks}) for n in drawn) >= 7
     ops = {block.op for n in drawn for _, block in n.blocks}
     assert ops == {*OPS} - {"conv"}

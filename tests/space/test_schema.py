@@ -119,6 +119,11 @@ def test_the_unchanged_file_is_good(tmp_path):
          "line 11: stages.1.variants.a.kernel: a kernel is an odd number; got 4"),
         ("depth: [1, 2]", "variants: {a: {kernel: 3}}",
          "line 10: stages.1: a stage with variants lists no kernels or expand ratios: they do"),
+        ("depth: [1, 2]", "depth: [1, 2]\n    one_variant: true",
+         "line 10: stages.1: one_variant is for a stage with variants, none of which is skip"),
+        ("depth: [1, 2]\n    kernel: [3, 5]\n    expand: [3, 6]",
+         f"one_variant: true\n    {VARIANTS}",
+         "line 10: stages.1: one_variant is for a stage with variants, none of which is skip"),
         # exits
         ("depth: [1, 2]", "depth: [1, 2]\n    exit: 1",
          "the last stage has no exit: the classifier follows it"),
