@@ -55,16 +55,17 @@ def supernet_lines(found: dict[str, Any], supernet: str | None = None) -> list[s
     mean, low, high = (100 * v for v in (sum(values) / len(values), min(values), max(values)))
     what = "a balanced accuracy" if found["metric"] == "balanced" else "an accuracy"
     longer = (
-        "Give it one that was trained for longer."
+        "Give it one that was trained for longer"
         if supernet
-        else f"Train it for longer: more than {found['steps']} --supernet-steps, or a longer "
-        "--time-limit."
+        else f"Train it for longer (more than {found['steps']} --supernet-steps, or a longer "
+        "--time-limit)"
     )
     return [
         f"The supernet has learned too little after {found['steps']} steps: {len(values)} random "
         f"architectures with its weights have {what} of {mean:.1f} % on average ({low:.1f} to "
         f"{high:.1f} %, {found['images']} validation images), where a linear model on 8 x 8 pixels "
-        f"has {100 * found['linear']:.1f} %. How it ranks architectures cannot be trusted. {longer}"
+        f"has {100 * found['linear']:.1f} %. How it ranks architectures cannot be trusted. {longer}, "
+        "or do without one: --evaluator training."
     ]
 
 
