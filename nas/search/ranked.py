@@ -64,8 +64,8 @@ def supernet_lines(found: dict[str, Any], supernet: str | None = None) -> list[s
         f"The supernet has learned too little after {found['steps']} steps: {len(values)} random "
         f"architectures with its weights have {what} of {mean:.1f} % on average ({low:.1f} to "
         f"{high:.1f} %, {found['images']} validation images), where a linear model on 8 x 8 pixels "
-        f"has {100 * found['linear']:.1f} %. How it ranks architectures cannot be trusted. {longer}, "
-        "or do without one: --evaluator training."
+        f"has {100 * found['linear']:.1f} %. How it ranks architectures cannot be trusted. {longer}"
+        ", or do without one: --evaluator training."
     ]
 
 

@@ -79,8 +79,8 @@ def test_the_words():
         "The supernet has learned too little after 40 steps: 2 random architectures with its "
         "weights have an accuracy of 35.0 % on average (30.0 to 40.0 %, 500 validation images), "
         "where a linear model on 8 x 8 pixels has 41.0 %. How it ranks architectures cannot be "
-        "trusted. Train it for longer (more than 40 --supernet-steps, or a longer --time-limit), or "
-        "do without one: --evaluator training."
+        "trusted. Train it for longer (more than 40 --supernet-steps, or a longer --time-limit), "
+        "or do without one: --evaluator training."
     )
     [line] = supernet_lines({**FOUND, "metric": "balanced"}, "a.safetensors")
     assert "have a balanced accuracy of 35.0 %" in line
