@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-_PROGRAM = """\
+_IMPORTS = """\
 import json
 import sys
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
-
-session = onnxruntime.InferenceSession({path}, providers=["CPUExecutionProvider"])
-metadata = session.get_modelmeta().custom_metadata_map
-steps = json.loads(metadata["nas.preprocessing"])
-labels = json.loads(metadata["nas.labels"])
-
+"""
+_PHOTO = """\
 photo = ImageOps.exif_transpose(Image.open(sys.argv[1]))
 if photo.has_transparency_data:
     white = Image.new("RGBA", photo.size, "white")
@@ -22,7 +18,16 @@ if photo.has_transparency_data:
 photo = photo.convert("RGB").resize((steps["resolution"],) * 2, Image.Resampling.BILINEAR)
 pixels = np.asarray(photo)
 image = (pixels / np.float32(255) - np.float32(steps["mean"])) / np.float32(steps["std"])
+"""
+"""Makes `image`, R x R x 3, as the scored images were made."""
+_PROGRAM = """\
+{imports}
+session = onnxruntime.InferenceSession({path}, providers=["CPUExecutionProvider"])
+metadata = session.get_modelmeta().custom_metadata_map
+steps = json.loads(metadata["nas.preprocessing"])
+labels = json.loads(metadata["nas.labels"])
 
+{photo}
 (logits,) = session.run(["logits"], {{"image": image.transpose(2, 0, 1)[None]}})[0]
 chances = np.exp(logits - logits.max())
 best = int(chances.argmax())
@@ -31,13 +36,7 @@ print(f"{{labels[best]}}  {{chances[best] / chances.sum():.1%}}")
 
 
 _SEGMENTS = """\
-import json
-import sys
-
-import numpy as np
-import onnxruntime
-from PIL import Image, ImageOps
-
+{imports}
 files = [{files}]
 cpu = ["CPUExecutionProvider"]
 segments = [onnxruntime.InferenceSession(file, providers=cpu) for file in files]
@@ -45,14 +44,7 @@ metadata = [segment.get_modelmeta().custom_metadata_map for segment in segments]
 thresholds = [json.loads(found["nas.exit"])["threshold"] for found in metadata]  # 0 of the last
 steps, labels = (json.loads(metadata[0][name]) for name in ("nas.preprocessing", "nas.labels"))
 
-photo = ImageOps.exif_transpose(Image.open(sys.argv[1]))
-if photo.has_transparency_data:
-    white = Image.new("RGBA", photo.size, "white")
-    photo = Image.alpha_composite(white, photo.convert("RGBA"))
-photo = photo.convert("RGB").resize((steps["resolution"],) * 2, Image.Resampling.BILINEAR)
-pixels = np.asarray(photo)
-image = (pixels / np.float32(255) - np.float32(steps["mean"])) / np.float32(steps["std"])
-
+{photo}
 value = image.transpose(2, 0, 1)[None]
 for segment, threshold in zip(segments, thresholds):
     logits, *features = segment.run(None, {{segment.get_inputs()[0].name: value}})
@@ -79,8 +71,9 @@ def usage_snippet(*files: str) -> str:
             exits there are several.
     """
     if len(files) == 1:
-        return _PROGRAM.format(path=_literal(files[0]))
-    return _SEGMENTS.format(files=", ".join(map(_literal, files)))
+        return _PROGRAM.format(imports=_IMPORTS, photo=_PHOTO, path=_literal(files[0]))
+    listed = ", ".join(map(_literal, files))
+    return _SEGMENTS.format(imports=_IMPORTS, photo=_PHOTO, files=listed)
 
 
 def _literal(text: str) -> str:
