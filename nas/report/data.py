@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from nas.latency.metrics import spearman
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table
 from nas.pareto import non_dominated
-from nas.report.markup import plural
+from nas.report.facts import read_facts
 from nas.report.stacks import StackBlock, make_stack
 from nas.report.values import (
     Accuracy,
     Axis,
-    DeviceFacts,
     FinishedModel,
     FrontFacts,
     Latency,
@@ -32,7 +30,6 @@ from nas.report.values import (
     ReportData,
     RunFacts,
     ShortTraining,
-    TableFacts,
     TrialPoint,
 )
 from nas.search.choosing import trial_costs
@@ -43,7 +40,6 @@ from nas.search.goals import (
     Goal,
     Goals,
     bounded,
-    holds_expected,
     make_goals,
 )
 from nas.search.measured import say_measured
@@ -53,7 +49,6 @@ from nas.search.settings import SearchSettings
 from nas.search.standing import front_shares, hypervolume_reference
 from nas.search.study import TrialRecord, read_trials
 from nas.space import SearchSpace, load_space
-from nas.units import format_latency_ms
 
 SCALES = {
     "latency": (1.0, "ms"), "energy": (1.0, "mJ"), "memory": (1e3, "KB"), "size": (1e6, "MB"),
@@ -85,7 +80,7 @@ def _load(run: RunFolder) -> ReportData:
     content, front = run.read_run(), run.read_front()
     settings = SearchSettings.model_validate(content["settings"])
     goals = make_goals(settings)
-    facts, notes = _facts(run, content)
+    facts, notes = read_facts(run, content)
     drawing = _Drawing(facts, goals, *_find_sources(run, content, notes))
     records = read_trials(run.journal)
     fronts = _fronts(front, goals, records, content)
@@ -170,77 +165,6 @@ def _find_sources(
     return space, tables, (*found, *notes)
 
 
-def _facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[str]]:
-    """What was searched, and a note for each latency table that is gone."""
-    settings, data = content["settings"], content["data"]
-    notes: list[str] = []
-    goals = make_goals(SearchSettings.model_validate(settings))
-    facts = RunFacts(
-        devices=tuple(
-            _device(name, found, content, notes) for name, found in content["devices"].items()
-        ),
-        limits=tuple(
-            (goal.words, goal.format(goal.limit))
-            for goal in goals.every
-            if goal.limit is not None and goal.kind != "latency"
-        ),
-        per_device=goals.per_device,
-        space=content["space"],
-        plan=content["plan"],
-        data=data["name"],
-        classes=_class_names(run, data["classes"]),
-        train_images=data["train"],
-        validation_images=data["validation"],
-        test_images=data["test"],
-        seed=settings["seed"],
-        sampler=settings["sampler"],
-        **_training(settings["supernet"], content["work"]),
-        started=content["started"],
-        versions=tuple(content["versions"].items()),
-        balanced=settings.get("metric") == "balanced",
-        on_expected=holds_expected(settings),
-    )
-    return facts, notes
-
-
-def _training(given: str | None, work: Mapping[str, Any]) -> dict[str, str]:
-    """What is said of the supernet and of how trials and finalists were trained."""
-    steps = plural(work["finetune_steps"], "step")
-    if work.get("trial_steps"):
-        return {
-            "supernet": "none: every architecture was trained from scratch",
-            "scored": f"after {plural(work['trial_steps'], 'training step')}",
-            "training": f"{steps} of training from scratch",
-        }
-    return {
-        "supernet": given or f"{work['supernet_steps']:,} training steps",
-        "scored": "with the supernet's weights",
-        "training": f"{steps} of fine-tuning",
-    }
-
-
-def _device(
-    name: str, found: Mapping[str, Any], content: Mapping[str, Any], notes: list[str]
-) -> DeviceFacts:
-    details = None
-    try:
-        details = _table_facts(load_table(name), found["precision"], content)
-    except InputError as error:
-        notes.append(f"The latency table {found['name']} is not shown: {error}")
-    fastest_ms, slowest_ms = found["latency_range_ms"]
-    return DeviceFacts(
-        name=name,
-        table=found["name"],
-        provenance=found["provenance"],
-        precision=found["precision"],
-        budget=format_latency_ms(found["budget_ms"]),
-        budget_ms=found["budget_ms"],
-        fastest_ms=fastest_ms,
-        slowest_ms=slowest_ms,
-        details=details,
-    )
-
-
 def _axis(goal: Goal, goals: Goals, fronts: Sequence[FrontFacts]) -> Axis:
     scale, unit = SCALES[goal.kind]
     device = None if goal.device is None else goals.devices.index(goal.device)
@@ -283,15 +207,6 @@ def _fronts(
             )
         )
     return tuple(found)
-
-
-def _class_names(run: RunFolder, number: int) -> tuple[str, ...]:
-    """From `data.json`; numbers where that is gone."""
-    try:
-        content = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return tuple(str(index) for index in range(number))
-    return tuple(str(name) for name in content["classes"])
 
 
 def _least_first(entries: Sequence[dict[str, Any]], goals: Goals) -> list[dict[str, Any]]:
@@ -435,20 +350,3 @@ def _missing(run: RunFolder, entries: Sequence[dict[str, Any]]) -> list[str]:
     files = [run.journal, *(run.path / name for entry in entries for name in onnx_files(entry))]
     gone = ", ".join(file.name for file in files if not file.is_file())
     return [f"Gone from the run's folder, so not shown or not usable: {gone}"] if gone else []
-
-
-def _table_facts(table: LatencyTable, precision: str, content: Mapping[str, Any]) -> TableFacts:
-    device = table.device
-    runtime = " ".join(part for part in (device.runtime, device.runtime_version) if part)
-    if device.threads:
-        runtime += f", {device.threads} thread{'s' if device.threads > 1 else ''}"
-    return TableFacts(
-        hardware=device.hardware,
-        runtime=f"{runtime}, {device.mode}" if device.mode else runtime,
-        date=device.provenance.date.isoformat(),
-        method=device.provenance.method,
-        sources=tuple(device.provenance.sources),
-        calibrations=tuple(table.calibrations(content["space"], content["plan"], precision)),
-        families=device.certificate,
-        roofline=device.roofline,
-    )
