@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nas.accuracy.device import training_device
-from nas.accuracy.supernet_training import SupernetSettings
 from nas.data import manifest
 from nas.errors import RunFolderError
 from nas.files import write_json
@@ -36,7 +35,7 @@ from nas.search.work import (
     default_work,
     estimate,
     limited_work,
-    progressive,
+    supernet_settings,
     time_speeds,
 )
 
@@ -270,11 +269,5 @@ def versions() -> dict[str, str]:
 def supernet_job(inputs: Inputs, supernet: Supernet, work: Work) -> SupernetJob:
     """The training that a run begins with."""
     settings = inputs.settings
-    training = SupernetSettings(
-        work.supernet_steps,
-        work.supernet_batch,
-        progressive=progressive(settings),
-        metric=settings.metric,
-        seed=settings.seed,
-    )
+    training = supernet_settings(settings, work.supernet_steps, work.supernet_batch)
     return SupernetJob(supernet, inputs.dataset, training, inputs.threads)
