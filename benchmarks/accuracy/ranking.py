@@ -48,11 +48,13 @@ from nas.data import Dataset, load_dataset
 from nas.data.augment import to_batch
 from nas.files import write_json
 from nas.models import Supernet
+from nas.search.work import PHOTOS_LEARNING_RATE
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 
 PLAN = "small"
 RECIPES = {
+    "default": {"progressive": True, "learning_rate": PHOTOS_LEARNING_RATE},
     "progressive": {"progressive": True},
     "whole-images": {},
     "single": {"sandwich": False, "random_networks": 1},

@@ -33,7 +33,7 @@ BATCH_SIZE = 32
 CUDA_SUPERNET_BATCH = 256
 """There a step on 32 images takes as long, most of which the GPU waits."""
 PHOTOS_LEARNING_RATE = 0.05
-"""Of a supernet, with batches of 32; at four times as much it learns far less (decision 0020)."""
+"""Of a supernet, with batches of 32; with 0.2 it learns far less (docs/decisions/0020)."""
 DIGITS_SUPERNET_STEPS = 300
 DIGITS_FINETUNE_STEPS = 50
 SUPERNET_EPOCHS = 30

@@ -15,6 +15,7 @@ from nas.search.work import (
     estimate,
     limited_work,
     middle_baseline,
+    supernet_settings,
     time_speeds,
 )
 
@@ -72,6 +73,16 @@ def test_the_digits_have_their_own_numbers(make_settings):
     assert work.supernet_steps == working.DIGITS_SUPERNET_STEPS
     assert work.finetune_steps == working.DIGITS_FINETUNE_STEPS
     assert work.recalibration_images <= 1078
+
+
+def test_photos_are_learned_from_more_slowly_and_from_small_ones_on(make_settings, monkeypatch):
+    """Not on a GPU, where batches are larger and every size costs time."""
+    photos = make_settings(data="photos")
+    recipes = [supernet_settings(each, 100, 32) for each in (make_settings(), photos)]
+    monkeypatch.setattr(working, "training_device", lambda: torch.device("cuda"))
+    recipes.append(supernet_settings(photos, 100, 256))
+    assert [recipe.progressive for recipe in recipes] == [False, True, False]
+    assert [recipe.learning_rate for recipe in recipes] == [0.2, 0.05, 0.2]
 
 
 def test_numbers_that_are_given_are_kept(make_settings):
