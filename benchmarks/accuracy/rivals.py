@@ -15,7 +15,8 @@ of onnxruntime, all in one run. Started again with the same --out, it goes on.
 without it the rivals are trained and timed by themselves. Networks of `--trained` are not trained
 again; their latencies are measured with the others'.
 Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
-the least accurate one, and for each rival how many times faster ours of at least its accuracy is.
+the least accurate one, for each rival how many times faster ours of at least its accuracy is, and
+what the search took, if its run is there: seconds of all trials, and of the supernet if it has one.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "latency"))
 from timing import floor, time_files
@@ -40,6 +42,7 @@ from nas.export.graph import GraphTarget, random_weights
 from nas.export.onnx_file import write_onnx
 from nas.files import write_json
 from nas.pareto import hypervolume
+from nas.search.journal import open_storage
 from nas.space import sample as sampling
 
 PLAN = "small"
@@ -81,6 +84,30 @@ def searched(path: Path) -> list[Entry]:
     models = content["models"] if isinstance(content, dict) else content
     listed = [model.get("architecture", model) for model in models]
     return [Entry(f"ours {a['id']}", a["space"], a, ours=True) for a in listed]
+
+
+DONE = [optuna.trial.TrialState.COMPLETE]
+
+
+def cost_of_search(run: Path) -> dict[str, float]:
+    """Seconds of a run's trials one after another, and of its supernet; none of another folder.
+
+    Of a supernet that was stopped and went on, the last stretch alone is counted.
+    """
+    if not (run / "study.journal").exists():
+        return {}
+    storage, found = open_storage(run / "study.journal"), {}
+    for name in optuna.get_all_study_names(storage):
+        trials = optuna.load_study(study_name=name, storage=storage).get_trials(states=DONE)
+        spent = sum(trial.duration.total_seconds() for trial in trials)
+        found |= {name: len(trials), f"{name}_s": round(spent, 1)}
+    begun = 0.0
+    for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()):
+        if line["event"] == "start":
+            begun = line["time"]
+        elif line["event"] == "supernet" and "supernet_s" not in found:
+            found["supernet_s"] = round(line["time"] - begun, 1)
+    return found
 
 
 def folder(entry: Entry, out: Path) -> Path:
@@ -196,6 +223,8 @@ def main() -> None:
     if any(recipe != recipes[0] for recipe in recipes):
         sys.exit("not all networks were trained by one recipe")
     found = summary(rows) if options.searched else {}
+    if options.searched:
+        found["search"] = cost_of_search(options.searched.parent)
     print(json.dumps(found, indent=1))
     if options.results:
         write_json(options.results, {
