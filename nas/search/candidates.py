@@ -18,6 +18,8 @@ from nas.units import format_latency_ms
 
 REPAIR_STEPS = 400
 SAMPLES_FOR_SUGGESTION = 200
+DRAWN = 7
+"""Tells the generator of random architectures from others of the same seed."""
 Measure = Callable[[Architecture], float]
 
 
@@ -272,3 +274,18 @@ def _digits_up(value: float) -> str:
     """Two or three digits that are not below the value."""
     digits = max(0, 2 - int(np.floor(np.log10(value))))
     return f"{np.ceil(value * 10**digits) / 10**digits:.12g}"
+
+
+def random_architectures(
+    costing: Costing, start: Start, number: int, seed: int
+) -> list[Architecture]:
+    """Distinct ones within the limits; fewer where no more are found, more begin with the same."""
+    rng = np.random.default_rng([seed, DRAWN])
+    found: dict[str, Architecture] = {}
+    while len(found) < number:
+        drawn = sampling.sample(costing.space, costing.plan, rng)
+        another = repair(costing.space, costing.strain, drawn, start.inside, found, rng)
+        if another is None:
+            break
+        found[another.id] = another
+    return list(found.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from nas.accuracy.training import Trainer
 from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.data import Dataset
 from nas.models import build_model
+from nas.models.build import Model
 from nas.search.settings import SearchSettings
 from nas.search.work import (
     MAX_STEPS,
@@ -20,10 +22,10 @@ from nas.search.work import (
     Speeds,
     Work,
     median_s,
-    middle_baseline,
     scoring_s,
     time_file_image,
 )
+from nas.space.architecture import Architecture, Network
 from nas.space.space import SearchSpace
 
 RECIPE = Recipe(epochs=30)
@@ -60,14 +62,15 @@ def limited_training_work(
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     scoring = scoring_s(work.validation_images, work.recalibration_images, speeds)
     other_s = settings.trials * scoring + models * checked * speeds.file_image
-    steps = (TRAINING_SHARE * limit_s - other_s) / speeds.finetune_step
+    left_s = TRAINING_SHARE * limit_s - other_s
+    all_trials_s, all_models_s = settings.trials * speeds.trial_step, models * speeds.finetune_step
     trial, finalist = settings.trial_steps, settings.finetune_steps
     if trial is None and finalist is None:
-        finalist = _whole(steps / (SHORT_SHARE * settings.trials + models))
+        finalist = _whole(left_s / (SHORT_SHARE * all_trials_s + all_models_s))
     elif finalist is None:
-        finalist = _whole((steps - settings.trials * (trial or 0)) / models)
+        finalist = _whole((left_s - (trial or 0) * all_trials_s) / all_models_s)
     elif trial is None:
-        trial = _whole((steps - models * finalist) / settings.trials)
+        trial = _whole((left_s - finalist * all_models_s) / all_trials_s)
     return _work(settings, dataset, finalist, trial)
 
 
@@ -91,18 +94,33 @@ def _work(
     )
 
 
-def time_training(space: SearchSpace, plan: str, dataset: Dataset, seed: int) -> Speeds:
-    """Time a few pieces of the work."""
-    middle = middle_baseline(space, plan)
-    network = space.network(middle, len(dataset.classes))
-    model = build_model(network, seed).to(training_device())
-    trainer = Trainer(model, dataset, RECIPE, seed)
-    step_s = median_s(trainer.train_step, repeats=3)
-    model.eval()
+def time_training(
+    space: SearchSpace, dataset: Dataset, trials: Sequence[Architecture], middle: Architecture
+) -> Speeds:
+    """Time a few pieces of the work.
+
+    Args:
+        space: Of the architectures.
+        dataset: Its data.
+        trials: Random architectures within the limits: those of the trials cost about as much.
+        middle: One that costs about as much as finalists and baselines.
+    """
+    classes = len(dataset.classes)
+    model, step_s = _timed_training(space.network(middle, classes), dataset)
+    steps_s = [_timed_training(space.network(trial, classes), dataset)[1] for trial in trials]
     images = len(dataset.validation.labels)
     score = partial(score_model, model, dataset, dataset.validation, images, "accuracy")
     score_image_s = median_s(score, repeats=1) / images
-    return Speeds(0.0, score_image_s, step_s, time_file_image(network) + score_image_s)
+    file_image_s = time_file_image(space.network(middle, classes)) + score_image_s
+    return Speeds(0.0, score_image_s, step_s, file_image_s, statistics.fmean(steps_s))
+
+
+def _timed_training(network: Network, dataset: Dataset) -> tuple[Model, float]:
+    """A model after a few steps of its training, and seconds of one."""
+    model = build_model(network, seed=0).to(training_device())
+    trainer = Trainer(model, dataset, RECIPE, seed=0)
+    step_s = median_s(trainer.train_step, repeats=3)
+    return model.eval(), step_s
 
 
 def training_evaluator(

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from nas.accuracy.device import training_device
@@ -23,8 +22,7 @@ from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.errors import RunFolderError
 from nas.files import write_json
 from nas.models import Supernet
-from nas.search.candidates import Start, repair
-from nas.search.costing import Costing
+from nas.search.candidates import random_architectures
 from nas.search.preparation import Inputs, gather_inputs
 from nas.search.ranked import FEWEST
 from nas.search.resolved import check_same, check_same_supernet, supernet_job
@@ -33,7 +31,6 @@ from nas.search.settings import SearchSettings
 from nas.search.supernets import have_supernet
 from nas.search.watch import Watcher
 from nas.search.work import Work
-from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 
 STAGE = "ranking"
@@ -202,18 +199,3 @@ def _result(models: list[dict[str, Any]], seed: int) -> dict[str, Any]:
         "difference": asdict(kendall_difference(supernet, macs, trained, seed)),
         "models": models,
     }
-
-
-def random_architectures(
-    costing: Costing, start: Start, number: int, seed: int
-) -> list[Architecture]:
-    """Distinct ones within the limits; fewer where no more are found, more begin with the same."""
-    rng = np.random.default_rng([seed, len(STAGE)])
-    found: dict[str, Architecture] = {}
-    while len(found) < number:
-        drawn = sampling.sample(costing.space, costing.plan, rng)
-        another = repair(costing.space, costing.strain, drawn, start.inside, found, rng)
-        if another is None:
-            break
-        found[another.id] = another
-    return list(found.values())

@@ -16,6 +16,7 @@ from nas.data import manifest
 from nas.errors import RunFolderError
 from nas.files import write_json
 from nas.models import Supernet
+from nas.search.candidates import random_architectures
 from nas.search.executors.execution import Execution
 from nas.search.from_scratch import limited_training_work, time_training, training_work
 from nas.search.inputs import input_digests
@@ -35,11 +36,14 @@ from nas.search.work import (
     default_work,
     estimate,
     limited_work,
+    middle_baseline,
     supernet_settings,
     time_speeds,
 )
 
 LATE = 1.25
+TIMED_NETWORKS = 5
+"""Random architectures whose trainings are timed."""
 ENOUGH = 0.8
 """Share of the steps that fit into a time limit from which a cached supernet is used."""
 PACKAGES = ("nas", "torch", "onnx", "onnxruntime", "optuna", "numpy")
@@ -95,7 +99,9 @@ def fix_work(
 
 def _training_work(inputs: Inputs, limit_s: float | None, models: int) -> tuple[Work, Speeds]:
     settings, dataset = inputs.settings, inputs.dataset
-    speeds = time_training(inputs.space, inputs.plan, dataset, settings.seed)
+    drawn = random_architectures(inputs.costing, inputs.start, TIMED_NETWORKS, settings.seed)
+    middle = middle_baseline(inputs.space, inputs.plan)
+    speeds = time_training(inputs.space, dataset, drawn or [middle], middle)
     if limit_s is None:
         return training_work(settings, dataset), speeds
     return limited_training_work(settings, dataset, speeds, limit_s, models), speeds

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from nas.accuracy.linear import linear_score
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
+from nas.search.candidates import random_architectures
 from nas.search.preparation import Inputs
 from nas.search.ranked import CHECK, supernet_lines
-from nas.search.ranking import random_architectures
 from nas.search.run_folder import RunFolder
 from nas.search.watch import Watcher
 from nas.search.work import CHECKED_NETWORKS

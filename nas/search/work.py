@@ -91,12 +91,21 @@ class Work:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Seconds of the pieces that work is made of, timed on this machine."""
+    """Seconds of the pieces that work is made of, timed on this machine.
+
+    Attributes:
+        supernet_step: A step of the supernet.
+        score_image: An image of a network's score.
+        finetune_step: A step of the training of a finalist or a baseline.
+        file_image: An image through an exported file, in onnxruntime and in torch.
+        trial_step: A step of a trial's training, where trials are trained.
+    """
 
     supernet_step: float
     score_image: float
     finetune_step: float
     file_image: float
+    trial_step: float = 0.0
 
 
 def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
@@ -241,7 +250,7 @@ def estimate(
     per_short = work.short_steps * speeds.finetune_step + per_score
     return Estimate(
         steps_left * speeds.supernet_step,
-        trials * work.trial_steps * speeds.finetune_step,
+        trials * work.trial_steps * speeds.trial_step,
         (checked_networks + trials) * per_score,
         work.promoted * per_short,
         models * per_model,

@@ -9,8 +9,8 @@ import torch
 from nas.accuracy.device import training_device
 from nas.accuracy.zero_cost import naswot
 from nas.data.augment import to_batch
+from nas.search.candidates import random_architectures
 from nas.search.preparation import Inputs
-from nas.search.ranking import random_architectures
 from nas.search.run_folder import RunFolder
 from nas.search.watch import Watcher
 from nas.space.architecture import Architecture

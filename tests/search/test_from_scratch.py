@@ -1,5 +1,6 @@
 """Searches that train every architecture from scratch, and how much work they do."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from nas.search.from_scratch import limited_training_work, time_training, traini
 from nas.search.run import run_search
 from nas.search.study import read_trials
 from nas.search.work import estimate
-from tests.search.test_work import DIGITS, PHOTOS, SPEEDS
+from nas.space import sample
+from tests.search.test_work import DIGITS, PHOTOS
+from tests.search.test_work import SPEEDS as SUPERNET_SPEEDS
+
+SPEEDS = dataclasses.replace(SUPERNET_SPEEDS, supernet_step=0.0, trial_step=0.03)
 
 
 @pytest.fixture
@@ -128,7 +133,16 @@ def test_given_steps_leave_nothing_to_share_out(from_scratch_settings):
     assert (work.trial_steps, work.finetune_steps) == (4, 60)
 
 
-def test_what_takes_time_is_timed(space, dataset):
-    speeds = time_training(space, "small", dataset, seed=0)
-    assert speeds.supernet_step == 0
-    assert min(speeds.score_image, speeds.finetune_step, speeds.file_image) > 0
+def test_what_takes_time_is_timed(space, dataset, monkeypatch):
+    """A trial's step is the mean of random architectures', not the hand-made network's."""
+    timed = iter([4.0, 1.0, 2.0])
+
+    def seconds(action, repeats):
+        action()
+        return next(timed, 0.5)
+
+    monkeypatch.setattr(from_scratch, "median_s", seconds)
+    drawn = [sample.smallest(space, "small"), sample.largest(space, "small")]
+    speeds = time_training(space, dataset, drawn, sample.baseline(space, "small", 0.5))
+    assert (speeds.supernet_step, speeds.finetune_step, speeds.trial_step) == (0, 4.0, 1.5)
+    assert min(speeds.score_image, speeds.file_image) > 0
