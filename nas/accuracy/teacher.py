@@ -56,14 +56,14 @@ class OnnxTeacher:
         symbolic = len(shape) == 4 and shape[1] == 3 and {type(d) for d in shape[2:]} == {str}
         if others or not (square or symbolic) or self._input.type != "tensor(float)":
             raise _refused(path, "its input", f"{self._input.type} {shape}", "float N x 3 x R x R")
-        self._batch, self._size = (d if isinstance(d, int) else None for d in (shape[0], shape[2]))
+        self._batch = shape[0] if isinstance(shape[0], int) else None
         metadata = self._session.get_modelmeta().custom_metadata_map
         segments = (_json(metadata.get("nas.exit")) or {}).get("of", 1)
         if segments != 1:
             raise _refused(path, "it", f"one of {segments} segments", "a whole model in one file")
         self._check_labels(metadata)
         how = _json(metadata.get("nas.preprocessing")) or {}
-        self._size = self._size or how.get("resolution")
+        self._size = _size(self._session)
         self._mean, self._std = how.get("mean", dataset.mean), how.get("std", dataset.std)
         self._probabilities = self._check_output()
 
@@ -125,6 +125,15 @@ class OnnxTeacher:
         return bool((output >= 0).all() and np.allclose(output.sum(axis=1), 1, atol=1e-4))
 
 
+def teacher_size(path: Path) -> int | None:
+    """Side in pixels of the images that a teacher's file takes; `None` where it takes any.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    return _size(_open(path, threads=1))
+
+
 _FAILURES = (
     onnxruntime.capi.onnxruntime_pybind11_state.Fail,
     onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
@@ -146,6 +155,15 @@ def _open(path: Path, threads: int) -> Any:
         raise ModelFileError(
             f"the teacher {path} cannot be read as an ONNX model: {cause}", do="another file"
         ) from cause
+
+
+def _size(session: Any) -> int | None:
+    """Of the input; where that is open, as its metadata have it."""
+    shape = session.get_inputs()[0].shape
+    if len(shape) == 4 and isinstance(shape[2], int):
+        return shape[2]
+    how = _json(session.get_modelmeta().custom_metadata_map.get("nas.preprocessing")) or {}
+    return how.get("resolution")
 
 
 def _refused(path: Path, what: str, got: str, allowed: str) -> ModelFileError:

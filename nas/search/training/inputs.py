@@ -12,7 +12,7 @@ import torch
 
 from nas.accuracy.checkpoint import Checkpoint
 from nas.accuracy.scoring import recalibrate
-from nas.accuracy.teacher import OnnxTeacher, Teacher, model_teacher
+from nas.accuracy.teacher import OnnxTeacher, Teacher, model_teacher, teacher_size
 from nas.data import Dataset, decode, scan
 from nas.errors import ModelFileError, RunFolderError
 from nas.files import file_digest
@@ -37,6 +37,7 @@ class Inputs:
         supernet: Whose weights it starts from, if any.
         onnx_teacher: Read from a file, if any.
         threads: Of torch and onnxruntime.
+        resolution: Of the training images: the network's, or a larger one that the teacher wants.
     """
 
     settings: TrainSettings
@@ -45,6 +46,7 @@ class Inputs:
     supernet: Supernet | None
     onnx_teacher: OnnxTeacher | None
     threads: int
+    resolution: int
 
     def digests(self) -> dict[str, str]:
         """Hashes of all that the result depends on beside the settings."""
@@ -90,20 +92,22 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
     path = None if settings.data is None else Path(settings.data)
     index = scan(path, settings.seed, progress=watcher.progress)
     threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
-    resolutions = {subject.network(len(index.classes)).resolution}
+    own = seen = subject.network(len(index.classes)).resolution
     given = None
     if settings.supernet is not None and subject.architecture is not None:
         plan = subject.architecture.plan
         given = read_given(Path(settings.supernet), checkpoint_subject(subject.space, plan, index))
         if settings.distil:
-            resolutions.add(sampling.largest(subject.space, plan).resolution)
-    dataset = decode(index, sorted(resolutions), progress=watcher.progress)
+            seen = sampling.largest(subject.space, plan).resolution
+    teacher = None if settings.teacher is None else Path(settings.teacher)
+    if teacher is not None:
+        check_file_exists(teacher)
+        # What the network learns from is not blurred for its teacher, nor made larger than it is.
+        seen = max(own, min(teacher_size(teacher) or own, index.source_size))
+    dataset = decode(index, sorted({own, seen}), progress=watcher.progress)
     supernet = None if given is None else _supernet(subject, dataset, given)
-    onnx_teacher = None
-    if settings.teacher is not None:
-        check_file_exists(Path(settings.teacher))
-        onnx_teacher = OnnxTeacher(Path(settings.teacher), dataset, threads)
-    return Inputs(settings, subject, dataset, supernet, onnx_teacher, threads)
+    onnx_teacher = None if teacher is None else OnnxTeacher(teacher, dataset, threads)
+    return Inputs(settings, subject, dataset, supernet, onnx_teacher, threads, seen)
 
 
 def _supernet(subject: Subject, dataset: Dataset, given: Checkpoint) -> Supernet:

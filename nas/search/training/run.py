@@ -97,6 +97,7 @@ def _work(place: TrainFolder, inputs: Inputs, begun: dict[str, Any], watcher: Wa
         inputs.settings.seed,
         inputs.teacher(device),
         watcher.say,
+        resolution=inputs.resolution,
     )
     belongs_to = {"settings": inputs.settings.to_json(), **digests}
     session = Session(trainer, place, belongs_to, watcher)
