@@ -5,8 +5,8 @@
         --epochs 5 --out runs/finalists --results results.json
 
 Three models of the run's front (fastest, middle, slowest) are trained by `nas train` twice: from
-the supernet's weights, taught by its largest network, for some epochs; and from random weights for
-three times as many, with the same recipe. Accuracies are the exported files' on the test images.
+the supernet's weights for some epochs, and from random weights for three times as many, with the
+same recipe but for the learning rate. Accuracies are the exported files' on the test images.
 Started again with the same --out, it goes on.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="", help="further options of nas train, in one string")
     parser.add_argument(
         "--tuning",
-        default="--learning-rate 0.025 --distil",
+        default="--learning-rate 0.1",
         help="those of the training from the supernet's weights alone",
     )
     parser.add_argument("--seed", type=int, default=0)

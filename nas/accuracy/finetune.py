@@ -1,20 +1,16 @@
-"""Training architectures by themselves, from the supernet's weights and taught by its largest."""
+"""Training architectures by themselves, from the supernet's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 from nas.accuracy.device import deterministic
 from nas.accuracy.recipe import Recipe
-from nas.accuracy.scoring import recalibrate
-from nas.accuracy.teacher import model_teacher
 from nas.accuracy.training import Trainer
 from nas.data import Dataset
 from nas.models import Supernet
 from nas.models.build import Model
-from nas.space import sample as sampling
 from nas.space.architecture import Architecture
 
 FINETUNING = Recipe(
@@ -25,7 +21,7 @@ FINETUNING = Recipe(
     label_smoothing=0.0,
     ema_decay=0.0,
 )
-"""How finalists are trained: docs/decisions/0004-supernet-recipe.md."""
+"""How finalists are trained: docs/decisions/0021-no-teacher-for-finalists.md."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,6 @@ class Finetuner:
     recipe: Recipe
     seed: int
 
-    @cached_property
-    def teacher(self) -> Model:
-        """The supernet's largest network, ready to be asked."""
-        supernet = self.supernet
-        teacher = supernet.subnet(sampling.largest(supernet.space, supernet.plan))
-        recalibrate(teacher, self.dataset, self.recipe.recalibration_images)
-        return teacher
-
     def train(
         self,
         architecture: Architecture,
@@ -69,13 +57,8 @@ class Finetuner:
             return trainer.finished_model()
 
     def trainer(self, architecture: Architecture, steps: int) -> Trainer:
-        """What trains it; images are as large as the teacher wants them."""
+        """What trains it."""
+        seed = (self.seed + int(architecture.id, 16)) % 2**31
         return Trainer(
-            self.supernet.subnet(architecture),
-            self.dataset,
-            self.recipe,
-            (self.seed + int(architecture.id, 16)) % 2**31,
-            model_teacher(self.teacher),
-            steps=steps,
-            resolution=self.teacher.network.resolution,
+            self.supernet.subnet(architecture), self.dataset, self.recipe, seed, steps=steps
         )
