@@ -11,9 +11,10 @@ plan at 32 pixels (ours at the resolution that was searched), and scored on the 
 exported file. Latencies are of whole models with random weights (they do not matter), one thread
 of onnxruntime, all in one run. Started again with the same --out, it goes on.
 
-`--searched` is the front.json of a run, or a list of architectures as `nas sample --json` prints;
-without it the rivals are trained and timed by themselves. Networks of `--trained` are not trained
-again; their latencies are measured with the others'.
+`--searched` is the front.json of a run (`--slowest 4`: so many of it, since the fastest are less
+accurate than any rival), or a list of architectures as `nas sample --json` prints; without it the
+rivals are trained and timed by themselves. Networks of `--trained` are not trained again; their
+latencies are measured with the others'.
 Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
 the least accurate one, for each rival how many times faster ours of at least its accuracy is, and
 what the search took, if its run is there: seconds of all trials, and of the supernet if it has one.
@@ -79,21 +80,33 @@ def rivals() -> list[Entry]:
     return found
 
 
-def searched(path: Path) -> list[Entry]:
+def searched(path: Path, slowest: int | None) -> list[Entry]:
+    """The models of a front, or its slowest; or a list of architectures."""
     content = json.loads(path.read_text())
     models = content["models"] if isinstance(content, dict) else content
+    if slowest is not None:
+        models = sorted(models, key=predicted_ms)[-slowest:]
     listed = [model.get("architecture", model) for model in models]
     return [Entry(f"ours {a['id']}", a["space"], a, ours=True) for a in listed]
+
+
+def predicted_ms(model: dict) -> float:
+    """Of a model of front.json, on its first device."""
+    return next(iter(model["latency_ms"].values()))["predicted"]
 
 
 DONE = [optuna.trial.TrialState.COMPLETE]
 
 
-def cost_of_search(run: Path) -> dict[str, float]:
-    """Seconds of a run's trials one after another, and of its supernet; none of another folder.
+def cost_of_search(front: Path) -> dict[str, float]:
+    """Seconds of a run's trials one after another, and of its supernet; nothing of another file.
 
-    Of a supernet that was stopped and went on, the last stretch alone is counted.
+    Of a supernet that was stopped and went on, the last stretch alone is counted. A file of results
+    (`results/...-searched-mixed.json`) has it within.
     """
+    content, run = json.loads(front.read_text()), front.parent
+    if isinstance(content, dict) and "search" in content:
+        return content["search"]
     if not (run / "study.journal").exists():
         return {}
     storage, found = open_storage(run / "study.journal"), {}
@@ -183,6 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--searched", type=Path)
+    parser.add_argument("--slowest", type=int, help="so many of the front alone")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--recipe", default="", help="further options of nas train, in one string")
     parser.add_argument("--seed", type=int, default=0)
@@ -193,7 +207,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
-    entries = rivals() + (searched(options.searched) if options.searched else [])
+    entries = rivals() + (searched(options.searched, options.slowest) if options.searched else [])
     known = known_rows(options.trained, entries, options.seed, options.epochs)
     timed = options.out / "latencies.json"
     if options.only != "latency":
@@ -224,7 +238,7 @@ def main() -> None:
         sys.exit("not all networks were trained by one recipe")
     found = summary(rows) if options.searched else {}
     if options.searched:
-        found["search"] = cost_of_search(options.searched.parent)
+        found["search"] = cost_of_search(options.searched)
     print(json.dumps(found, indent=1))
     if options.results:
         write_json(options.results, {
