@@ -39,7 +39,7 @@ from nas_bench_macro import code_of_genome
 
 from nas import load_space
 from nas.accuracy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from nas.accuracy.device import training_device
+from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.ranks import kendall
 from nas.accuracy.scoring import logits_of, recalibrate
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--untrained", type=Path, help="another run's --out")
     options = parser.parse_args()
     untrained = known_untrained(options)
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     space = load_space(options.space)
     listed = [space.from_json(a) for a in json.loads(options.architectures.read_text())]
     sizes = sorted({size for size in space.plan(PLAN).resolutions})

@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from nas import load_space
-from nas.accuracy.device import training_device
+from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.accuracy.training import Trainer
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     space = load_space(options.space)
     sizes = sorted(space.plan(PLAN).resolutions)
     dataset = load_dataset(options.data, options.seed, resolutions=sizes)

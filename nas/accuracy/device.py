@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,34 @@ import torch.utils.deterministic
 
 from nas.data import Dataset
 from nas.data.augment import HANDWRITING, PHOTOS, to_batch, vary
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's `mallopt` (malloc.h)."""
+
+MALLOC_VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+"""What glibc reads from the environment for the same purpose (mallopt(3))."""
+
+
+def use_threads(threads: int) -> None:
+    """Let torch work with so many threads in this process, and keep the memory that it frees."""
+    torch.set_num_threads(threads)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc use memory again where it would return it to the kernel and ask for it anew.
+
+    Each large tensor's pages are otherwise zeroed by the kernel whenever it is allocated, which is
+    half of the time and more of training with large batches (docs/decisions/0022-kept-memory.md).
+    Values that the user has set stay; other C libraries are left alone.
+    """
+    tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform != "linux" or tuned or any(name in os.environ for name in MALLOC_VARIABLES):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)  # never
 
 
 def training_device() -> torch.device:

@@ -10,9 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from nas.accuracy.device import training_device
+from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.ranks import kendall, kendall_difference
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Score
@@ -72,7 +70,7 @@ def check_ranking(
         if len(drawn) < FEWEST:
             watcher.say(f"Ranks are not checked: that takes {FEWEST} or more.")
             return None
-        torch.set_num_threads(inputs.threads)
+        use_threads(inputs.threads)
         scorer = _scorer(run, inputs, Work(**content["work"]), epochs, watcher)
         done = {model["id"]: model for model in known["models"]} if known else {}
         folder = run.path / STAGE / f"{epochs}-epochs"

@@ -9,9 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from nas.accuracy.device import training_device
+from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.training_evaluator import TrainingEvaluator
@@ -92,7 +90,7 @@ def run_search(
 def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution) -> None:
     """All that takes time."""
     settings = inputs.settings
-    torch.set_num_threads(inputs.threads)
+    use_threads(inputs.threads)
     work, evaluator, trainer = _prepare(run, inputs, watcher, execution)
     staying = find_staying(run, inputs.costing, evaluator, watcher)
     costing = replace(inputs.costing, staying=staying)

@@ -56,9 +56,9 @@ class Worker:
     ) -> None:
         if not gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        import torch
+        from nas.accuracy.device import use_threads
 
-        torch.set_num_threads(threads)
+        use_threads(threads)
         self._evaluator = make(state)
 
     def ready(self) -> int:

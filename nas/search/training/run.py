@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nas.accuracy.device import training_device
+from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.score import METRIC_WORDS
 from nas.accuracy.training import Trainer
 from nas.data import Progress
@@ -83,7 +83,7 @@ def run_training(
 
 
 def _work(place: TrainFolder, inputs: Inputs, begun: dict[str, Any], watcher: Watcher) -> None:
-    torch.set_num_threads(inputs.threads)
+    use_threads(inputs.threads)
     device = training_device()
     digests = inputs.digests()
     if begun:
