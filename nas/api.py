@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.errors import ArchitectureError
 from nas.search.folders import onnx_files
 from nas.search.measured import say_measured
 from nas.search.ranked import CHECK, supernet_lines
@@ -125,7 +126,8 @@ def train_model(
 
     Args:
         architecture: Of a space that its name finds, unless `space` is given; or its object, as
-            `nas sample --json` prints it. `reference` or `width` may name a network instead.
+            `nas sample --json` prints it, or a model of `front.json`. `reference` or `width` may
+            name a network instead.
         out: Folder; `runs/train-<id>-<hash of the settings>` if not given.
         resume: Continue an unfinished training.
         watcher: Hears about the progress.
@@ -141,9 +143,7 @@ def train_model(
 
     given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
     if architecture is not None:
-        content = (
-            architecture.to_json() if isinstance(architecture, Architecture) else dict(architecture)
-        )
+        content = _architecture_object(architecture)
         given = {"space": content.get("space"), **given, "architecture": content}
     place = Path(out) if out is not None else None
     done = run_training(train_settings(given), place, resume=resume, watcher=watcher)
@@ -157,6 +157,25 @@ def train_model(
         accuracy=found["accuracy"]["value"],
         validation_accuracy=found["validation_accuracy"]["value"],
         **{name: found[name] for name in ("params", "macs", "size_bytes", "seconds")},
+    )
+
+
+def _architecture_object(given: Architecture | Mapping[str, Any]) -> dict[str, Any]:
+    """As `nas sample --json` prints it.
+
+    Raises:
+        ArchitectureError: It is something else.
+    """
+    if isinstance(given, Architecture):
+        return given.to_json()
+    if isinstance(given, Mapping):
+        inner = given.get("architecture")  # a model's entry in front.json, or models/<id>.json
+        return dict(inner if isinstance(inner, Mapping) else given)
+    raise ArchitectureError(
+        "an architecture is a nas.Architecture, or the object of one",
+        got=type(given).__name__,
+        allowed="what space.sample, nas sample --json or a run's models/<id>.json give",
+        do="reference='SPACE/NAME' for a published network, width=0.5 for a hand-made one",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -65,6 +65,10 @@ class Recipe:
         if self.learning_rate is not None:
             return self.learning_rate
         return RATES[self.optimiser] * self.batch_size / REFERENCE_BATCH
+
+    def for_images(self, images: int) -> Recipe:
+        """With no more images a step than there are to train on: none is twice in a step."""
+        return replace(self, batch_size=min(self.batch_size, images))
 
     @property
     def decay(self) -> float:

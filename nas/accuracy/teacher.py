@@ -60,7 +60,9 @@ class OnnxTeacher:
         metadata = self._session.get_modelmeta().custom_metadata_map
         segments = (_json(metadata.get("nas.exit")) or {}).get("of", 1)
         if segments != 1:
-            raise _refused(path, "it", f"one of {segments} segments", "a whole model in one file")
+            raise _refused(
+                path, "its file", f"one of {segments} segments", "a whole model in one file"
+            )
         self._check_labels(metadata)
         how = _json(metadata.get("nas.preprocessing")) or {}
         self._size = _size(self._session)

@@ -66,16 +66,17 @@ class Trainer:
         steps: int | None = None,
         resolution: int | None = None,
     ) -> None:
+        self.images = len(dataset.train.labels)
+        recipe = recipe.for_images(self.images)
         self.model, self.dataset, self.recipe = model, dataset, recipe
         self.teacher = teacher
         self.device = next(model.parameters()).device
-        self.images = len(dataset.train.labels)
         self.steps = recipe.steps(self.images) if steps is None else steps
         resolution = resolution or model.network.resolution
         self.feed = Feed(dataset, resolution, recipe, seed, self.device)
         self.optimiser = recipe.make_optimiser(model)
         self.average = WeightAverage(model, recipe.ema_decay) if recipe.ema_decay else None
-        self.split = Split(self.device, min(recipe.batch_size, self.images), say)
+        self.split = Split(self.device, recipe.batch_size, say)
         self.shares = log_shares(dataset, recipe.metric, self.device)
         self.at = Progress(0, (self._zero(), 0))
         self.intact = True

@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.errors import ArchitectureError, OptionError
 
@@ -147,10 +147,16 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_architectures(
-    path: str, space: str | None = None
-) -> list[tuple[SearchSpace, Architecture]]:
-    """One architecture object, or a list of them, from a file.
+class Named(NamedTuple):
+    """An architecture from a file, its space, and the classes of a model that was made of it."""
+
+    space: SearchSpace
+    architecture: Architecture
+    classes: int | None
+
+
+def read_architectures(path: str, space: str | None = None) -> list[Named]:
+    """One architecture object, or a list of them, from a file; models of a run as well.
 
     Args:
         path: The file; `-` for standard input.
@@ -180,10 +186,13 @@ def read_architectures(
     return [_architecture(item, space) for item in items]
 
 
-def _architecture(value: Any, space_file: str | None) -> tuple[SearchSpace, Architecture]:
+def _architecture(value: Any, space_file: str | None) -> Named:
     from nas.space import load_space, space_names
 
+    classes = None
     if isinstance(value, dict) and isinstance(value.get("architecture"), dict):
+        found = value.get("classes")  # models of before did not say how many they tell apart
+        classes = found if isinstance(found, int) and found > 0 else None
         value = value["architecture"]  # a model's entry in front.json, or models/<id>.json
     if not isinstance(value, dict) or not isinstance(value.get("space"), str):
         raise ArchitectureError(
@@ -202,7 +211,7 @@ def _architecture(value: Any, space_file: str | None) -> tuple[SearchSpace, Arch
         )
     # Only a name is taken from the object: a path in it is nobody's business.
     space = load_space(space_file or value["space"])
-    return space, space.from_json(value)
+    return Named(space, space.from_json(value), classes)
 
 
 def read_reference(

@@ -87,8 +87,9 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     else:
+        many = "class" if network.classes == 1 else "classes"
         for file in files:
-            print(f"{file}: {network.resolution} px, {network.classes} classes")
+            print(f"{file}: {network.resolution} px, {network.classes} {many}")
     return 0
 
 
@@ -108,12 +109,12 @@ def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
             got=f"{len(found)} in the file",
             do="a file with one, such as a run's models/<id>.json",
         )
-    space, architecture = found[0]
+    space, architecture, classes = found[0]
     if options.supernet is not None:
         if options.classes is not None:
             raise OptionError("a supernet knows its classes", do="leave --classes out")
         return _from_supernet(options, space, architecture)
-    network = space.network(architecture, options.classes)
+    network = space.network(architecture, options.classes or classes)
     metadata = {"nas.architecture": json.dumps(architecture.to_json()), **RANDOM}
     return build_model(network, options.seed).eval(), metadata
 

@@ -7,6 +7,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -78,10 +79,16 @@ class Parser(argparse.ArgumentParser):
         return self
 
     def _suggestion(self, message: str) -> str:
-        if not message.startswith("unrecognized arguments: "):
+        if message.startswith("argument COMMAND: "):
+            given = self._given[0]
+            if given.startswith("-"):
+                return f"; the command comes first: nas search {shlex.join(self._given)}"
+            known = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+        elif message.startswith("unrecognized arguments: "):
+            given = message.split()[2].partition("=")[0]
+            known = [option for action in self._actions for option in action.option_strings]
+        else:
             return ""
-        given = message.split()[2].partition("=")[0]
-        known = [option for action in self._actions for option in action.option_strings]
         close = difflib.get_close_matches(given, known, n=1)
         return f" (did you mean {close[0]}?)" if close else ""
 

@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         {
             "id": name,
             "device": table.name,
+            "classes": network.classes,
             "predicted_ms": p.predicted_ms,
             "lower_ms": p.lower_ms,
             "upper_ms": p.upper_ms,
@@ -126,11 +127,11 @@ def _predictions(
         predictor = Predictor(table, space, plan, network.classes)
         _check_reference(predictor, network, options)
         return [(name, network, predictor.until_exits(network))]
-    predictors: dict[tuple[str, str], Predictor] = {}
+    predictors: dict[tuple[str, str, int], Predictor] = {}
     answers = []
-    for space, architecture in read_architectures(options.arch, options.space):
-        key = space.name, architecture.plan
-        classes = options.classes or DEFAULT_CLASSES[architecture.plan]
+    for space, architecture, known in read_architectures(options.arch, options.space):
+        classes = options.classes or known or DEFAULT_CLASSES[architecture.plan]
+        key = space.name, architecture.plan, classes
         predictor = predictors.setdefault(key, Predictor(table, space, architecture.plan, classes))
         network = space.network(architecture, classes)
         answers.append((architecture.id, network, predictor.until_exits(network)))

@@ -24,8 +24,8 @@ def add_options(add: Callable[..., argparse.Action]) -> None:
         "--check-ranking",
         type=whole(FEWEST, 10_000),
         metavar="N",
-        help="after the search, train N random architectures from scratch: does the supernet rank "
-        "them so?",
+        help="after the search, train N random architectures (10 or more) from scratch: does the "
+        "supernet rank them so?",
     )
     add(
         "--check-epochs",

@@ -177,7 +177,7 @@ def _lines(run: RunFolder, front: dict[str, Any], facts: dict[str, Any]) -> list
         f"{_from_scratch(facts)}{_refused(searched)}{_short_training(run, facts)}",
         f"{_accuracies(facts)} are the exported files', on {data['test']} test and "
         f"{data['validation']} validation images.",
-        *(_recommended(run, front, found, facts) for found in front["fronts"]),
+        *(line for found in front["fronts"] for line in _recommended(run, front, found, facts)),
         f"Report: {run.report}   Dashboard: nas dashboard {shlex.quote(str(run.path))}",
     ]
     verified, warnings = say_measured(front["models"], facts["settings"])
@@ -227,7 +227,8 @@ def _refused(searched: dict[str, Any]) -> str:
 
 def _recommended(
     run: RunFolder, front: dict[str, Any], found: dict[str, Any], facts: dict[str, Any]
-) -> str:
+) -> list[str]:
+    """Which model it is and, where images leave it early, how many."""
     best = next(m for m in front["models"] if m["id"] == found["recommended"])
     settings = facts["settings"]
     simple = list(settings["objective"]) == ["latency"] and (
@@ -235,10 +236,29 @@ def _recommended(
     )
     what = "fastest" if simple else "one that costs least of its limits"
     device = "" if found["device"] is None else f" for {found['device']}"
-    return (
+    line = (
         f"Recommended{device}: {best['id']}, the {what} within 0.5 points of the best validation "
         f"accuracy: {run.path / best['files']['onnx']}"
     )
+    return [line, *_leaving(best)]
+
+
+def _leaving(model: dict[str, Any]) -> list[str]:
+    """Where images leave a model with exits, and what one takes that goes through all of it."""
+    if "exits" not in model:
+        return []
+    *early, end = model["exits"]["shares"]
+    shares = [f"{share:.1%} at exit {place}" for place, share in enumerate(early, 1)]
+    shares = [*shares, f"{end:.1%} at its end"]
+    whole = ", ".join(
+        f"{format_latency_ms(found['predicted'])} (at most {format_latency_ms(found['upper'])}) "
+        f"on {_short(device)}"
+        for device, found in model["latency_ms"].items()
+    )
+    return [
+        f"Of the validation images leave {', '.join(shares)}; an inference through all of it takes "
+        f"{whole}."
+    ]
 
 
 def _device_lines(

@@ -54,7 +54,10 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the network")
     which = add_network_ways(group)
     which.add_argument(
-        "--width", type=float, metavar="NUMBER", help="the space's hand-made network at this width"
+        "--width",
+        type=number(0, 1e6),
+        metavar="NUMBER",
+        help="the space's hand-made network at this width",
     )
     group.add_argument("--space", help="search space of --width (mobilenetv3), or file of --arch's")
     group.add_argument(
@@ -84,7 +87,7 @@ def _add_recipe(add: Add) -> None:
     )
     add(
         "--label-smoothing",
-        type=number(0, 1),
+        type=number(0, 0.999999),
         metavar="SHARE",
         help="of a target for all classes (0.1)",
     )
@@ -180,7 +183,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
                 got=f"{len(found)} in the file",
                 do="a file with one, such as a run's models/<id>.json",
             )
-        _, architecture = found[0]
+        architecture = found[0].architecture
         given["architecture"] = architecture.to_json()
         given["space"] = options.space or architecture.space
     return given
@@ -218,7 +221,8 @@ def _print_result(folder: TrainFolder) -> None:
         )
     print(
         f"{format_count(result['params'])} parameters, {format_count(result['macs'])} MACs, "
-        f"{format_bytes(result['size_bytes'])}; {result['epochs']} epochs in "
+        f"{format_bytes(result['size_bytes'])}; {result['epochs']} "
+        f"{'epoch' if result['epochs'] == 1 else 'epochs'} in "
         f"{format_duration_s(result['seconds'])} ({result['device']})"
     )
     _print_exits(result)

@@ -185,14 +185,21 @@ def _check_range(name: str, images: Array, path: Path) -> None:
             raise DataError(
                 f"floating-point pixels are from 0 to 1; {name} of {path} is not",
                 got=f"{low:g} to {high:g}",
-                do=f"{name} / 255, or {name}.astype(np.uint8)",
+                do=f"np.nan_to_num({name}), or leave these images out"
+                if low != low  # NaN is the least of any
+                else f"{name} / 255, or {name}.astype(np.uint8)",
             )
 
 
 def _check_labels(name: str, labels: Array, images: int, path: Path) -> None:
     flat = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
-    wrong = not flat or len(labels) != images or labels.dtype.kind not in "iuU"
-    if wrong or (labels.dtype.kind == "i" and labels.min(initial=0) < 0):
+    if flat and labels.dtype.kind == "i" and labels.min(initial=0) < 0:
+        raise DataError(
+            f"labels that are numbers count from 0; {name} of {path} has others",
+            got=str(labels.min()),
+            do=f"np.unique({name}, return_inverse=True)[1], or leave these images out",
+        )
+    if not flat or len(labels) != images or labels.dtype.kind not in "iuU":
         raise DataError(
             f"labels are one whole number from 0, or one text, for each image; {name} of {path} is "
             f"{' x '.join(map(str, labels.shape))} of {labels.dtype} for {images} images",

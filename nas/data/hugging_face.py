@@ -128,7 +128,7 @@ def _errors(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise DataError(
             f"Hugging Face data sets are read by a library of theirs ({error})",
-            do="pip install datasets",
+            do="pip install -c constraints.txt '.[datasets]' in the checkout",
         ) from error
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
         raise DataError(

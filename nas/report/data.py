@@ -269,6 +269,7 @@ def _model(
         stack=_stack(entry["architecture"], drawing),
         gain=_gain(validation.value, costs, finalists),
         measured=tuple(_measured(found) for found in latencies),
+        leaving=tuple(entry.get("exits", {}).get("shares", ())),
     )
 
 

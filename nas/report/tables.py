@@ -30,7 +30,8 @@ def finalists_table(data: ReportData) -> str:
     """All exported models, those that cost least first."""
     columns = [
         Column("#"), Column("Model", words=True), Column("Validation accuracy"),
-        Column("Test accuracy"), *_latency_columns(data), Column("Parameters"),
+        Column("Test accuracy"), *_leaving_columns(data), *_latency_columns(data),
+        Column("Parameters"),
         *_energy_columns(data), Column("MACs"), Column("File size"), Column("Peak activations"),
     ]  # fmt: skip
     rows = [(_row_class(model), _finalist_cells(model, data)) for model in data.finalists]
@@ -41,6 +42,15 @@ def finalists_table(data: ReportData) -> str:
         "scored once, when everything was decided. Latency at batch 1 with its upper bound. "
         f"{_dominated_text(data)}</p>"
     )
+
+
+def _leaving_columns(data: ReportData) -> list[Column]:
+    """Where images leave, if any model has exits."""
+    return [Column("Leave at exits / end")] if _with_exits(data) else []
+
+
+def _with_exits(data: ReportData) -> bool:
+    return any(model.leaving for model in data.finalists)
 
 
 def _accuracy_words(data: ReportData) -> str:
@@ -108,11 +118,14 @@ def _finalist_cells(model: FinishedModel, data: ReportData) -> list[str]:
     marks += [tag("dominated")] if model.dominated else []
     if data.facts.per_device:
         marks += [text(data.front_device(data.fronts[index]).short) for index in model.fronts]
-    name = ", ".join(link(file, Path(file).name) for file in model.files)
+    name = "<br>".join(link(file, Path(file).name) for file in model.files)
+    shares = " / ".join(f"{100 * share:.0f}" for share in model.leaving)
+    leaving = [f"{shares} %" if shares else "all at its end"] if _with_exits(data) else []
     return [
         str(model.rank),
         f"<code>{name}</code>{under(' '.join([f'{model.resolution} px', *marks]))}",
         *_score_cells(model),
+        *leaving,
         *(
             cell
             for index, verified in enumerate(verified_devices(data))
@@ -152,10 +165,11 @@ def _score_cells(model: FinishedModel) -> list[str]:
 def _latency_cells(model: FinishedModel, index: int, verified: bool) -> list[str]:
     """The predicted latency, then the measured one with how far it is from that."""
     predicted, measured = model.latencies[index], model.measured[index]
-    bound = f"up to {latency(predicted.upper_ms)}"
+    bounds = under(f"up to {latency(predicted.upper_ms)}")
     if predicted.expected_ms is not None:
-        bound = f"on average; {latency(predicted.predicted_ms)} through all, {bound}"
-    cells = [latency(predicted.usual_ms) + under(bound)]
+        through = under(f"through all {latency(predicted.predicted_ms)}")
+        bounds = under("on average") + through + bounds
+    cells = [latency(predicted.usual_ms) + bounds]
     if not verified:
         return cells
     if measured is None:

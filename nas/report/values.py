@@ -103,6 +103,8 @@ class FinishedModel:
         gain: Of a baseline: how much more accurate on the validation images the best finalist is
             that costs no more; `None` if none is, and for finalists.
         measured: Its latencies as a whole model; `None` where it was not measured.
+        leaving: Shares of the validation images that leave at each exit and at the end; none
+            without exits.
     """
 
     id: str
@@ -123,6 +125,7 @@ class FinishedModel:
     stack: tuple[StackBlock, ...]
     gain: float | None
     measured: tuple[Measured | None, ...]
+    leaving: tuple[float, ...] = ()
 
     @property
     def dominated(self) -> bool:

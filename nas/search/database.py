@@ -75,7 +75,8 @@ def check_url(url: str) -> str:
         )
     if importlib.util.find_spec("psycopg") is None:
         raise OptionError(
-            "PostgreSQL needs a driver that is not installed", do="pip install 'psycopg[binary]'"
+            "PostgreSQL needs a driver that is not installed",
+            do="pip install -c constraints.txt '.[postgresql]' in the checkout",
         )
     return str(found.set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 

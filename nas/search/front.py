@@ -39,6 +39,7 @@ def model_entry(workshop: Workshop, costing: Costing, architecture: Architecture
     return {
         "id": architecture.id,
         "architecture": architecture.to_json(),
+        "classes": len(workshop.dataset.classes),
         "validation_accuracy": validation_score(workshop, architecture).to_json(
             measured=how, file=names[0]
         ),

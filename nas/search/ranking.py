@@ -76,6 +76,7 @@ def check_ranking(
         folder = run.path / STAGE / f"{epochs}-epochs"
         models = scorer.models(drawn, folder, done, watcher)
         result = {"schema": 1, "epochs": epochs, **_result(models, settings.seed)}
+        _set_aside(run, epochs, watcher)
         write_json(run.ranking, result)
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -91,6 +92,18 @@ class _ProgressOnly:
 
     def say(self, text: str) -> None:
         pass
+
+
+def _set_aside(run: RunFolder, epochs: int, watcher: Watcher) -> None:
+    """Keep a result of trainings of other epochs under another name."""
+    try:
+        found = run.read_ranking()
+    except RunFolderError:
+        return
+    if found and found["epochs"] != epochs:
+        place = run.ranking.with_name(f"ranking-{found['epochs']}-epochs.json")
+        run.ranking.replace(place)
+        watcher.say(f"The ranking after {found['epochs']} epochs of training is kept: {place}")
 
 
 def _known(run: RunFolder, epochs: int) -> dict[str, Any] | None:

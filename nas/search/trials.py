@@ -183,8 +183,9 @@ class _Loop:
             elif under_way:
                 self._wait_for_others()
         if self.exhausted and scored < wanted:
+            many = "architecture" if scored == 1 else "architectures"
             self.watcher.say(
-                f"The {stage} ends after {scored} architectures: {self.rung.proposals.none_left}"
+                f"The {stage} ends after {scored} {many}: {self.rung.proposals.none_left}"
             )
             self.watcher.progress(stage, scored, scored, str(self.standing))
         self._tell_study(scored, ended=True)

@@ -110,7 +110,7 @@ class Speeds:
 
 def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
     """Work without a time limit: depends on settings and data alone."""
-    images, batch = len(dataset.train.labels), supernet_batch(settings)
+    images, batch = len(dataset.train.labels), supernet_batch(settings, dataset)
     if settings.data is None:
         supernet, finetune = DIGITS_SUPERNET_STEPS, DIGITS_FINETUNE_STEPS
     else:
@@ -129,10 +129,14 @@ def default_work(settings: SearchSettings, dataset: Dataset) -> Work:
     )
 
 
-def supernet_batch(settings: SearchSettings) -> int:
-    """Images for each step of the supernet; by the device, if it is trained here."""
+def supernet_batch(settings: SearchSettings, dataset: Dataset) -> int:
+    """Images for each step of the supernet, no more than there are to train on.
+
+    By the device, if it is trained here and nothing else is wanted.
+    """
     on_cuda = settings.supernet is None and training_device().type == "cuda"
-    return settings.supernet_batch or (CUDA_SUPERNET_BATCH if on_cuda else BATCH_SIZE)
+    wanted = settings.supernet_batch or (CUDA_SUPERNET_BATCH if on_cuda else BATCH_SIZE)
+    return min(wanted, len(dataset.train.labels))
 
 
 def supernet_settings(settings: SearchSettings, steps: int, batch: int) -> SupernetSettings:
@@ -264,7 +268,7 @@ def scoring_s(validation: int, recalibration: int, speeds: Speeds) -> float:
 
 def time_speeds(supernet: Supernet, dataset: Dataset, settings: SearchSettings) -> Speeds:
     """Time a few pieces of work on the untrained supernet, which is left as it was."""
-    training = supernet_settings(settings, TIMED_OF, supernet_batch(settings))
+    training = supernet_settings(settings, TIMED_OF, supernet_batch(settings, dataset))
     trainer = SupernetTrainer(supernet, dataset, training)
     middle = middle_baseline(supernet.space, supernet.plan)
     # As many images as a trial takes: what a trial costs beside its images is not counted twice.

@@ -70,7 +70,14 @@ def test_an_unknown_command_lists_the_known_ones(refused):
     message = refused("serach", "--device", "jetson-nano")
     assert message.startswith("argument COMMAND: invalid choice: 'serach' (")
     assert all(command in message for command in COMMANDS)
-    assert message.endswith("; try: nas --help")
+    assert message.endswith(" (did you mean search?); try: nas --help")
+
+
+def test_a_forgotten_command_is_put_first(refused):
+    message = refused("--device", "jetson-nano", "--budget", "20ms")
+    assert message.endswith(
+        "; the command comes first: nas search --device jetson-nano --budget 20ms; try: nas --help"
+    )
 
 
 @pytest.mark.parametrize("option", ["--buget=20ms", "--buget"])
@@ -239,7 +246,7 @@ def test_predict_from_a_measured_table_in_a_folder(nas, table, tiny, tmp_path, m
     command = ("predict", "--device", table, "--arch", tmp_path / "arch.json")
     [found] = nas(*command, "--json").json()
     assert (found["provenance"], found["interpolated"]) == ("measured", False)
-    [(space, architecture)] = read_architectures(str(tmp_path / "arch.json"), None)
+    [(space, architecture, _)] = read_architectures(str(tmp_path / "arch.json"), None)
     network = space.network(architecture, 10)
     assert found["peak_memory_bytes"] == peak_activation_bytes(network)
     assert found["weight_bytes"] == weight_bytes(network)
@@ -287,7 +294,14 @@ def test_a_runs_own_files_name_their_architectures(nas, tiny, finished, tmp_path
     file = finished / "models" / f"{ids[0]}.json"
     [found] = nas(*command, "--arch", file).json()
     told = front["models"][0]["latency_ms"]["jetson-nano"]["predicted"]
-    assert (found["id"], found["predicted_ms"]) == (ids[0], told)
+    assert (found["id"], found["predicted_ms"], found["classes"]) == (ids[0], told, 10)
+    entry = json.loads(file.read_text())
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**entry, "classes": 1000}))
+    [of_more] = nas(*command, "--arch", other).json()
+    assert of_more["classes"] == 1000 and of_more["predicted_ms"] > told
+    [of_less] = nas(*command, "--arch", other, "--classes", "10").json()
+    assert of_less["predicted_ms"] == told
     export = ("export", "--space", finished / "space.yaml", "--out", tmp_path / "m.onnx")
     assert nas(*export, "--arch", file).code == 0
 

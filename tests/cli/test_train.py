@@ -59,7 +59,7 @@ def test_a_training_leaves_a_checked_model_and_is_done_once(nas, quick, tmp_path
     result = answer.json()
     assert result == json.loads((out / "model.json").read_text())
     assert sorted(path.name for path in out.iterdir()) == [
-        ".lock", "log.jsonl", "model.json", "model.onnx", "train.yaml",
+        ".lock", "data.json", "log.jsonl", "model.json", "model.onnx", "train.yaml",
     ]  # fmt: skip
     assert result["architecture"]["resolution"] == 16 and result["epochs"] == 1
     assert result["recipe"]["learning_rate"] == 0.1
@@ -72,7 +72,9 @@ def test_a_training_leaves_a_checked_model_and_is_done_once(nas, quick, tmp_path
     logits = [session.run(None, {"image": i.transpose(2, 0, 1)[None]})[0][0] for i in x]
     right = int((np.argmax(logits, axis=1) == test.labels).sum())
     assert right == result["accuracy"]["correct"]
-    [epoch, finished] = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    [data, epoch, finished] = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    assert data["about"][0].startswith("Data digits: 1,797 images of 10 classes (")
+    assert all(line in answer.err for line in data["about"])
     assert epoch["epoch"] == 1 and epoch["loss"] > 0 and epoch["images_per_second"] > 0
     assert 0 < epoch["validation_accuracy"] < 1 and finished["event"] == "finished"
 
@@ -106,14 +108,33 @@ def test_an_epoch_that_was_stopped_while_it_was_scored_is_logged(nas, quick, mon
     assert nas(*options).code == 130
     assert nas(*options, "--resume").code == 0
     log = read_log(tmp_path / "out" / "log.jsonl")
-    assert [line.get("epoch") for line in log] == [1, 2, 3, None]
+    assert [line.get("epoch") for line in log] == [None, 1, 2, 3, None]
     assert set(scored) == {"balanced"}
 
 
-def test_epochs_of_less_than_a_step_are_counted_to_the_last(nas, quick, tmp_path):
-    assert nas(*quick, "--epochs", "3", "--batch-size", "2048").code == 0
+def test_a_step_has_no_image_twice(nas, quick, tmp_path):
+    answer = nas(*quick, "--epochs", "3", "--batch-size", "2048", "--json")
+    images = answer.json()["training_images"]
+    assert images < 2048 and answer.json()["steps"] == 3
+    assert answer.json()["recipe"]["batch_size"] == images
+    assert answer.json()["recipe"]["learning_rate"] == pytest.approx(0.1 * images / 128)
+    assert (
+        f"A step has all {images} training images: there are fewer than --batch-size 2048."
+    ) in answer.err
     lines = [line for line in read_log(tmp_path / "out" / "log.jsonl") if "epoch" in line]
-    assert lines[-1]["epoch"] == 3 and all(line["images_per_second"] > 0 for line in lines)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_broken_images_are_named_and_kept_in_the_folder(nas, quick, make_images, tmp_path):
+    photos = make_images({"cat": 30, "dog": 30})
+    broken = photos / "cat" / "007.png"
+    broken.write_bytes(b"")
+    answer = nas(*quick, "--data", photos)
+    assert answer.code == 0, answer.err
+    name = broken.relative_to(photos)
+    assert f"Left out: 1 broken image ({name}: it is empty); data.json lists all." in answer.err
+    kept = json.loads((tmp_path / "out" / "data.json").read_text())
+    assert str(name) in json.dumps(kept["left_out"])
 
 
 @pytest.mark.slow
@@ -129,7 +150,7 @@ def test_a_stopped_training_goes_on_and_ends_with_the_same_file(nas, quick, tmp_
         f"\nStopped. What is trained is in {out}; the same command with --resume goes on from "
         "there.\nnas: stopped\n"
     )
-    done = len(log.read_text().splitlines())
+    done = len(log.read_text().splitlines()) - 1  # the first is about the data
     with log.open("a") as file:
         # As if it had been killed between an epoch's line and its checkpoint, and within a line.
         file.write(json.dumps({"event": "epoch", "epoch": done + 1}) + '\n{"event')
@@ -142,7 +163,7 @@ def test_a_stopped_training_goes_on_and_ends_with_the_same_file(nas, quick, tmp_
     answer = nas(*options, "--resume")
     assert answer.code == 0, answer.err
     assert "Training continued at step" in answer.err
-    assert [line.get("epoch") for line in read_log(log)] == [*range(1, 13), None]
+    assert [line.get("epoch") for line in read_log(log)] == [None, *range(1, 13), None]
     undisturbed = tmp_path / "undisturbed"
     assert nas(*options[:-1], undisturbed).code == 0
     assert (undisturbed / "model.onnx").read_bytes() == (out / "model.onnx").read_bytes()

@@ -217,9 +217,11 @@ def test_floats_are_zero_to_one(tmp_path: Path, value: float, got: str) -> None:
     images = np.zeros((30, 4, 4), np.float32)
     images[29, 3, 3] = value
     path = _save(tmp_path, **_splits(x_train=images))
+    do = "x_train / 255, or x_train.astype(np.uint8)"
+    if np.isnan(value):
+        do = "np.nan_to_num(x_train), or leave these images out"
     assert _error(path) == (
-        f"floating-point pixels are from 0 to 1; x_train of {path} is not; got {got!r}; "
-        "try: x_train / 255, or x_train.astype(np.uint8)"
+        f"floating-point pixels are from 0 to 1; x_train of {path} is not; got {got!r}; try: {do}"
     )
 
 
@@ -229,7 +231,6 @@ def test_floats_are_zero_to_one(tmp_path: Path, value: float, got: str) -> None:
         (np.arange(29) % 3, "29 of int64", "y_train.astype(np.int64)"),
         (np.eye(3)[np.arange(30) % 3], "30 x 3 of float64", "y_train.argmax(axis=1)"),
         (np.arange(30) % 3 / 1.0, "30 of float64", "y_train.astype(np.int64)"),
-        (np.arange(30) % 3 - 1, "30 of int64", "y_train.astype(np.int64)"),
     ],
 )
 def test_what_are_no_labels(tmp_path: Path, labels: np.ndarray, what: str, do: str) -> None:
@@ -237,6 +238,14 @@ def test_what_are_no_labels(tmp_path: Path, labels: np.ndarray, what: str, do: s
     assert _error(path) == (
         "labels are one whole number from 0, or one text, for each image; "
         f"y_train of {path} is {what} for 30 images; allowed: N integers or N texts; try: {do}"
+    )
+
+
+def test_numbers_of_classes_are_from_zero(tmp_path: Path) -> None:
+    path = _save(tmp_path, **_splits(y_train=np.arange(30) % 3 - 1))
+    assert _error(path) == (
+        f"labels that are numbers count from 0; y_train of {path} has others; got '-1'; "
+        "try: np.unique(y_train, return_inverse=True)[1], or leave these images out"
     )
 
 

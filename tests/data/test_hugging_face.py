@@ -179,4 +179,4 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for path in (tmp_path, Path("hf:someone/pets")):
         text = _error(path)
         assert text.startswith("Hugging Face data sets are read by a library of theirs (")
-        assert text.endswith("; try: pip install datasets")
+        assert text.endswith("; try: pip install -c constraints.txt '.[datasets]' in the checkout")

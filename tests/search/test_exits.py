@@ -13,6 +13,7 @@ from PIL import Image
 
 import nas
 from nas.accuracy.exits import leaving_places, leaving_shares, predicted_classes
+from nas.cli import summary
 from nas.data import load_dataset
 from nas.export.onnx_file import run_onnx
 from nas.latency.batch import BatchPredictor
@@ -28,6 +29,7 @@ from nas.search.run import run_search
 from nas.search.study import read_trials
 from nas.space import sample as sampling
 from nas.space.choices import ChoiceRows
+from nas.units import format_latency_ms
 
 DEVICE = "jetson-nano"
 SETTINGS = {
@@ -116,6 +118,21 @@ def test_python_and_the_report_know_of_them(found, entries):
         assert shown[entry["id"]].files == tuple(entry["files"]["segments"])
     page = (found.folder / "report.html").read_text()
     assert "on average" in page
+    for entry in with_exits(entries):
+        assert f"{' / '.join(f'{100 * share:.0f}' for share in entry['exits']['shares'])} %" in page
+
+
+def test_the_terminal_says_where_images_leave(entries):
+    entry = with_exits(entries)[0]
+    *early, end = entry["exits"]["shares"]
+    told = ", ".join(f"{share:.1%} at exit {place}" for place, share in enumerate(early, 1))
+    whole = entry["latency_ms"][DEVICE]
+    assert summary._leaving(entry) == [
+        f"Of the validation images leave {told}, {end:.1%} at its end; an inference through all of "
+        f"it takes {format_latency_ms(whole['predicted'])} "
+        f"(at most {format_latency_ms(whole['upper'])}) on {DEVICE}."
+    ]
+    assert summary._leaving({"id": "without"}) == []
 
 
 def test_the_program_for_segments_says_what_the_files_say(found, entries, tmp_path):

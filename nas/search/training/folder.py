@@ -40,6 +40,11 @@ class TrainFolder:
         return self.path / "model.json"
 
     @property
+    def data(self) -> Path:
+        """Which image is in which split, and what was left out."""
+        return self.path / "data.json"
+
+    @property
     def checkpoint(self) -> Path:
         """Where the training is; removed when it is finished."""
         return self.path / "checkpoint.safetensors"

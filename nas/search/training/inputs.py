@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from nas.accuracy.checkpoint import Checkpoint
+from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import recalibrate
 from nas.accuracy.teacher import OnnxTeacher, Teacher, model_teacher, teacher_size
-from nas.data import Dataset, decode, scan
+from nas.data import Dataset, DatasetIndex, decode, scan
+from nas.data.summary import describe
 from nas.errors import ModelFileError, RunFolderError
 from nas.files import file_digest
 from nas.models import Supernet, build_model
@@ -38,6 +40,7 @@ class Inputs:
         onnx_teacher: Read from a file, if any.
         threads: Of torch and onnxruntime.
         resolution: Of the training images: the network's, or a larger one that the teacher wants.
+        about: The data in a few lines.
     """
 
     settings: TrainSettings
@@ -47,6 +50,12 @@ class Inputs:
     onnx_teacher: OnnxTeacher | None
     threads: int
     resolution: int
+    about: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the network is trained on these images."""
+        return self.settings.recipe.for_images(len(self.dataset.train.labels))
 
     def digests(self) -> dict[str, str]:
         """Hashes of all that the result depends on beside the settings."""
@@ -104,10 +113,24 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
         check_file_exists(teacher)
         # What the network learns from is not blurred for its teacher, nor made larger than it is.
         seen = max(own, min(teacher_size(teacher) or own, index.source_size))
+    about = _about(index, settings.batch_size)
+    for line in about:
+        watcher.say(line)
     dataset = decode(index, sorted({own, seen}), progress=watcher.progress)
     supernet = None if given is None else _supernet(subject, dataset, given)
     onnx_teacher = None if teacher is None else OnnxTeacher(teacher, dataset, threads)
-    return Inputs(settings, subject, dataset, supernet, onnx_teacher, threads, seen)
+    return Inputs(settings, subject, dataset, supernet, onnx_teacher, threads, seen, about)
+
+
+def _about(index: DatasetIndex, batch_size: int) -> tuple[str, ...]:
+    """What was read, and whether steps are smaller than they were to be."""
+    images = len(index.train.items)
+    if batch_size <= images:
+        return tuple(describe(index))
+    fewer = (
+        f"A step has all {images} training images: there are fewer than --batch-size {batch_size}."
+    )
+    return (*describe(index), fewer)
 
 
 def _supernet(subject: Subject, dataset: Dataset, given: Checkpoint) -> Supernet:

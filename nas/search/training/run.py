@@ -14,7 +14,7 @@ import torch
 from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.score import METRIC_WORDS
 from nas.accuracy.training import Trainer
-from nas.data import Progress
+from nas.data import Progress, manifest
 from nas.export.graph import GraphTarget
 from nas.export.onnx_file import add_metadata, write_onnx
 from nas.export.weights import folded_weights
@@ -90,10 +90,13 @@ def _work(place: TrainFolder, inputs: Inputs, begun: dict[str, Any], watcher: Wa
         check_unchanged(place.path, begun["inputs"], digests)
     else:
         place.write(_begin(inputs, digests, device))
+        append_log(place.log, "data", about=inputs.about)
+    if not place.data.exists():
+        write_json(place.data, manifest(inputs.dataset))
     trainer = Trainer(
         inputs.start(device),
         inputs.dataset,
-        inputs.settings.recipe,
+        inputs.recipe,
         inputs.settings.seed,
         inputs.teacher(device),
         watcher.say,
@@ -113,7 +116,7 @@ def _begin(inputs: Inputs, digests: dict[str, str], device: torch.device) -> dic
         "schema": 1,
         "settings": inputs.settings.to_json(),
         "started": now.isoformat(timespec="seconds"),
-        "recipe": inputs.settings.recipe.to_json(),
+        "recipe": inputs.recipe.to_json(),
         "threads": inputs.threads,
         "device": device.type,
         "machine": platform.machine(),
@@ -172,6 +175,7 @@ def _told(
         "peak_memory_bytes": peak_activation_bytes(network),
         "resolution": network.resolution,
         "data": inputs.dataset.name,
+        "classes": len(inputs.dataset.classes),
         "epochs": settings.epochs,
         "steps": trainer.steps,
         "training_images": trainer.images,
@@ -179,7 +183,7 @@ def _told(
         "device": trainer.device.type,
         "started_from": settings.supernet or "random weights",
         "teacher": _teacher(settings),
-        "recipe": settings.recipe.to_json(),
+        "recipe": trainer.recipe.to_json(),
         "files": file_entries([file.name for file in files]),
     }
 

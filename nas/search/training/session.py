@@ -96,16 +96,15 @@ class Session:
     def _on_step(self, step: int) -> None:
         trainer = self.trainer
         if step >= self._end:
-            # With fewer images than a step has, several epochs may end at once.
-            self._end_epoch(step, min(self._epoch_after(step) - 1, trainer.recipe.epochs))
+            self._end_epoch(step)
         elif time.perf_counter() - self._saved > SAVE_EVERY_S:
             self._tick()
             self.save()
         self.watcher.progress(STAGE, step, trainer.steps, self.note)
 
-    def _end_epoch(self, step: int, epoch: int) -> None:
+    def _end_epoch(self, step: int) -> None:
         """Score, write the line, then the checkpoint: killed between them, the line is there."""
-        trainer = self.trainer
+        trainer, epoch = self.trainer, self._next
         loss = trainer.mean_loss()  # waits for the device: what is timed ends after it
         self._tick()
         if not math.isfinite(loss):
@@ -114,7 +113,7 @@ class Session:
                 got=f"--learning-rate {trainer.recipe.highest_rate:g}",
                 do=f"--learning-rate {trainer.recipe.highest_rate / 10:g} and another --out",
             )
-        begun = trainer.recipe.end_of(self._next - 1, trainer.images)
+        begun = trainer.recipe.end_of(epoch - 1, trainer.images)
         images = (step - begun) * trainer.recipe.batch_size
         dataset = trainer.dataset
         model = trainer.finished_model(EPOCH_RECALIBRATION)

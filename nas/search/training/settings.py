@@ -60,7 +60,7 @@ class TrainSettings(Section):
     optimiser: Optimiser = "sgd"
     learning_rate: Positive | None = None
     weight_decay: Annotated[float, Field(ge=0, le=10)] | None = None
-    label_smoothing: Share = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0
     random_augment: Share = 0.0
@@ -108,6 +108,10 @@ def train_settings(given: Mapping[str, Any]) -> TrainSettings:
             "--teacher-share is for a teacher",
             got=f"--teacher-share {settings.teacher_share:g} alone",
             do="add --teacher FILE.onnx, or --supernet FILE --distil",
+        )
+    if values.get("teacher_share") == 0:
+        raise OptionError(
+            "a teacher has a share of the loss", got="--teacher-share 0", do="leave the teacher out"
         )
     if settings.distil and settings.teacher is not None:
         raise OptionError(
