@@ -11,10 +11,15 @@ No name is a folder's: once `nas/search` is loaded, `nas.search` is that module.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# onnxruntime 1.29 and newer send what models they run to their makers, unless they are told not to
+# before they are loaded (https://github.com/microsoft/onnxruntime/pull/27379).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from nas.api import Model, Result, Trained, find_models, open_run, train_model
