@@ -65,8 +65,8 @@ def test_a_segment_is_no_teacher(dataset, model, tmp_path):
     with pytest.raises(ModelFileError) as caught:
         OnnxTeacher(path, dataset)
     assert str(caught.value) == (
-        f"the teacher {path} does not fit: its file; got 'one of 3 segments'; allowed: a whole model in "
-        "one file; try: another --teacher"
+        f"the teacher {path} does not fit: its file; got 'one of 3 segments'; allowed: a whole model "
+        "in one file; try: another --teacher"
     )
 
 
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_one_clear_error(dataset, tmp_path):
     broken.write_text("nothing")
     assert refused(broken).startswith("the teacher FILE cannot be read as an ONNX model: ")
     wrong_shape = means(tmp_path, ["N", 3, "H", "W"], 10, crop=1000)
-    assert 'does not fit: its file; got "an error: ' in refused(wrong_shape)
+    assert 'does not fit: it; got "an error: ' in refused(wrong_shape)
 
 
 def test_other_class_names_of_the_data_are_refused(dataset, tmp_path):
