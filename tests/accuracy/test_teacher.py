@@ -65,8 +65,8 @@ def test_a_segment_is_no_teacher(dataset, model, tmp_path):
     with pytest.raises(ModelFileError) as caught:
         OnnxTeacher(path, dataset)
     assert str(caught.value) == (
-        f"the teacher {path} does not fit: its file; got 'one of 3 segments'; allowed: a whole model "
-        "in one file; try: another --teacher"
+        f"the teacher {path} does not fit: its file; got 'one of 3 segments'; "
+        "allowed: a whole model in one file; try: another --teacher"
     )
 
 
