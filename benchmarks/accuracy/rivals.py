@@ -11,13 +11,13 @@ plan at 32 pixels (ours at the resolution that was searched), and scored on the 
 exported file. Latencies are of whole models with random weights (they do not matter), one thread
 of onnxruntime, all in one run. Started again with the same --out, it goes on.
 
-`--searched` is the front.json of a run (`--slowest 4`: so many of it, since the fastest are less
-accurate than any rival), or a list of architectures as `nas sample --json` prints; without it the
-rivals are trained and timed by themselves. Networks of `--trained` are not trained again; their
+`--searched` is the front.json of a run or of several (`--slowest 4`: so many of them, since the
+fastest are less accurate than any rival; `--models ID ...`: these alone), or lists of architectures
+as `nas sample --json` prints; without it the rivals are trained and timed by themselves. Networks of `--trained` are not trained again; their
 latencies are measured with the others'.
 Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
 the least accurate one, for each rival how many times faster ours of at least its accuracy is, and
-what the search took, if its run is there: seconds of all trials, and of the supernet if it has one.
+what each search took, if its run is there: seconds of all trials, and of the supernet if it has one.
 """
 
 import argparse
@@ -80,10 +80,16 @@ def rivals() -> list[Entry]:
     return found
 
 
-def searched(path: Path, slowest: int | None) -> list[Entry]:
-    """The models of a front, or its slowest; or a list of architectures."""
-    content = json.loads(path.read_text())
-    models = content["models"] if isinstance(content, dict) else content
+def searched(paths: list[Path], slowest: int | None, ids: list[str] | None) -> list[Entry]:
+    """The models of fronts, the slowest or those that are named; or lists of architectures."""
+    found = {}
+    for path in paths:
+        content = json.loads(path.read_text())
+        models = content["models"] if isinstance(content, dict) else content
+        found |= {model["id"]: model for model in models}
+    if ids is not None:
+        found = {each: found[each] for each in ids}
+    models = list(found.values())
     if slowest is not None:
         models = sorted(models, key=predicted_ms)[-slowest:]
     listed = [model.get("architecture", model) for model in models]
@@ -195,8 +201,10 @@ def summary(rows: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--searched", type=Path)
-    parser.add_argument("--slowest", type=int, help="so many of the front alone")
+    parser.add_argument("--searched", type=Path, nargs="+", default=[])
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--slowest", type=int, help="so many of the fronts alone")
+    which.add_argument("--models", nargs="+", metavar="ID", help="these of the fronts alone")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--recipe", default="", help="further options of nas train, in one string")
     parser.add_argument("--seed", type=int, default=0)
@@ -207,7 +215,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the trainings")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
-    entries = rivals() + (searched(options.searched, options.slowest) if options.searched else [])
+    entries = rivals() + searched(options.searched, options.slowest, options.models)
     known = known_rows(options.trained, entries, options.seed, options.epochs)
     timed = options.out / "latencies.json"
     if options.only != "latency":
@@ -238,7 +246,7 @@ def main() -> None:
         sys.exit("not all networks were trained by one recipe")
     found = summary(rows) if options.searched else {}
     if options.searched:
-        found["search"] = cost_of_search(options.searched)
+        found["search"] = [cost_of_search(front) for front in options.searched]
     print(json.dumps(found, indent=1))
     if options.results:
         write_json(options.results, {
