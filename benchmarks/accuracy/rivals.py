@@ -13,11 +13,11 @@ of onnxruntime, all in one run. Started again with the same --out, it goes on.
 
 `--searched` is the front.json of a run or of several (`--slowest 4`: so many of them, since the
 fastest are less accurate than any rival; `--models ID ...`: these alone), or lists of architectures
-as `nas sample --json` prints; without it the rivals are trained and timed by themselves. Networks of `--trained` are not trained again; their
-latencies are measured with the others'.
+as `nas sample --json` prints; without it the rivals are trained and timed by themselves. Networks
+of `--trained` are not trained again; their latencies are measured with the others'.
 Written: accuracy and latency of each, both fronts' hypervolumes below the slowest rival and above
 the least accurate one, for each rival how many times faster ours of at least its accuracy is, and
-what each search took, if its run is there: seconds of all trials, and of the supernet if it has one.
+what each search took, if its run is there: seconds of all trials, and of its supernet.
 """
 
 import argparse
