@@ -29,6 +29,7 @@ class TrainingEvaluator:
         validation_images: How many are scored; the first ones, which are a random sample.
         say: Hears what a user should know.
         steps: Of each training, where its fidelity says none; all of the recipe's if not given.
+        on_step: Called with the number done, and how many there are, while one is scored.
     """
 
     space: SearchSpace
@@ -38,6 +39,7 @@ class TrainingEvaluator:
     validation_images: int
     say: Callable[[str], None] = lambda text: None
     steps: int | None = None
+    on_step: Callable[[int, int], None] = lambda step, steps: None
 
     @property
     def metric(self) -> Metric:
@@ -50,7 +52,8 @@ class TrainingEvaluator:
         Raises:
             MemoryFullError: The device has too little memory.
         """
-        model = self.train(architecture, fidelity.steps or self.steps)
+        steps = fidelity.steps or self.steps or self.recipe.steps(len(self.dataset.train.labels))
+        model = self.train(architecture, steps, lambda step: self.on_step(step, steps))
         split, images = self.dataset.validation, self.validation_images
         return score_model(model, self.dataset, split, images, self.metric)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from nas.data import Dataset
 from nas.models import build_model
 from nas.models.build import Model
 from nas.search.settings import SearchSettings
+from nas.search.watch import TrialWatcher
 from nas.search.work import (
     MAX_STEPS,
     SHORT_SHARE,
@@ -128,7 +129,7 @@ def training_evaluator(
     dataset: Dataset,
     settings: SearchSettings,
     work: Work,
-    say: Callable[[str], None],
+    watcher: TrialWatcher,
 ) -> TrainingEvaluator:
     """Scores trials, and makes finalists by more steps of the same recipe."""
     return TrainingEvaluator(
@@ -137,6 +138,7 @@ def training_evaluator(
         replace(RECIPE, metric=settings.metric),
         settings.seed,
         work.validation_images,
-        say,
-        steps=work.trial_steps,
+        watcher.say,
+        work.trial_steps,
+        watcher.step,
     )

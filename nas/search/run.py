@@ -43,7 +43,7 @@ from nas.search.study import TrialRecord
 from nas.search.supernet_check import check_supernet
 from nas.search.supernets import have_supernet
 from nas.search.trials import Rung, run_trials
-from nas.search.watch import Silent, Watcher
+from nas.search.watch import Silent, TrialWatcher, Watcher
 from nas.search.work import Work
 from nas.search.zero_cost import zero_cost_scores
 from nas.space.architecture import Architecture
@@ -91,12 +91,13 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     """All that takes time."""
     settings = inputs.settings
     use_threads(inputs.threads)
-    work, evaluator, trainer = _prepare(run, inputs, watcher, execution)
+    trials = TrialWatcher(watcher)
+    work, evaluator, trainer = _prepare(run, inputs, trials, execution)
     staying = find_staying(run, inputs.costing, evaluator, watcher)
     costing = replace(inputs.costing, staying=staying)
     hunt = Hunt(settings, costing, inputs.start, zero_cost_scores(run, inputs, watcher))
     with contextlib.closing(make_executor(evaluator, execution)) as executor:
-        scored = _score(run, hunt, work, executor, watcher)
+        scored = _score(run, hunt, work, executor, trials)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)
     target = _target(inputs.tables.values())
     workshop = Workshop(
@@ -113,14 +114,14 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
 
 
 def _prepare(
-    run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
+    run: RunFolder, inputs: Inputs, watcher: TrialWatcher, execution: Execution
 ) -> tuple[Work, SupernetEvaluator | TrainingEvaluator, ModelTrainer]:
     """How much is done, what scores architectures, and what trains the finalists."""
     settings, dataset, space = inputs.settings, inputs.dataset, inputs.space
     if settings.evaluator == "training":
         work = fix_work(run, inputs, None, watcher, execution)
         _log_start(run, inputs, work)
-        training = training_evaluator(space, dataset, settings, work, watcher.say)
+        training = training_evaluator(space, dataset, settings, work, watcher)
         return work, training, training
     supernet = Supernet(space, inputs.plan, len(dataset.classes), settings.seed)
     supernet = supernet.to(training_device())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
+
+SLOW_S = 10.0
+"""Of a trial; faster ones are shown by the number that is done alone."""
 
 
 class Watcher(Protocol):
@@ -25,3 +29,31 @@ class Silent:
 
     def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Ignored."""
+
+
+class TrialWatcher:
+    """Passes news on, and shows how far a trial is that takes long, behind the last of them."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._last: tuple[str, int, int, str] | None = None
+        self._begun = 0.0
+
+    def say(self, text: str) -> None:
+        """A line worth reading."""
+        self._watcher.say(text)
+
+    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units of a stage."""
+        self._last = stage, done, total, note
+        self._watcher.progress(stage, done, total, note)
+
+    def step(self, step: int, steps: int) -> None:
+        """`step` of `steps` of a trial's training are done."""
+        now = time.monotonic()
+        if step == 1:
+            self._begun = now
+        if self._last is not None and now - self._begun > SLOW_S:
+            stage, done, total, note = self._last
+            told = f"{note}; " if note else ""
+            self._watcher.progress(stage, done, total, f"{told}training step {step} of {steps}")

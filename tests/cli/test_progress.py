@@ -7,6 +7,7 @@ import pytest
 
 from nas.cli import progress
 from nas.cli.progress import TerminalWatcher
+from nas.search.watch import TrialWatcher
 
 
 @pytest.fixture
@@ -44,6 +45,26 @@ def test_a_continued_stage_is_judged_by_what_was_done_here(capsys, clock):
     assert capsys.readouterr().err.splitlines() == [
         "supernet 80/100",
         "supernet 90/100, 20 s left",
+    ]
+
+
+def test_a_trial_that_takes_long_shows_its_steps(capsys, clock):
+    with TerminalWatcher() as terminal:
+        watcher = TrialWatcher(terminal)
+        watcher.step(1, 4)  # nothing has begun
+        watcher.progress("search", 0, 12)
+        for step in range(1, 5):
+            watcher.step(step, 4)
+            clock[0] += 8.0
+        watcher.progress("search", 1, 12, "front 1")
+        for step in range(1, 5):
+            clock[0] += 8.0
+            watcher.step(step, 4)
+    assert capsys.readouterr().err.splitlines() == [
+        "search 0/12",
+        "search 0/12; training step 3 of 4",
+        "search 1/12, 5 min 52 s left; front 1",
+        "search 1/12, 10 min 16 s left; front 1; training step 3 of 4",
     ]
 
 
