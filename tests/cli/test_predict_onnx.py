@@ -55,6 +55,7 @@ def test_an_exported_model_gets_the_numbers_of_its_architecture(nas, table, tiny
     [found] = nas(*command, "--onnx", file).json()
     assert found.pop("id") == str(file)
     assert found.pop("architecture") == expected.pop("id")
+    assert expected.pop("classes") == 10
     assert {name: found[name] for name in expected} == expected
     assert found["basis"] == "certificate of tiny small"
     assert (found["calibrated"], found["complete"], found["unmatched"]) == (True, True, [])

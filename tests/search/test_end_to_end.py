@@ -298,6 +298,6 @@ def test_a_supernet_of_another_run_is_used(result, tmp_path, make_settings, list
 def test_a_search_of_a_space_that_is_used_up_ends_early(make_settings, tmp_path, listener):
     settings = make_settings(budget="0.0991ms", trials=12)
     run = run_search(settings, tmp_path / "run", watcher=listener)
-    assert any("The search ends after 1 architectures" in text for text in listener.said)
+    assert any("The search ends after 1 architecture:" in text for text in listener.said)
     assert len(run.read_front()["models"]) == 1
     assert listener.stages == ["supernet", "supernet check", "search", "finalists"]
