@@ -115,6 +115,13 @@ def format_bytes(value: float) -> str:
     return f"{value:.0f} B"
 
 
+def plural(number: int, word: str) -> str:
+    """`1 image`, `1,000 images`, `3 classes`."""
+    if number != 1:
+        word += "es" if word.endswith("s") else "s"
+    return f"{number:,} {word}"
+
+
 def _significant(value: float) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"

@@ -15,6 +15,7 @@ from nas.units import (
     format_latency_ms,
     parse_duration_s,
     parse_latency_ms,
+    plural,
 )
 
 
@@ -148,3 +149,8 @@ def test_counts_are_written_for_people(value, text):
 )
 def test_sizes_are_written_in_decimal_units(value, text):
     assert format_bytes(value) == text
+
+
+def test_plurals():
+    assert [plural(n, "model") for n in (0, 1, 1000)] == ["0 models", "1 model", "1,000 models"]
+    assert [plural(n, "class") for n in (1, 2)] == ["1 class", "2 classes"]

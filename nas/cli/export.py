@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from nas.export.onnx_file import files_of, write_onnx
     from nas.export.weights import folded_weights
     from nas.latency.table import load_table
+    from nas.units import plural
 
     target = GraphTarget()
     if options.device is not None:
@@ -87,9 +88,9 @@ def run(options: argparse.Namespace) -> int:
             }
         )
     else:
-        many = "class" if network.classes == 1 else "classes"
+        many = plural(network.classes, "class")
         for file in files:
-            print(f"{file}: {network.resolution} px, {network.classes} {many}")
+            print(f"{file}: {network.resolution} px, {many}")
     return 0
 
 

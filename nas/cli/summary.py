@@ -11,7 +11,7 @@ from nas.search.folders import onnx_files
 from nas.search.goals import bounded, holds_expected
 from nas.search.measured import MeasuredModel, measured_models, say_measured, usual_ms
 from nas.search.ranked import CHECK, ranking_lines, supernet_lines
-from nas.units import format_bytes, format_count, format_latency_ms
+from nas.units import format_bytes, format_count, format_latency_ms, plural
 
 if TYPE_CHECKING:
     from nas.search.run_folder import RunFolder
@@ -204,8 +204,9 @@ def _short_training(run: RunFolder, facts: dict[str, Any]) -> str:
     if not trained:
         return ""
     steps = facts["work"]["short_steps"]
-    many = "step" if steps == 1 else "steps"
-    return f" Finalists were chosen from the best {trained}, trained for {steps} {many} each."
+    return (
+        f" Finalists were chosen from the best {trained}, trained for {plural(steps, 'step')} each."
+    )
 
 
 def _from_scratch(facts: dict[str, Any]) -> str:
@@ -256,7 +257,7 @@ def _leaving(model: dict[str, Any]) -> list[str]:
         for device, found in model["latency_ms"].items()
     )
     return [
-        f"Of the validation images leave {', '.join(shares)}; an inference through all of it takes "
+        f"Validation images leave it: {', '.join(shares)}; an inference through all of it takes "
         f"{whole}."
     ]
 

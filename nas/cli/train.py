@@ -208,7 +208,7 @@ def _train(folder: TrainFolder, settings: TrainSettings, resume: bool) -> None:
 
 def _print_result(folder: TrainFolder) -> None:
     from nas.search.folders import onnx_files
-    from nas.units import format_bytes, format_count, format_duration_s
+    from nas.units import format_bytes, format_count, format_duration_s, plural
 
     result = folder.read_result()
     what = ", balanced accuracy" if result["accuracy"]["metric"] == "balanced" else ""
@@ -221,8 +221,8 @@ def _print_result(folder: TrainFolder) -> None:
         )
     print(
         f"{format_count(result['params'])} parameters, {format_count(result['macs'])} MACs, "
-        f"{format_bytes(result['size_bytes'])}; {result['epochs']} "
-        f"{'epoch' if result['epochs'] == 1 else 'epochs'} in "
+        f"{format_bytes(result['size_bytes'])}; "
+        f"{plural(result['epochs'], 'epoch')} in "
         f"{format_duration_s(result['seconds'])} ({result['device']})"
     )
     _print_exits(result)

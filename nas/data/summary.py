@@ -6,6 +6,7 @@ import numpy as np
 
 from nas.data.dataset import DatasetIndex
 from nas.data.indexing import name_broken
+from nas.units import plural
 
 UNEVEN = 3
 """Ratio of the largest class to the smallest from which plain accuracy says too little of the
@@ -26,7 +27,7 @@ def describe(index: DatasetIndex) -> list[str]:
     if index.left_out:
         images = len(index.left_out)
         lines.append(
-            f"Left out: {images:,} broken {'image' if images == 1 else 'images'} "
+            f"Left out: {plural(images, 'broken image')} "
             f"({name_broken(index.left_out)}); data.json lists all."
         )
     return lines

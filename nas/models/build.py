@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -24,16 +23,13 @@ from nas.space.layers import (
     leaves,
 )
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
-    "relu": partial(nn.ReLU, inplace=True),
-    "relu6": partial(nn.ReLU6, inplace=True),
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
     "hardswish": nn.Hardswish,
     "silu": nn.SiLU,
 }
-"""Gradients of `relu` and `relu6` need their results alone, and nothing else needs what they are
-applied to: overwriting it takes less memory and up to a tenth less time for a training step
-(docs/decisions/0022-kept-memory.md)."""
 GATES: dict[str, type[nn.Module]] = {"hardsigmoid": nn.Hardsigmoid, "sigmoid": nn.Sigmoid}
 
 
@@ -202,8 +198,8 @@ class BlockModule(nn.Module):
 
 _FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor] | None] = {
     "none": None,
-    "relu": partial(nn.functional.relu, inplace=True),
-    "relu6": partial(nn.functional.relu6, inplace=True),
+    "relu": nn.functional.relu,
+    "relu6": nn.functional.relu6,
     "hardswish": nn.functional.hardswish,
     "silu": nn.functional.silu,
 }

@@ -6,7 +6,6 @@ from nas.latency.device_file import Calibration
 from nas.report.markup import (
     definitions,
     percent,
-    plural,
     tag,
     text,
 )
@@ -15,6 +14,7 @@ from nas.report.values import (
     ReportData,
     TableFacts,
 )
+from nas.units import plural
 
 
 def certificate_text(device: DeviceFacts, data: ReportData) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from nas.errors import InputError
 from nas.latency.table import LatencyTable, load_table
-from nas.report.markup import plural
 from nas.report.values import (
     DeviceFacts,
     RunFacts,
@@ -20,7 +19,7 @@ from nas.search.goals import (
 )
 from nas.search.run_folder import RunFolder
 from nas.search.settings import SearchSettings
-from nas.units import format_latency_ms
+from nas.units import format_latency_ms, plural
 
 
 def read_facts(run: RunFolder, content: Mapping[str, Any]) -> tuple[RunFacts, list[str]]:

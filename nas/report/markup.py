@@ -95,8 +95,3 @@ def points(difference: float) -> str:
     """A difference of accuracies: `+0.6 points`, with a proper minus sign."""
     sign = "+" if difference > 0 else "−" if difference < 0 else "±"
     return f"{sign}{abs(100 * difference):.1f} points"
-
-
-def plural(number: int, word: str) -> str:
-    """`1 image`, `1,000 images`."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -11,7 +11,6 @@ from nas.report.markup import (
     latency_interval,
     link,
     percent,
-    plural,
     tag,
     text,
     unbroken,
@@ -26,7 +25,7 @@ from nas.report.values import (
     ReportData,
 )
 from nas.search.front import WITHIN
-from nas.units import format_bytes, format_count, format_latency_ms
+from nas.units import format_bytes, format_count, format_latency_ms, plural
 
 CLASSES_SHOWN = 20
 

@@ -10,7 +10,6 @@ from nas.report.markup import (
     latency,
     link,
     percent,
-    plural,
     points,
     table,
     tag,
@@ -23,7 +22,7 @@ from nas.report.values import (
     FinishedModel,
     ReportData,
 )
-from nas.units import format_bytes, format_count
+from nas.units import format_bytes, format_count, plural
 
 
 def finalists_table(data: ReportData) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nas.units import plural
+
 FEWEST = 10
 """Architectures of which ranks are compared."""
 CHECK = "supernet check"
@@ -18,7 +20,7 @@ def ranking_lines(content: dict[str, Any], supernet: str | None = None) -> list[
         supernet: The file that was given, if one was.
     """
     number, epochs = len(content["models"]), content["epochs"]
-    each = f"{epochs} epoch{'' if epochs == 1 else 's'} each"
+    each = f"{plural(epochs, 'epoch')} each"
     by_loss = all("loss" in model["supernet"] for model in content["models"])
     scores = "the supernet's losses" if by_loss else "the supernet's scores"
     told = (

@@ -30,6 +30,7 @@ from nas.search.supernets import have_supernet
 from nas.search.watch import Watcher
 from nas.search.work import Work
 from nas.space.architecture import Architecture
+from nas.units import plural
 
 STAGE = "ranking"
 
@@ -57,7 +58,9 @@ def check_ranking(
     """
     check_finished(run)
     with run.locked():
-        known = _known(run, epochs)
+        found = _result_of(run)
+        # Architectures that were trained for as many epochs are not trained again.
+        known = found if found is not None and found["epochs"] == epochs else None
         if known is not None and len(known["models"]) >= number:
             return known
         content = run.read_run()
@@ -76,7 +79,8 @@ def check_ranking(
         folder = run.path / STAGE / f"{epochs}-epochs"
         models = scorer.models(drawn, folder, done, watcher)
         result = {"schema": 1, "epochs": epochs, **_result(models, settings.seed)}
-        _set_aside(run, epochs, watcher)
+        if found is not None and known is None:
+            _set_aside(run, found["epochs"], watcher)
         write_json(run.ranking, result)
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -95,24 +99,18 @@ class _ProgressOnly:
 
 
 def _set_aside(run: RunFolder, epochs: int, watcher: Watcher) -> None:
-    """Keep a result of trainings of other epochs under another name."""
-    try:
-        found = run.read_ranking()
-    except RunFolderError:
-        return
-    if found and found["epochs"] != epochs:
-        place = run.ranking.with_name(f"ranking-{found['epochs']}-epochs.json")
-        run.ranking.replace(place)
-        watcher.say(f"The ranking after {found['epochs']} epochs of training is kept: {place}")
+    """Keep a result of trainings of so many epochs beside the one that takes its place."""
+    place = run.ranking.with_name(f"ranking-{epochs}-epochs.json")
+    run.ranking.replace(place)
+    watcher.say(f"The ranking after {plural(epochs, 'epoch')} of training is kept: {place}")
 
 
-def _known(run: RunFolder, epochs: int) -> dict[str, Any] | None:
-    """A result with as many epochs: its architectures are not trained again."""
+def _result_of(run: RunFolder) -> dict[str, Any] | None:
+    """The result that is there, if it can be read."""
     try:
-        found = run.read_ranking()
+        return run.read_ranking()
     except RunFolderError:
         return None
-    return found if found and found["epochs"] == epochs else None
 
 
 def _scorer(run: RunFolder, inputs: Inputs, work: Work, epochs: int, watcher: Watcher) -> _Scorer:

@@ -38,7 +38,7 @@ from nas.search.study import (
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
 from nas.space.architecture import Architecture
-from nas.units import format_duration_s
+from nas.units import format_duration_s, plural
 
 FAILURES = 10
 """Architectures in a row that could not be scored, after which the search gives up."""
@@ -183,10 +183,8 @@ class _Loop:
             elif under_way:
                 self._wait_for_others()
         if self.exhausted and scored < wanted:
-            many = "architecture" if scored == 1 else "architectures"
-            self.watcher.say(
-                f"The {stage} ends after {scored} {many}: {self.rung.proposals.none_left}"
-            )
+            many = plural(scored, "architecture")
+            self.watcher.say(f"The {stage} ends after {many}: {self.rung.proposals.none_left}")
             self.watcher.progress(stage, scored, scored, str(self.standing))
         self._tell_study(scored, ended=True)
         if scored == 0 and self.rung.fidelity == SEARCH:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from nas.accuracy.device import MALLOC_VARIABLES
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc",
+    reason="other C libraries have no mallopt: nothing is set there that could be seen",
+)
 
 PROGRAM = """
 import resource
@@ -29,14 +37,14 @@ for _ in range(4):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
-PAGES = 4 * 3 * (1 << 23) // (os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096)
+PAGES = 4 * 3 * (1 << 23) // mmap.PAGESIZE
 """Of all that the loop allocates."""
 
 
 def faults(**variables: str) -> int:
     """Page faults of the loop in a process of its own."""
-    names = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-    given = {k: v for k, v in os.environ.items() if k not in (*names, "GLIBC_TUNABLES")}
+    names = (*MALLOC_VARIABLES, "GLIBC_TUNABLES")
+    given = {k: v for k, v in os.environ.items() if k not in names}
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**given, **variables},
@@ -47,12 +55,10 @@ def faults(**variables: str) -> int:
     return int(output.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
 def test_large_tensors_take_no_new_pages_from_the_kernel():
     assert faults() < PAGES / 100
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone can be told")
 @pytest.mark.parametrize(
     "variables",
     [

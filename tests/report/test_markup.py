@@ -12,7 +12,6 @@ from nas.report.markup import (
     latency_interval,
     link,
     percent,
-    plural,
     points,
     table,
     tag,
@@ -46,10 +45,6 @@ def test_differences_carry_their_sign() -> None:
     assert [points(0.006), points(-0.006), points(0)] == [
         "+0.6 points", "−0.6 points", "±0.0 points"
     ]  # fmt: skip
-
-
-def test_plurals() -> None:
-    assert [plural(n, "model") for n in (0, 1, 1000)] == ["0 models", "1 model", "1,000 models"]
 
 
 def test_text_is_escaped_and_paths_are_quoted() -> None:

@@ -26,6 +26,7 @@ from nas.search.costing import expected_shares, latency_json, with_shares
 from nas.search.goals import Goal, bounded
 from nas.search.measured import measured_models, usual_ms
 from nas.search.run import run_search
+from nas.search.run_folder import RunFolder
 from nas.search.study import read_trials
 from nas.space import sample as sampling
 from nas.space.choices import ChoiceRows
@@ -122,17 +123,21 @@ def test_python_and_the_report_know_of_them(found, entries):
         assert f"{' / '.join(f'{100 * share:.0f}' for share in entry['exits']['shares'])} %" in page
 
 
-def test_the_terminal_says_where_images_leave(entries):
+def test_the_terminal_says_where_images_leave(found, entries):
+    run = RunFolder(found.folder)
     entry = with_exits(entries)[0]
+    front, whole = run.read_front(), entry["latency_ms"][DEVICE]
     *early, end = entry["exits"]["shares"]
     told = ", ".join(f"{share:.1%} at exit {place}" for place, share in enumerate(early, 1))
-    whole = entry["latency_ms"][DEVICE]
-    assert summary._leaving(entry) == [
-        f"Of the validation images leave {told}, {end:.1%} at its end; an inference through all of "
-        f"it takes {format_latency_ms(whole['predicted'])} "
+    line = (
+        f"Validation images leave it: {told}, {end:.1%} at its end; an inference through all of it "
+        f"takes {format_latency_ms(whole['predicted'])} "
         f"(at most {format_latency_ms(whole['upper'])}) on {DEVICE}."
-    ]
-    assert summary._leaving({"id": "without"}) == []
+    )
+    front["fronts"][0]["recommended"] = entry["id"]
+    assert line in summary._lines(run, front, run.read_run())
+    front["fronts"][0]["recommended"] = next(e["id"] for e in entries if "exits" not in e)
+    assert not any("leave it" in each for each in summary._lines(run, front, run.read_run()))
 
 
 def test_the_program_for_segments_says_what_the_files_say(found, entries, tmp_path):

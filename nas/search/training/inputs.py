@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from nas.accuracy.checkpoint import Checkpoint
-from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import recalibrate
 from nas.accuracy.teacher import OnnxTeacher, Teacher, model_teacher, teacher_size
 from nas.data import Dataset, DatasetIndex, decode, scan
@@ -51,11 +50,6 @@ class Inputs:
     threads: int
     resolution: int
     about: tuple[str, ...] = ()
-
-    @property
-    def recipe(self) -> Recipe:
-        """How the network is trained on these images."""
-        return self.settings.recipe.for_images(len(self.dataset.train.labels))
 
     def digests(self) -> dict[str, str]:
         """Hashes of all that the result depends on beside the settings."""

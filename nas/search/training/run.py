@@ -96,7 +96,7 @@ def _work(place: TrainFolder, inputs: Inputs, begun: dict[str, Any], watcher: Wa
     trainer = Trainer(
         inputs.start(device),
         inputs.dataset,
-        inputs.recipe,
+        inputs.settings.recipe,
         inputs.settings.seed,
         inputs.teacher(device),
         watcher.say,
@@ -112,11 +112,12 @@ def _work(place: TrainFolder, inputs: Inputs, begun: dict[str, Any], watcher: Wa
 def _begin(inputs: Inputs, digests: dict[str, str], device: torch.device) -> dict[str, Any]:
     """Content of `train.yaml`."""
     now = datetime.datetime.now(datetime.timezone.utc)
+    recipe = inputs.settings.recipe.for_images(len(inputs.dataset.train.labels))
     return {
         "schema": 1,
         "settings": inputs.settings.to_json(),
         "started": now.isoformat(timespec="seconds"),
-        "recipe": inputs.recipe.to_json(),
+        "recipe": recipe.to_json(),
         "threads": inputs.threads,
         "device": device.type,
         "machine": platform.machine(),
