@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +22,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+WORDS = {
+    "dict_type": "input should be keys and values",
+    "model_type": "input should be keys and values",
+    "string_pattern_mismatch": "input should be small letters, digits, '.', '_' and '-'",
+}
+"""Of mistakes that pydantic tells in Python's terms, or by a regular expression."""
 MOST_PLACES = 100_000
 """Keys and values of a document: a few aliases of aliases would otherwise take all memory."""
 Model = TypeVar("Model", bound=BaseModel)
@@ -122,16 +129,41 @@ def _first_problem(
     at = f"{where} line {line}" if line else where
     known = _known(location, lines)
     name = "".join(f"{part}." for part in known).removesuffix(".")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "extra_forbidden":
-        return f"{at}: unknown key {location[-1]!r} in {_parent(location)}"
+        keys = sorted(_keys_at(model, location[:-1]))
+        close = difflib.get_close_matches(str(location[-1]), keys, n=1)
+        meant = f"; try: {close[0]}" if close else ""
+        return (
+            f"{at}: unknown key {location[-1]!r} in {_parent(known)}; allowed: {', '.join(keys)}"
+            f"{meant}"
+        )
     if problem["type"] == "missing":
         missing = location if not lines else (*known, location[-1])
         return f"{at}: {'.'.join(map(str, missing))} is missing"
     got = problem["input"]
-    shown = "" if isinstance(got, dict | list) and len(str(got)) > 60 else f"; got {got!r}"
+    long = isinstance(got, dict | list) and len(str(got)) > 60
+    shown = "" if long else "; got nothing" if got is None else f"; got {got!r}"
     about = f"{at}: {name}" if name else at
     return f"{about}: {message[:1].lower()}{message[1:]}{shown}"
+
+
+def _keys_at(annotation: Any, location: Location) -> set[str]:
+    """Keys that the schema has at a location, where names of union members are parts, too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = {field.alias or name: field for name, field in annotation.model_fields.items()}
+        if not location:
+            return set(fields)
+        field = fields.get(str(location[0]))
+        return set() if field is None else _keys_at(field.annotation, location[1:])
+    forms = get_args(annotation)
+    if get_origin(annotation) in (list, tuple, dict):  # the part is an index, or any key
+        forms, location = forms[-1:], location[1:]
+    elif len(forms) > 1 and location and not isinstance(location[0], int):
+        # One of several forms, which pydantic names.
+        here = [keys for form in forms if (keys := _keys_at(form, location))]
+        return set().union(*here) or set().union(*(_keys_at(f, location[1:]) for f in forms))
+    return set().union(*(_keys_at(form, location) for form in forms))
 
 
 def _depth(problem: Any) -> tuple[bool, int]:

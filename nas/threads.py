@@ -1,4 +1,4 @@
-"""How threads wait for one another."""
+"""How many threads there are, and how they wait for one another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on: of a container or a job fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def spin_briefly() -> None:

@@ -68,15 +68,52 @@ def test_aliases_of_aliases_of_aliases_are_refused():
 
 def test_an_unknown_key_is_named_with_its_line():
     assert message("name: Tom\ncolour: red\n") == (
-        "cat.yaml line 2: unknown key 'colour' in the document"
+        "cat.yaml line 2: unknown key 'colour' in the document; allowed: legs, name, toys, weight"
     )
     assert message("name: Tom\nlegs:\n  - length: 3\n  - length: 3\n    toes: 5\n") == (
-        "cat.yaml line 5: unknown key 'toes' in legs.1"
+        "cat.yaml line 5: unknown key 'toes' in legs.1; allowed: length, shoe"
     )
 
 
 def test_an_unknown_key_is_reported_before_what_it_caused():
-    assert message("nam: Tom\nlegs: 3\n") == "cat.yaml line 1: unknown key 'nam' in the document"
+    assert message("nam: Tom\nlegs: 3\n") == (
+        "cat.yaml line 1: unknown key 'nam' in the document; allowed: legs, name, toys, weight; "
+        "try: name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("toys: 3\n", "line 2: toys: input should be keys and values; got 3"),
+        ("legs: [5]\n", "line 2: legs.0: input should be keys and values; got 5"),
+        ("legs:\n", "line 2: legs: input should be a valid list; got nothing"),
+    ],
+)
+def test_forms_are_named_in_words_of_yaml(text, told):
+    assert message(f"name: Tom\n{text}") == f"cat.yaml {told}"
+
+
+def test_keys_are_known_in_forms_of_which_one_is_meant_and_in_mappings():
+    class House(Section):
+        pets: dict[str, Cat] = {}
+        guest: Annotated[Leg | list[Leg], Field()] | None = None
+
+    def refused(text):
+        with pytest.raises(SpaceError) as caught:
+            parse_yaml(text, House, SpaceError, "house.yaml")
+        return str(caught.value)
+
+    assert refused("pets: {a: {name: Tom, leg: []}}") == (
+        "house.yaml line 1: unknown key 'leg' in pets.a; allowed: legs, name, toys, weight; "
+        "try: legs"
+    )
+    assert refused("guest: {length: 1, size: 2}").startswith(
+        "house.yaml line 1: unknown key 'size' in guest; allowed: length, shoe"
+    )
+    assert refused("guest: [{length: 1, size: 2}]").startswith(
+        "house.yaml line 1: unknown key 'size' in guest.0; allowed: length, shoe"
+    )
 
 
 def test_a_key_that_is_given_twice():

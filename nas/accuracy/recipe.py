@@ -62,8 +62,15 @@ class Recipe:
     @property
     def highest_rate(self) -> float:
         """The learning rate after warming up."""
-        if self.learning_rate is not None:
-            return self.learning_rate
+        return self._usual_rate if self.learning_rate is None else self.learning_rate
+
+    @property
+    def lower_rate(self) -> float:
+        """One to try where that is too high."""
+        return min(self.highest_rate / 10, self._usual_rate)
+
+    @property
+    def _usual_rate(self) -> float:
         return RATES[self.optimiser] * self.batch_size / REFERENCE_BATCH
 
     def for_images(self, images: int) -> Recipe:

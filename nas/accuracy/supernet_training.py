@@ -125,6 +125,8 @@ class SupernetTrainer:
     ) -> None:
         self.supernet, self.dataset, self.settings = supernet, dataset, settings
         self.step = 0
+        self.intact = True
+        """Whether weights and step belong together: not in the middle of an update."""
         self.device = next(supernet.parameters()).device
         self.largest = sampling.largest(supernet.space, supernet.plan)
         self.smallest = sampling.smallest(supernet.space, supernet.plan)
@@ -155,8 +157,10 @@ class SupernetTrainer:
             group["lr"] = rate
         self.backward(self.step)
         nn.utils.clip_grad_norm_(self.supernet.parameters(), GRADIENT_NORM)
+        self.intact = False
         self.optimiser.step()
         self.step += 1
+        self.intact = True
 
     def backward(self, step: int) -> None:
         """The gradients of one step's networks, in place of those before.

@@ -124,6 +124,13 @@ class OnnxTeacher:
                 f"{output.dtype} {list(output.shape)} for 2 images",
                 f"float32 [2, {classes}], for the {classes} classes of {self.dataset.name}",
             )
+        if not np.isfinite(output).all():
+            raise _refused(
+                self.path,
+                "its output",
+                "numbers that are not finite (NaN or infinite)",
+                "logits or probabilities",
+            )
         return bool((output >= 0).all() and np.allclose(output.sum(axis=1), 1, atol=1e-4))
 
 

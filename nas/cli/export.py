@@ -71,9 +71,18 @@ def run(options: argparse.Namespace) -> int:
     for file in files_of(options.out, len(model.network.segments)):
         if file.is_dir():
             raise OptionError("a segment is written to a file", got=f"{file}, a folder")
+        if file.exists() and _is_result(file):
+            raise OptionError(
+                "a model that was trained is not overwritten", got=str(file), do="another --out"
+            )
     files = write_onnx(options.out, model.network, folded_weights(model), target, metadata)
     if options.supernet is None:
-        print("nas: the weights are random (no --supernet): good for timing only", file=sys.stderr)
+        known = _trained(options.arch, len(model.network.segments))
+        where = f"; trained: {', '.join(map(str, known))}" if known else ""
+        print(
+            f"nas: the weights are random (no --supernet): good for timing only{where}",
+            file=sys.stderr,
+        )
     network = model.network
     if options.json:
         print_json(
@@ -92,6 +101,23 @@ def run(options: argparse.Namespace) -> int:
         for file in files:
             print(f"{file}: {network.resolution} px, {many}")
     return 0
+
+
+def _is_result(file: Path) -> bool:
+    """Whether a training or a search has left it."""
+    folder = file.parent
+    in_run = folder.name == "models" and (folder.parent / "run.yaml").exists()
+    return in_run or (folder / "train.yaml").exists()
+
+
+def _trained(arch: str | None, segments: int) -> list[Path]:
+    """Files of the model, where the architecture is that of one that was trained."""
+    from nas.export.onnx_file import files_of
+
+    if arch is None:
+        return []
+    return [f for f in files_of(Path(arch).with_suffix(".onnx"), segments)
+            if f.exists() and _is_result(f)]  # fmt: skip
 
 
 def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:

@@ -164,7 +164,11 @@ def _add_work(add: Add) -> None:
         help="training steps of each finalist and baseline (3 epochs, digits: 50; from scratch "
         "30 epochs, 300)",
     )
-    count("--threads", type=whole(1, 1024), help="for training and scoring (default: all cores)")
+    count(
+        "--threads",
+        type=whole(1, 1024),
+        help="for training and scoring (default: all cores it may use)",
+    )
 
 
 def _add_places(add: Add) -> None:

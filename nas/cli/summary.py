@@ -214,7 +214,7 @@ def _from_scratch(facts: dict[str, Any]) -> str:
     if not work.get("trial_steps"):
         return ""
     return (
-        f" Each was trained from scratch for {work['trial_steps']} steps, finalists for "
+        f" Each was trained from scratch for {plural(work['trial_steps'], 'step')}, finalists for "
         f"{work['finetune_steps']}."
     )
 

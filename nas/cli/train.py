@@ -134,7 +134,7 @@ def _add_work(add: Add) -> None:
         "--threads",
         type=whole(1, 1024),
         metavar="N",
-        help="for training and scoring (default: all cores)",
+        help="for training and scoring (default: all cores it may use)",
     )
     add("--out", type=Path, metavar="DIR", help="folder (runs/train-<id>-<hash>)")
     add("--resume", action="store_true", help="continue an unfinished training")

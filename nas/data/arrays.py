@@ -181,12 +181,13 @@ def _check_range(name: str, images: Array, path: Path) -> None:
     for start in range(0, len(images), step):
         piece = images[start : start + step]
         low, high = float(piece.min()), float(piece.max())
-        if not (low >= 0 and high <= 1):
+        nan = low != low  # NaN is the least of any
+        if nan or low < 0 or high > 1:
             raise DataError(
                 f"floating-point pixels are from 0 to 1; {name} of {path} is not",
-                got=f"{low:g} to {high:g}",
+                got="NaN among them" if nan else f"{low:g} to {high:g}",
                 do=f"np.nan_to_num({name}), or leave these images out"
-                if low != low  # NaN is the least of any
+                if nan
                 else f"{name} / 255, or {name}.astype(np.uint8)",
             )
 

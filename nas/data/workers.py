@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from nas.data.dataset import Progress
+from nas.threads import usable_cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -50,4 +50,4 @@ def _apply(function: Callable[[_Item], _Result], chunk: Sequence[_Item]) -> list
 
 
 def _thread_count() -> int:
-    return min(8, os.cpu_count() or 1)
+    return min(8, usable_cores())

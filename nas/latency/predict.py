@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nas.errors import TableError
+from nas.errors import OptionError, TableError
 from nas.latency.device_file import Calibration, Terms
 from nas.latency.roofline import Roofline, estimate_block_ms
 from nas.latency.table import LatencyTable, Row, profile_option
@@ -48,6 +48,9 @@ class Predictor:
         space: The search space.
         plan: Its input plan.
         classes: Number of outputs of the networks.
+
+    Raises:
+        OptionError: The space has no such plan, or there is no class.
     """
 
     table: LatencyTable
@@ -55,6 +58,11 @@ class Predictor:
     plan: str
     classes: int
     _seen: dict[BlockKey, tuple[float, float, bool]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.space.plan(self.plan)
+        if self.classes < 1:
+            raise OptionError("a network has a class or more", got=self.classes)
 
     def architecture(self, architecture: Architecture) -> Prediction:
         """Predict one architecture.

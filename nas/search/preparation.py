@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from nas.search.supernets import (
 )
 from nas.search.watch import Watcher
 from nas.space import SearchSpace, load_space
+from nas.threads import usable_cores
 
 SMALL_IMAGES = 80
 SLOW_S = 2.0
@@ -56,6 +56,12 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
     """Read and check all inputs; the first thing said is whether the budget binds."""
     begun = run.read_run() if run.run_file.exists() else {}
     space = _space(run, settings, watcher)
+    if settings.budget_on == "expected" and not space.may_exit:
+        raise OptionError(
+            "--budget-on expected is for a space with early exits",
+            got=f"--space {settings.space}",
+            do="leave --budget-on out",
+        )
     goals, tables = make_goals(settings), _tables(settings)
     path = None if settings.data is None else Path(settings.data)
     index = scan(path, settings.seed, progress=_if_slow(watcher.progress))
@@ -72,7 +78,7 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
         check_cache()
     elif settings.supernet is not None:
         read_given(Path(settings.supernet), checkpoint_subject(space, plan, index))
-    threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
+    threads = settings.threads or begun.get("threads") or usable_cores()
     _warn_of_few_images(len(index.validation.labels), watcher)
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
     return Inputs(settings, space, plan, tables, dataset, costing, start, threads, about)

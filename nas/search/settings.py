@@ -107,7 +107,7 @@ class SearchSettings(_Shared):
         promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
             those if not given; 0 to choose by the supernet's scores.
         short_steps: Overrides the steps for each of these.
-        threads: For training and scoring; all cores if not given.
+        threads: For training and scoring; all cores that it may use if not given.
     """
 
     devices: Annotated[dict[str, str], Field(alias="device")]
@@ -233,6 +233,12 @@ class _Given(_Shared):
 
     device: str | dict[str, str | None] | list[str] | None = None
     budget: str | None = None
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _without_unit(cls, value: Any) -> Any:
+        """A bare number is told what it lacks, as where it is typed."""
+        return str(value) if type(value) in (int, float) else value
 
 
 def _budgets(given: _Given) -> dict[str, str]:

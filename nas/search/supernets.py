@@ -177,7 +177,8 @@ def load_given(job: SupernetJob, path: Path, say: Callable[[str], None] = lambda
 def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:
     """Bring the job's supernet to its last step, from the cache as far as that goes.
 
-    The state is saved every few seconds: a killed run loses no more than that.
+    The state is saved every few seconds, and when it is stopped: a killed run loses no more than
+    those seconds.
 
     Returns:
         The file in the cache.
@@ -245,8 +246,14 @@ def _train(job: SupernetJob, trainer: SupernetTrainer, watcher: Watcher) -> None
             _save(job, trainer)
             last_save = time.monotonic()
 
+    begun = trainer.step
     _tell(job.settings, trainer.step, watcher)
-    trainer.train(on_step)
+    try:
+        trainer.train(on_step)
+    except KeyboardInterrupt:
+        if trainer.intact and trainer.step > begun:
+            _save(job, trainer)
+        raise
     _save(job, trainer)
 
 

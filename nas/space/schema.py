@@ -160,7 +160,7 @@ class Stage(Section):
     def _consistent(self) -> Stage:
         self._check_op()
         if max(self.options("depth")) == 0:
-            raise ValueError("a stage has a depth above 0 to choose")
+            raise ValueError("a stage has a depth above 0 to choose; got 0 alone")
         if self.skips and len(self.options("depth")) > 1:
             raise ValueError("a stage with a skip variant has one depth: skips already vary it")
         if self.variants and (isinstance(self.kernel, list) or isinstance(self.expand, list)):
@@ -175,7 +175,9 @@ class Stage(Section):
             wanted = getattr(self.default, name)
             allowed = self.options(name)
             if wanted is not None and wanted not in allowed:
-                raise ValueError(f"default {name} must be one of the choices {list(allowed)}")
+                raise ValueError(
+                    f"default {name} must be one of the choices {list(allowed)}; got {wanted!r}"
+                )
         return self
 
     def _check_op(self) -> None:
@@ -316,10 +318,13 @@ class SpaceFile(Section):
         for name, plan in self.plans.items():
             if len(plan.strides) != len(self.stages):
                 raise ValueError(
-                    f"plan {name} needs one stride for each of the {len(self.stages)} stages"
+                    f"plan {name} needs one stride for each of the {len(self.stages)} stages; "
+                    f"got {len(plan.strides)}"
                 )
         if self.default_width is not None and self.default_width not in self.width:
-            raise ValueError(f"default_width must be one of the choices {self.width}")
+            raise ValueError(
+                f"default_width must be one of the choices {self.width}; got {self.default_width}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -87,7 +87,7 @@ def test_a_teacher_of_any_size_is_tried_at_the_size_of_training(dataset, images,
 
 def test_probabilities_are_not_made_probabilities_again(dataset, images, tmp_path):
     logits = OnnxTeacher(means(tmp_path, ["N", 3, "H", "W"], 10), dataset)(images)
-    shares = OnnxTeacher(means(tmp_path, ["N", 3, "H", "W"], 10, softmax=True), dataset)(images)
+    shares = OnnxTeacher(means(tmp_path, ["N", 3, "H", "W"], 10, then="Softmax"), dataset)(images)
     assert torch.allclose(logits, shares, atol=1e-6)
     assert torch.allclose(shares.sum(1), torch.ones(5))
 
@@ -105,6 +105,10 @@ def test_what_does_not_fit_is_one_clear_error(dataset, tmp_path):
     assert refused(means(tmp_path, ["N", 1, 16, 16], 10)) == (
         "the teacher FILE does not fit: its input; got \"tensor(float) ['N', 1, 16, 16]\"; "
         "allowed: float N x 3 x R x R; try: another --teacher"
+    )
+    assert refused(means(tmp_path, ["N", 3, 16, 16], 10, then="Log")) == (
+        "the teacher FILE does not fit: its output; got 'numbers that are not finite (NaN or "
+        "infinite)'; allowed: logits or probabilities; try: another --teacher"
     )
     path = means(tmp_path, ["N", 3, 16, 16], 10, labels=list("abcdefghij"))
     assert "its classes; got 'a, b, c, d, e, f, g, h, i, j'; allowed: those of digits" in refused(
@@ -124,7 +128,7 @@ def test_other_class_names_of_the_data_are_refused(dataset, tmp_path):
         OnnxTeacher(path, replace(dataset, classes=tuple(reversed(dataset.classes))))
 
 
-def means(folder, shape, classes, softmax=False, labels=None, crop=None, pool=None):
+def means(folder, shape, classes, then=None, labels=None, crop=None, pool=None):
     """A network without weights: the means of the channels, as often as there are classes."""
     nodes = [
         helper.make_node("GlobalAveragePool", ["pixels"], ["pooled"]),
@@ -136,8 +140,8 @@ def means(folder, shape, classes, softmax=False, labels=None, crop=None, pool=No
         nodes[0] = helper.make_node("AveragePool", ["pixels"], ["pooled"], kernel_shape=[pool] * 2)
     if crop:
         nodes[1] = helper.make_node("Reshape", ["pooled", "crop"], ["flat"])
-    if softmax:
-        nodes.append(helper.make_node("Softmax", ["logits"], ["shares"], axis=1))
+    if then:
+        nodes.append(helper.make_node(then, ["logits"], ["output"]))
     constants = {"from": [0], "to": [classes], "axis": [1], "crop": [crop or 1, 3]}
     graph = helper.make_graph(
         nodes,
@@ -153,6 +157,6 @@ def means(folder, shape, classes, softmax=False, labels=None, crop=None, pool=No
     content = helper.make_model(graph, opset_imports=opset, ir_version=8)
     if labels:
         helper.set_model_props(content, {"nas.labels": json.dumps(labels)})
-    path = folder / f"means-{classes}-{softmax}-{bool(labels)}-{crop}-{shape[1]}.onnx"
+    path = folder / f"means-{classes}-{then}-{bool(labels)}-{crop}-{shape[1]}.onnx"
     onnx.save(content, path)
     return path

@@ -292,8 +292,24 @@ def test_a_search_without_device_or_budget(refused):
 def test_a_configuration_with_a_mistake(refused, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("schema: 1\ndevice: jetson-nano\nbudget: 20ms\ntrails: 5\n")
-    assert refused("search", "--config", path) == (
-        f"{path} line 4: unknown key 'trails' in the document"
+    told = refused("search", "--config", path)
+    assert told.startswith(
+        f"{path} line 4: unknown key 'trails' in the document; allowed: budget, "
+    )
+    assert told.endswith("; try: trials")
+    path.write_text("schema: 1\ndevice: jetson-nano\nbudget: 20\n")
+    assert refused("search", "--config", path) == refused(
+        "search", "--device", "jetson-nano", "--budget", "20"
+    )
+
+
+def test_budgets_on_what_is_expected_need_exits(refused):
+    told = refused(
+        "search", "--device", "jetson-nano", "--budget", "20ms", "--budget-on", "expected"
+    )
+    assert told == (
+        "--budget-on expected is for a space with early exits; got '--space mobilenetv3'; "
+        "try: leave --budget-on out"
     )
 
 

@@ -248,7 +248,26 @@ def test_a_training_that_diverges_says_so(nas, quick):
     assert answer.code == 2
     assert answer.err.splitlines()[-1] == (
         "nas: training diverged in epoch 2: its loss is no finite number any more; got "
-        "'--learning-rate 1e+06'; try: --learning-rate 100000 and another --out"
+        "'--learning-rate 1e+06'; try: --learning-rate 0.2"
+    )
+    # Gone on with, it would diverge again.
+    assert not quick[quick.index("--out") + 1].exists()
+
+
+def test_what_was_trained_is_not_overwritten_by_an_export(nas, quick, tmp_path):
+    assert nas(*quick).code == 0
+    model, export = tmp_path / "out" / "model.onnx", ("export", "--space", quick[4])
+    before = model.read_bytes()
+    answer = nas(*export, "--arch", model.with_suffix(".json"), "--out", model)
+    assert answer.code == 2
+    assert answer.err == (
+        f"nas: a model that was trained is not overwritten; got '{model}'; try: another --out\n"
+    )
+    assert model.read_bytes() == before
+    answer = nas(*export, "--arch", model.with_suffix(".json"), "--out", tmp_path / "mine.onnx")
+    assert answer.code == 0
+    assert answer.err == (
+        f"nas: the weights are random (no --supernet): good for timing only; trained: {model}\n"
     )
 
 

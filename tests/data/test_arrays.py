@@ -211,7 +211,7 @@ def test_what_are_no_images(tmp_path: Path, images: np.ndarray, what: str, do: s
 
 
 @pytest.mark.parametrize(
-    ("value", "got"), [(255.0, "0 to 255"), (-0.5, "-0.5 to 0"), (np.nan, "nan to nan")]
+    ("value", "got"), [(255.0, "0 to 255"), (-0.5, "-0.5 to 0"), (np.nan, "NaN among them")]
 )
 def test_floats_are_zero_to_one(tmp_path: Path, value: float, got: str) -> None:
     images = np.zeros((30, 4, 4), np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.documents import parse_yaml
-from nas.errors import SpaceError, TableError
+from nas.errors import OptionError, SpaceError, TableError
 from nas.latency.device_file import Terms
 from nas.latency.predict import (
     BlockSums,
@@ -58,6 +58,12 @@ def predictor(make_table, tables):
         return Predictor(table, space, plan, classes)
 
     return make
+
+
+@pytest.mark.parametrize(("plan", "classes"), [("huge", 10), ("small", 0)])
+def test_a_plan_that_is_not_there_and_no_classes_are_refused(plan, classes):
+    with pytest.raises(OptionError):
+        Predictor(load_table("jetson-nano"), load_space("mobilenetv3"), plan, classes)
 
 
 def test_a_prediction_is_the_calibrated_sum_of_the_blocks(predictor):

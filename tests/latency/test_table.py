@@ -344,7 +344,7 @@ def test_a_folder_without_device_file(tmp_path):
         ("threads: 1\n", "threads: 0\n", "line 8: threads: input should be greater than 0; got 0"),
         ("opset: 17", "opset: 9", "line 12: export.opset: input should be greater than or equal"),
         ("precision: fp32\nexport", "precision: fp64\nexport", "line 10: precision: input should"),
-        ("name: nuc-onn", "name: NUC-onn", "line 2: name: string should match pattern"),
+        ("name: nuc-onn", "name: NUC-onn", "line 2: name: input should be small letters"),
         ("rows: 3", "rows: 0", ": rows: input should be greater than 0; got 0"),
         ("rows: 3\n", "", "a measured table has rows, and no roofline"),
         ("kind: measured", "kind: estimated", "an estimated table has a roofline and a certifica"),

@@ -138,6 +138,24 @@ def test_training_continues_bit_for_bit(make_job, monkeypatch, listener, stopped
     assert all(torch.equal(momentum[name], saved.momentum[name]) for name in saved.momentum)
 
 
+def test_interrupted_it_keeps_what_was_done(make_job):
+    class Interrupt(Silent):
+        def progress(self, stage, done, total, note=""):
+            if done == 2:
+                raise KeyboardInterrupt
+
+    undisturbed = make_job(seed=3)
+    path = train_or_load(undisturbed, Silent())
+    expected = weights(undisturbed)
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train_or_load(make_job(seed=3), Interrupt())
+    assert load_checkpoint(path).step == 2
+    again = make_job(seed=3)
+    train_or_load(again, Silent())
+    assert_same(weights(again), expected)
+
+
 def test_progress_is_told_in_steps_on_whole_images(make_job):
     told = []
 

@@ -142,7 +142,7 @@ def test_the_unchanged_file_is_good(tmp_path):
          "an exit_head is for stages with an exit, of which there are none"),
         # other
         ("schema: 1", "schema: 2", "line 1: schema: input should be 1; got 2"),
-        ("name: tiny", "name: Tiny Space", "line 2: name: string should match pattern"),
+        ("name: tiny", "name: Tiny Space", "line 2: name: input should be small letters"),
         ("op: classifier", "op: pool", "line 24: references.one.layers.1.op: input should be"),
         ("op: stem, channels: 8", "op: stem", "reference one: a stem needs channels"),
         ("op: classifier", "op: head, channels: 8",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from nas.accuracy.portable import pack_evaluator, unpack_evaluator
@@ -10,6 +9,7 @@ from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.search.executors.execution import Execution
 from nas.search.executors.executor import Executor, InProcess
+from nas.threads import usable_cores
 
 if TYPE_CHECKING:
     from nas.search.executors.ray_workers import WorkerOptions
@@ -53,7 +53,7 @@ def _options(execution: Execution) -> WorkerOptions:
     from nas.search.executors.ray_workers import WorkerOptions
 
     here = execution.workers if execution.ray_address is None else None
-    shared = max(1, (os.cpu_count() or 1) // here) if here else 1
+    shared = max(1, usable_cores() // here) if here else 1
     return WorkerOptions(
         workers=execution.workers,
         address=execution.ray_address,

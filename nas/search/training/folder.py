@@ -65,7 +65,7 @@ class TrainFolder:
             return "absent"
         if not self.train_file.is_file():
             raise RunFolderError(
-                f"{self.path} holds something that is not a training",
+                f"{self.path} is no folder of a training",
                 allowed="a new or empty folder, or one that nas train made",
                 do="--out OTHER_FOLDER",
             )
@@ -92,6 +92,11 @@ class TrainFolder:
     def write(self, content: dict[str, Any]) -> None:
         """Write `train.yaml` whole or not at all."""
         write_text(self.train_file, to_yaml(content))
+
+    def clear(self) -> None:
+        """Take away what an unfinished training has written."""
+        for file in (self.checkpoint, self.data, self.log, self.train_file):
+            file.unlink(missing_ok=True)
 
     def read_result(self) -> dict[str, Any]:
         """Content of `model.json`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from nas.search.training.settings import TrainSettings
 from nas.search.training.subject import Subject, find_subject
 from nas.search.watch import Watcher
 from nas.space import sample as sampling
+from nas.threads import usable_cores
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
     subject = find_subject(settings, watcher.progress)
     path = None if settings.data is None else Path(settings.data)
     index = scan(path, settings.seed, progress=watcher.progress)
-    threads = settings.threads or begun.get("threads") or os.cpu_count() or 1
+    threads = settings.threads or begun.get("threads") or usable_cores()
     own = seen = subject.network(len(index.classes)).resolution
     given = None
     if settings.supernet is not None and subject.architecture is not None:

@@ -68,7 +68,7 @@ class Session:
         """Do the steps that are left; stopped, keep those that were done.
 
         Raises:
-            OptionError: The loss became infinite.
+            OptionError: The loss became infinite; nothing of the training is kept.
             MemoryFullError: The device has too little memory.
         """
         trainer = self.trainer
@@ -108,10 +108,11 @@ class Session:
         loss = trainer.mean_loss()  # waits for the device: what is timed ends after it
         self._tick()
         if not math.isfinite(loss):
+            self.folder.clear()  # gone on with, it would diverge again
             raise OptionError(
                 f"training diverged in epoch {epoch}: its loss is no finite number any more",
                 got=f"--learning-rate {trainer.recipe.highest_rate:g}",
-                do=f"--learning-rate {trainer.recipe.highest_rate / 10:g} and another --out",
+                do=f"--learning-rate {trainer.recipe.lower_rate:g}",
             )
         begun = trainer.recipe.end_of(epoch - 1, trainer.images)
         images = (step - begun) * trainer.recipe.batch_size

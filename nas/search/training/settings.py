@@ -35,7 +35,7 @@ class TrainSettings(Section):
         resolution: Of the hand-made network, in pixels; the plan's largest if not given.
         data: Folder or archive of images; scikit-learn's digits if not given.
         seed: Of everything random.
-        threads: For training and scoring; all cores if not given.
+        threads: For training and scoring; all cores that it may use if not given.
         supernet: A trained supernet whose weights training starts from.
         distil: The supernet's largest network teaches.
         teacher: An ONNX file that teaches.
