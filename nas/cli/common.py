@@ -197,7 +197,7 @@ def _architecture(value: Any, space_file: str | None) -> Named:
     if not isinstance(value, dict) or not isinstance(value.get("space"), str):
         raise ArchitectureError(
             "an architecture is one object of `nas sample --json`",
-            got=type(value).__name__,
+            got="an object without space" if isinstance(value, dict) else type(value).__name__,
             allowed="{schema, space, plan, resolution, choices, id}, or a run's front.json or "
             "models/<id>.json",
         )
@@ -222,17 +222,9 @@ def read_reference(
     Raises:
         OptionError: There is no such reference.
     """
-    from nas.space import load_space
+    from nas.space.load import load_reference
 
     if space_file is not None:
         raise OptionError("--space goes with --arch", got="--reference", do="leave --space out")
-    space_name, slash, name = text.rpartition("/")
-    if not slash:
-        raise OptionError(
-            "--reference names a space and a network in it",
-            got=text,
-            allowed="SPACE/NAME such as mobilenetv3/mobilenet_v3_large",
-            do="nas spaces show SPACE",
-        )
-    space = load_space(space_name)
+    space, name = load_reference(text)
     return space, name, space.reference(name, classes)

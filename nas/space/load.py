@@ -52,6 +52,23 @@ def load_space(name: str | Path) -> SearchSpace:
     return space
 
 
+def load_reference(text: str) -> tuple[SearchSpace, str]:
+    """The space of `SPACE/NAME`, and the name of the published network in it.
+
+    Raises:
+        OptionError: It is not of that form, or there is no such space.
+    """
+    space, slash, name = text.rpartition("/")
+    if not slash:
+        raise OptionError(
+            "--reference names a space and a network in it",
+            got=text,
+            allowed="SPACE/NAME such as mobilenetv3/mobilenet_v3_large",
+            do="nas spaces show SPACE",
+        )
+    return load_space(space), name
+
+
 def _check_own_name(space: SearchSpace, path: Path) -> None:
     """Latency tables know spaces by name: a changed copy would pass for what they were made for.
 

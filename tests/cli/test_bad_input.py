@@ -824,7 +824,10 @@ def test_architectures(refused, nas, tmp_path, change, message):
         ("{", " is not JSON: "),
         ("7", "an architecture is one object of `nas sample --json`; got 'int'; allowed: {schema"),
         ("[[]]", "an architecture is one object of `nas sample --json`; got 'list'; allowed: "),
-        ("{}", "an architecture is one object of `nas sample --json`; got 'dict'; allowed: "),
+        (
+            "{}",
+            "an architecture is one object of `nas sample --json`; got 'an object without space'; al",
+        ),
     ],
 )
 def test_architecture_files(refused, tmp_path, text, message):
@@ -855,8 +858,8 @@ def test_an_architecture_file_that_is_not_there(refused, tmp_path):
     ],
 )
 def test_references(refused, reference, message):
-    found = refused("predict", "--device", "jetson-nano", "--reference", reference)
-    assert found.startswith(message)
+    for command in (("predict", "--device", "jetson-nano"), ("train",)):
+        assert refused(*command, "--reference", reference).startswith(message)
 
 
 # A full disk

@@ -13,6 +13,7 @@ from nas.search.training.settings import TrainSettings
 from nas.space import Architecture, SearchSpace, load_space
 from nas.space import sample as sampling
 from nas.space.architecture import Network
+from nas.space.load import load_reference
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ def find_subject(settings: TrainSettings, progress: Progress | None = None) -> S
         InputError: There is no such space, plan, width, resolution, reference or architecture.
     """
     if settings.reference is not None:
-        name, _, reference = settings.reference.rpartition("/")
-        space = load_space(name or settings.space)
+        space, reference = load_reference(settings.reference)
         space.reference(reference)
         return Subject(space, None, reference)
     space = load_space(settings.space)
