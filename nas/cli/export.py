@@ -20,8 +20,10 @@ from nas.cli.common import (
 from nas.errors import ArchitectureError, OptionError
 
 if TYPE_CHECKING:
+    from nas.export.graph import GraphTarget
     from nas.models.build import Model
     from nas.space import Architecture, SearchSpace
+    from nas.space.architecture import Network
 
 RANDOM = {"nas.weights": "random: good for timing only"}
 
@@ -55,7 +57,6 @@ def run(options: argparse.Namespace) -> int:
     from nas.export.onnx_file import files_of, write_onnx
     from nas.export.weights import folded_weights
     from nas.latency.table import load_table
-    from nas.units import plural
 
     target = GraphTarget()
     if options.device is not None:
@@ -69,38 +70,60 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError("--data goes with --supernet", got="no --supernet", do="add --supernet")
     model, metadata = _model(options)
     for file in files_of(options.out, len(model.network.segments)):
-        if file.is_dir():
-            raise OptionError("a segment is written to a file", got=f"{file}, a folder")
-        if file.exists() and _is_result(file):
-            raise OptionError(
-                "a model that was trained is not overwritten", got=str(file), do="another --out"
-            )
+        _check_place(file)
     files = write_onnx(options.out, model.network, folded_weights(model), target, metadata)
     if options.supernet is None:
-        known = _trained(options.arch, len(model.network.segments))
-        where = f"; trained: {', '.join(map(str, known))}" if known else ""
-        print(
-            f"nas: the weights are random (no --supernet): good for timing only{where}",
-            file=sys.stderr,
-        )
-    network = model.network
-    if options.json:
-        print_json(
-            {
-                **(
-                    {"file": str(files[0])} if len(files) == 1 else {"files": list(map(str, files))}
-                ),
-                "resolution": network.resolution,
-                "classes": network.classes,
-                "opset": target.opset,
-                "weights": "supernet" if options.supernet else "random",
-            }
-        )
-    else:
-        many = plural(network.classes, "class")
-        for file in files:
-            print(f"{file}: {network.resolution} px, {many}")
+        _say_random(options.arch, len(files))
+    _print_written(files, model.network, target, options)
     return 0
+
+
+def _check_place(file: Path) -> None:
+    """Refuse to write over what is not an export.
+
+    Raises:
+        OptionError: A folder, or a model that was trained, is there.
+    """
+    if file.is_dir():
+        raise OptionError("a segment is written to a file", got=f"{file}, a folder")
+    if file.exists() and _is_result(file):
+        raise OptionError(
+            "a model that was trained is not overwritten", got=str(file), do="another --out"
+        )
+
+
+def _say_random(arch: str | None, segments: int) -> None:
+    """What random weights are good for, and where the trained ones are if there are any."""
+    from nas.export.onnx_file import files_of
+
+    beside = [] if arch is None else files_of(Path(arch).with_suffix(".onnx"), segments)
+    trained = ", ".join(str(file) for file in beside if file.exists() and _is_result(file))
+    where = f"; trained: {trained}" if trained else ""
+    print(
+        f"nas: the weights are random (no --supernet): good for timing only{where}",
+        file=sys.stderr,
+    )
+
+
+def _print_written(
+    files: list[Path], network: Network, target: GraphTarget, options: argparse.Namespace
+) -> None:
+    from nas.units import plural
+
+    if not options.json:
+        for file in files:
+            print(f"{file}: {network.resolution} px, {plural(network.classes, 'class')}")
+        return
+    names = list(map(str, files))
+    print_json(
+        {
+            **({"file": names[0]} if len(names) == 1 else {"files": names}),
+            "resolution": network.resolution,
+            "classes": network.classes,
+            "opset": target.opset,
+            "weights": "supernet" if options.supernet else "random",
+        }
+    )
 
 
 def _is_result(file: Path) -> bool:
@@ -108,16 +131,6 @@ def _is_result(file: Path) -> bool:
     folder = file.parent
     in_run = folder.name == "models" and (folder.parent / "run.yaml").exists()
     return in_run or (folder / "train.yaml").exists()
-
-
-def _trained(arch: str | None, segments: int) -> list[Path]:
-    """Files of the model, where the architecture is that of one that was trained."""
-    from nas.export.onnx_file import files_of
-
-    if arch is None:
-        return []
-    return [f for f in files_of(Path(arch).with_suffix(".onnx"), segments)
-            if f.exists() and _is_result(f)]  # fmt: skip
 
 
 def _model(options: argparse.Namespace) -> tuple[Model, dict[str, str]]:
