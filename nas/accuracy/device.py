@@ -55,8 +55,11 @@ def training_device() -> torch.device:
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 where it pays (CUDA); measured on processors, it does not."""
-    if device.type == "cuda":
+    """bfloat16 on GPUs of CUDA that have it; measured on processors, it does not pay.
+
+    Older GPUs can emulate it, but convolve far slower then than in float32.
+    """
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
@@ -71,6 +74,7 @@ def deterministic() -> Iterator[None]:
     """Only algorithms whose result does not depend on the order of threads."""
     _repeat_products()
     before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic  # its type is made when it is loaded
     filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -80,7 +84,7 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         memory.fill_uninitialized_memory = filled
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warned)
 
 
 @contextlib.contextmanager

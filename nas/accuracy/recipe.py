@@ -14,7 +14,6 @@ from nas.accuracy.score import Metric
 from nas.accuracy.supernet_training import sgd
 
 Optimiser = Literal["sgd", "adamw"]
-OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adamw")
 RATES: Mapping[str, float] = {"sgd": 0.1, "adamw": 0.002}
 """Highest learning rate for 128 images a step; other batches in proportion (arXiv:1706.02677)."""
 DECAYS: Mapping[str, float] = {"sgd": 5e-4, "adamw": 0.05}

@@ -14,6 +14,7 @@ from nas.accuracy.exits import (
     leaving_shares,
     predicted_classes,
 )
+from nas.accuracy.memory import is_out_of_memory
 from nas.accuracy.score import Metric, Score, count_score, mean_loss
 from nas.data import Dataset, ImageSplit
 from nas.data.augment import to_batch
@@ -48,7 +49,7 @@ def recalibrate(model: Model, dataset: Dataset, images: int) -> None:
 
 @torch.no_grad()
 def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) -> torch.Tensor:
-    """Float32 logits of the first images of a split.
+    """Float32 logits of the first images of a split, fewer at a time where memory is short.
 
     Returns:
         Those of every exit and then of the end, `E x N x classes`.
@@ -56,13 +57,19 @@ def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) ->
     device = next(model.parameters()).device
     pixels = split.at(model.network.resolution)[:images]
     model.eval()
-    parts = [
-        model.every_logits(
-            to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device)
-        ).cpu()
-        for start in range(0, len(pixels), BATCH)
-    ]
-    return torch.cat(parts, dim=1)
+
+    def logits(start: int, stop: int) -> torch.Tensor:
+        try:
+            batch = to_batch(pixels[start:stop], dataset.mean, dataset.std, device)
+            return model.every_logits(batch).cpu()
+        except RuntimeError as error:
+            if stop - start == 1 or not is_out_of_memory(error):
+                raise
+        middle = (start + stop) // 2
+        return torch.cat([logits(start, middle), logits(middle, stop)], dim=1)
+
+    starts = range(0, len(pixels), BATCH)
+    return torch.cat([logits(s, min(s + BATCH, len(pixels))) for s in starts], dim=1)
 
 
 def score_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -16,6 +16,8 @@ from nas.data import Dataset
 from nas.errors import ModelFileError
 from nas.models.build import Model
 
+T = TypeVar("T", dict[str, Any], list[Any])
+_KINDS: dict[type, str] = {dict: "an object", list: "an array"}
 Teacher = Callable[[torch.Tensor], torch.Tensor]
 """Normalised images `N x 3 x R x R` to probabilities `N x classes`, float32."""
 
@@ -58,14 +60,14 @@ class OnnxTeacher:
             raise _refused(path, "its input", f"{self._input.type} {shape}", "float N x 3 x R x R")
         self._batch = shape[0] if isinstance(shape[0], int) else None
         metadata = self._session.get_modelmeta().custom_metadata_map
-        segments = (_json(metadata.get("nas.exit")) or {}).get("of", 1)
+        segments = _told(path, metadata, "nas.exit", dict).get("of", 1)
         if segments != 1:
             raise _refused(
                 path, "its file", f"one of {segments} segments", "a whole model in one file"
             )
         self._check_labels(metadata)
-        how = _json(metadata.get("nas.preprocessing")) or {}
-        self._size = _size(self._session)
+        how = _told(path, metadata, "nas.preprocessing", dict)
+        self._size = _size(path, self._session)
         self._mean, self._std = how.get("mean", dataset.mean), how.get("std", dataset.std)
         self._probabilities = self._check_output()
 
@@ -97,8 +99,8 @@ class OnnxTeacher:
         return np.concatenate(parts)[:number]
 
     def _check_labels(self, metadata: dict[str, str]) -> None:
-        labels = _json(metadata.get("nas.labels"))
-        if labels is not None and labels != list(self.dataset.classes):
+        labels = _told(self.path, metadata, "nas.labels", list)
+        if labels and labels != list(self.dataset.classes):
             raise _refused(
                 self.path,
                 "its classes",
@@ -140,7 +142,7 @@ def teacher_size(path: Path) -> int | None:
     Raises:
         ModelFileError: It cannot be read.
     """
-    return _size(_open(path, threads=1))
+    return _size(path, _open(path, threads=1))
 
 
 _FAILURES = (
@@ -159,20 +161,23 @@ def _open(path: Path, threads: int) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except _FAILURES as cause:
         raise ModelFileError(
             f"the teacher {path} cannot be read as an ONNX model: {cause}", do="another file"
         ) from cause
+    if not session.get_inputs():
+        raise _refused(path, "its input", "none", "float N x 3 x R x R")
+    return session
 
 
-def _size(session: Any) -> int | None:
+def _size(path: Path, session: Any) -> int | None:
     """Of the input; where that is open, as its metadata have it."""
     shape = session.get_inputs()[0].shape
     if len(shape) == 4 and isinstance(shape[2], int):
         return shape[2]
-    how = _json(session.get_modelmeta().custom_metadata_map.get("nas.preprocessing")) or {}
-    return how.get("resolution")
+    metadata = session.get_modelmeta().custom_metadata_map
+    return _told(path, metadata, "nas.preprocessing", dict).get("resolution")
 
 
 def _refused(path: Path, what: str, got: str, allowed: str) -> ModelFileError:
@@ -181,8 +186,16 @@ def _refused(path: Path, what: str, got: str, allowed: str) -> ModelFileError:
     )
 
 
-def _json(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+def _told(path: Path, metadata: dict[str, str], name: str, kind: type[T]) -> T:
+    """A part of a file's metadata, which are JSON; an empty one where it is not there."""
+    text = metadata.get(name)
+    try:
+        found = kind() if text is None else json.loads(text)
+    except ValueError:
+        found = text
+    if not isinstance(found, kind):
+        raise _refused(path, f"its metadata's {name}", str(text), f"JSON, {_KINDS[kind]}")
+    return found
 
 
 def _short(names: Any) -> str:

@@ -40,12 +40,12 @@ def naswot(network: Network, batches: Sequence[Batch], seed: int) -> float:
     images, _ = batches[0]
     model = _fresh(network, seed, images.device).train()
     number = len(images)
-    kernel = torch.zeros(number, number, dtype=torch.float64, device=images.device)
+    kernel = torch.zeros(number, number, dtype=torch.float64)  # which Apple's MPS has not
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         on = (inputs[0] > 0).flatten(1).float()
         off = 1 - on
-        kernel.add_((on @ on.T + off @ off.T).double())
+        kernel.add_((on @ on.T + off @ off.T).cpu())
 
     with _before_activations(model, count):
         model(images)

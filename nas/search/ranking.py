@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.accuracy.device import training_device, use_threads
+from nas.accuracy.memory import memory_errors
 from nas.accuracy.ranks import kendall, kendall_difference
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import Score
@@ -58,10 +59,12 @@ def check_ranking(
     """
     check_finished(run)
     with run.locked():
-        found = _result_of(run)
+        found = _result_of(run, run.ranking)
         # Architectures that were trained for as many epochs are not trained again.
-        known = found if found is not None and found["epochs"] == epochs else None
+        same = found is not None and found["epochs"] == epochs
+        known = found if same else _result_of(run, run.ranking_after(epochs))
         if known is not None and len(known["models"]) >= number:
+            _put(run, known, watcher)
             return known
         content = run.read_run()
         settings = SearchSettings.model_validate(content["settings"])
@@ -77,11 +80,10 @@ def check_ranking(
         scorer = _scorer(run, inputs, Work(**content["work"]), epochs, watcher)
         done = {model["id"]: model for model in known["models"]} if known else {}
         folder = run.path / STAGE / f"{epochs}-epochs"
-        models = scorer.models(drawn, folder, done, watcher)
+        with memory_errors(training_device()):
+            models = scorer.models(drawn, folder, done, watcher)
         result = {"schema": 1, "epochs": epochs, **_result(models, settings.seed)}
-        if found is not None and known is None:
-            _set_aside(run, found["epochs"], watcher)
-        write_json(run.ranking, result)
+        _put(run, result, watcher)
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()  # unless a stopped check for other epochs is kept there
@@ -98,17 +100,22 @@ class _ProgressOnly:
         pass
 
 
-def _set_aside(run: RunFolder, epochs: int, watcher: Watcher) -> None:
-    """Keep a result of trainings of so many epochs beside the one that takes its place."""
-    place = run.ranking.with_name(f"ranking-{epochs}-epochs.json")
-    run.ranking.replace(place)
-    watcher.say(f"The ranking after {plural(epochs, 'epoch')} of training is kept: {place}")
+def _put(run: RunFolder, result: dict[str, Any], watcher: Watcher) -> None:
+    """Write a result; one of trainings of other epochs, whose place it takes, is kept beside it."""
+    before = _result_of(run, run.ranking)
+    if before is not None and before["epochs"] != result["epochs"]:
+        place = run.ranking_after(before["epochs"])
+        write_json(place, before)
+        epochs = plural(before["epochs"], "epoch")
+        watcher.say(f"The ranking after {epochs} of training is kept: {place}")
+    if before != result:
+        write_json(run.ranking, result)
 
 
-def _result_of(run: RunFolder) -> dict[str, Any] | None:
+def _result_of(run: RunFolder, path: Path) -> dict[str, Any] | None:
     """The result that is there, if it can be read."""
     try:
-        return run.read_ranking()
+        return run.read_ranking(path)
     except RunFolderError:
         return None
 

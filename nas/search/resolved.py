@@ -115,7 +115,7 @@ def _supernet_work(
     if limit_s is None:
         return default_work(settings, dataset), speeds
     work = limited_work(settings, dataset, speeds, limit_s, models)
-    if settings.supernet_steps is None:
+    if settings.supernet is None and settings.supernet_steps is None:
         work = _with_cached_supernet(supernet_job(inputs, supernet, work), work, watcher)
     return work, speeds
 

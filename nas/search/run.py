@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.accuracy.device import training_device, use_threads
 from nas.accuracy.finetune import FINETUNING, Finetuner
+from nas.accuracy.memory import memory_errors
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.export.graph import GraphTarget
@@ -70,6 +71,7 @@ def run_search(
         RunFolderError: The folder holds something else, another run, or an unfinished one and
             `resume` was not given.
         InputError: Device, space, data or budget do not fit.
+        MemoryFullError: The device has too little memory.
         DiskFullError: No space is left; what is finished stays.
     """
     run = RunFolder(folder or settings.default_folder())
@@ -83,7 +85,9 @@ def run_search(
         # Another process may have begun or finished it meanwhile.
         if check_state(run, settings, resume) == "finished":
             return run
-        _work(run, gather_inputs(run, settings, watcher), watcher, execution)
+        inputs = gather_inputs(run, settings, watcher)
+        with memory_errors(training_device()):
+            _work(run, inputs, watcher, execution)
     return run
 
 

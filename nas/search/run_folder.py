@@ -135,21 +135,26 @@ class RunFolder:
         """Write the width-scaled networks that the front is compared with."""
         write_json(self.path / "baselines.json", {"schema": 1, "models": models})
 
-    def read_ranking(self) -> dict[str, Any] | None:
-        """Content of `ranking.json`, if there is one.
+    def ranking_after(self, epochs: int) -> Path:
+        """Where a ranking of so many epochs is kept once another takes its place."""
+        return self.ranking.with_name(f"ranking-{epochs}-epochs.json")
+
+    def read_ranking(self, path: Path | None = None) -> dict[str, Any] | None:
+        """Content of `ranking.json` or of one that is kept beside it, if it is there.
 
         Raises:
             RunFolderError: It cannot be read.
         """
-        if not self.ranking.exists():
+        path = path or self.ranking
+        if not path.exists():
             return None
         try:
-            content = self._read_json(self.ranking)
+            content = self._read_json(path)
             _ = content["epochs"], [content[name]["lower"] for name in RANKED]
         except (RunFolderError, KeyError, TypeError) as cause:
             raise RunFolderError(
-                f"{self.ranking} cannot be read",
-                do=f"delete {shlex.quote(str(self.ranking))}, then the same search with "
+                f"{path} cannot be read",
+                do=f"delete {shlex.quote(str(path))}, then the same search with "
                 "--check-ranking makes it anew",
             ) from cause
         return content

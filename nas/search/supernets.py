@@ -23,6 +23,7 @@ from nas.accuracy.checkpoint import (
     save_checkpoint,
 )
 from nas.accuracy.device import deterministic
+from nas.accuracy.score import Metric
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import Dataset, DatasetIndex
 from nas.data.cache import cache_errors
@@ -34,6 +35,8 @@ from nas.space import SearchSpace
 
 SAVE_EVERY_S = 15.0
 FOLDER = "supernets"
+CODE = 1
+"""Of what is trained from the same settings: raised when that becomes other weights."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class SupernetJob:
         """All that determines the trained weights."""
         device = next(self.supernet.parameters()).device.type
         how = {"settings": self.settings.to_json(), "threads": self.threads, "device": device}
-        return {**self.subject, **how}
+        return {**self.subject, **how, "code": CODE}
 
     @property
     def path(self) -> Path:
@@ -153,7 +156,7 @@ def load_given(job: SupernetJob, path: Path, say: Callable[[str], None] = lambda
     Args:
         job: Of these weights.
         path: The file.
-        say: Hears where it was trained so that other things count.
+        say: Hears where it was stopped early, or trained so that other things count.
 
     Returns:
         The steps that it was trained for.
@@ -165,13 +168,26 @@ def load_given(job: SupernetJob, path: Path, say: Callable[[str], None] = lambda
     SupernetTrainer(job.supernet, job.dataset, job.settings).restore(
         checkpoint.weights, {}, checkpoint.step
     )
-    trained = dict(checkpoint.belongs_to.get("settings", {})).get("metric", "accuracy")
-    if trained != job.settings.metric:
-        say(
-            f"{path} was trained with --metric {trained}, and is scored with --metric "
-            f"{job.settings.metric}: one that is trained for it ranks better."
-        )
+    for line in about_given(path, checkpoint, job.settings.metric):
+        say(line)
     return checkpoint.step
+
+
+def about_given(path: Path, checkpoint: Checkpoint, metric: Metric) -> list[str]:
+    """What speaks against a supernet that the user named, though it can be used."""
+    trained, told = dict(checkpoint.belongs_to.get("settings", {})), []
+    steps = trained.get("steps", checkpoint.step)
+    if checkpoint.step < steps:
+        told.append(
+            f"{path} was stopped at step {checkpoint.step} of {steps}: the search that trains it "
+            "goes on with --resume, and a finished one ranks better."
+        )
+    if trained.get("metric", "accuracy") != metric:
+        told.append(
+            f"{path} was trained with --metric {trained.get('metric', 'accuracy')}, and is scored "
+            f"with --metric {metric}: one that is trained for it ranks better."
+        )
+    return told
 
 
 def train_or_load(job: SupernetJob, watcher: Watcher) -> Path:

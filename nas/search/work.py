@@ -33,7 +33,10 @@ BATCH_SIZE = 32
 CUDA_SUPERNET_BATCH = 256
 """There a step on 32 images takes as long, most of which the GPU waits."""
 PHOTOS_LEARNING_RATE = 0.05
-"""Of a supernet, with batches of 32; with 0.2 it learns far less (docs/decisions/0020)."""
+"""Of a supernet, with batches of 32; with 0.2 it learns far less (docs/decisions/0020).
+
+In proportion to larger batches (Goyal et al. 2017, arXiv:1706.02677), up to that of the digits.
+"""
 DIGITS_SUPERNET_STEPS = 300
 DIGITS_FINETUNE_STEPS = 50
 SUPERNET_EPOCHS = 30
@@ -94,7 +97,7 @@ class Speeds:
     """Seconds of the pieces that work is made of, timed on this machine.
 
     Attributes:
-        supernet_step: A step of the supernet.
+        supernet_step: A step of the supernet; nothing where one is given.
         score_image: An image of a network's score.
         finetune_step: A step of the training of a finalist or a baseline.
         file_image: An image through an exported file, in onnxruntime and in torch.
@@ -142,15 +145,18 @@ def supernet_batch(settings: SearchSettings, dataset: Dataset) -> int:
 def supernet_settings(settings: SearchSettings, steps: int, batch: int) -> SupernetSettings:
     """How a supernet is trained.
 
-    On images of its user it begins on smaller ones, at a lower learning rate. The digits' are too
-    small for that; on CUDA every further size waits for its code at first, and batches are larger.
+    On images of its user it begins on smaller ones, at a lower learning rate unless batches are
+    large. The digits' are too small for that; on CUDA every further size waits for its code at
+    first.
     """
-    photos = settings.data is not None and training_device().type != "cuda"
+    photos, rate = settings.data is not None, SupernetSettings.learning_rate
+    if photos:
+        rate = min(rate, PHOTOS_LEARNING_RATE * max(1.0, batch / BATCH_SIZE))
     return SupernetSettings(
         steps,
         batch,
-        learning_rate=PHOTOS_LEARNING_RATE if photos else SupernetSettings.learning_rate,
-        progressive=photos,
+        learning_rate=rate,
+        progressive=photos and training_device().type != "cuda",
         metric=settings.metric,
         seed=settings.seed,
     )
@@ -171,7 +177,8 @@ def limited_work(
     """Work that takes about `limit_s`: 60 % supernet, 15 % scoring, 20 % training.
 
     That is of the time that scoring the exported files leaves, which cannot be less: whatever the
-    limit, at least half of it.
+    limit, at least half of it. What a given supernet, or given steps of it, leave of its share goes
+    to the others.
 
     Args:
         settings: Of the run; numbers of steps given there are kept.
@@ -183,13 +190,19 @@ def limited_work(
     default = default_work(settings, dataset)
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     limit_s = max(limit_s - models * checked * speeds.file_image, limit_s / 2)
+    supernet = default.supernet_steps
+    if settings.supernet is None and settings.supernet_steps is None:
+        supernet = max(10, round(SUPERNET_SHARE * limit_s / speeds.supernet_step))
+        supernet = min(MAX_STEPS, supernet)
+    supernet_s = 0.0 if settings.supernet else supernet * speeds.supernet_step
+    rest_s = max(limit_s - supernet_s, 0.0) / (1 - SUPERNET_SHARE)
     scored = CHECKED_NETWORKS + settings.trials + default.promoted
-    per_trial = SCORING_SHARE * limit_s / scored / speeds.score_image
+    per_trial = SCORING_SHARE * rest_s / scored / speeds.score_image
     recalibration = int(min(default.recalibration_images, max(256, per_trial / 4)))
     validation = int(
         min(default.validation_images, max(MIN_VALIDATION_IMAGES, per_trial - 2 * recalibration))
     )
-    training_s = FINALISTS_SHARE * limit_s
+    training_s = FINALISTS_SHARE * rest_s
     shared_by = models + SHORT_SHARE * default.promoted
     if settings.short_steps is not None:
         training_s -= default.promoted * settings.short_steps * speeds.finetune_step
@@ -197,9 +210,8 @@ def limited_work(
     finetune = settings.finetune_steps or min(
         MAX_STEPS, max(5, round(training_s / shared_by / speeds.finetune_step))
     )
-    supernet = min(MAX_STEPS, round(SUPERNET_SHARE * limit_s / speeds.supernet_step))
     return Work(
-        supernet_steps=settings.supernet_steps or max(10, supernet),
+        supernet_steps=supernet,
         promoted=default.promoted,
         short_steps=settings.short_steps or max(1, round(SHORT_SHARE * finetune)),
         finetune_steps=finetune,
@@ -275,7 +287,7 @@ def time_speeds(supernet: Supernet, dataset: Dataset, settings: SearchSettings) 
     images = min(RECALIBRATION_IMAGES, len(dataset.validation.labels))
     recalibration = min(RECALIBRATION_IMAGES, len(dataset.train.labels))
     evaluator = SupernetEvaluator(supernet, dataset, recalibration, images)
-    step_s = _mean_step_s(trainer)
+    step_s = _mean_step_s(trainer) if settings.supernet is None else 0.0
     supernet.zero_grad(set_to_none=True)
     score_s = median_s(lambda: evaluator.evaluate(middle), repeats=1)
     finetuner = Finetuner(

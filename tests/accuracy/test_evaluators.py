@@ -11,10 +11,11 @@ import torch
 from nas.accuracy.finetune import FINETUNING, Finetuner
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.score import SEARCH, Fidelity, Score
+from nas.accuracy.scoring import logits_of
 from nas.accuracy.supernet_evaluator import SupernetEvaluator
 from nas.accuracy.training_evaluator import TrainingEvaluator
 from nas.data import load_dataset
-from nas.models import Supernet
+from nas.models import Supernet, build_model
 from nas.space import load_space
 from nas.space import sample as sampling
 from tests.search.conftest import TINY
@@ -63,6 +64,26 @@ def test_only_what_is_not_trained_by_itself_is_ranked_by_its_loss(evaluator, spa
     assert short is None
     assert (search is None) == isinstance(evaluator, TrainingEvaluator)
     assert search is None or 1.5 < search < 4  # of 10 classes that nothing was learned of: 2.3
+
+
+def test_scoring_goes_on_with_fewer_images_where_memory_is_short(space, monkeypatch):
+    dataset = load_dataset(None, 0, resolutions=(16, 20))
+    model = build_model(space.network(sampling.baseline(space, "small", 1.0, 16), 10), 1)
+    whole, forward, sizes = logits_of(model, dataset, dataset.validation, 200), model.forward, []
+
+    def limited(images):
+        sizes.append(len(images))
+        if len(images) > 40:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+        return forward(images)
+
+    monkeypatch.setattr(model, "every_logits", lambda images: limited(images)[None])
+    found = logits_of(model, dataset, dataset.validation, 200)
+    assert torch.allclose(found, whole, atol=1e-5)
+    assert max(sizes) == 128 and sum(size for size in sizes if size <= 40) == 200
+    monkeypatch.setattr(model, "every_logits", lambda images: model.nothing(images))
+    with pytest.raises(AttributeError, match="nothing"):
+        logits_of(model, dataset, dataset.validation, 200)
 
 
 def test_more_training_scores_higher(evaluator, space):

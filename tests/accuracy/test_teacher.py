@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper
 
 from nas.accuracy.device import resize
-from nas.accuracy.teacher import OnnxTeacher, model_teacher
+from nas.accuracy.teacher import OnnxTeacher, model_teacher, teacher_size
 from nas.data import load_dataset
 from nas.data.augment import to_batch
 from nas.errors import ModelFileError
@@ -119,6 +119,37 @@ def test_what_does_not_fit_is_one_clear_error(dataset, tmp_path):
     assert refused(broken).startswith("the teacher FILE cannot be read as an ONNX model: ")
     wrong_shape = means(tmp_path, ["N", 3, "H", "W"], 10, crop=1000)
     assert 'does not fit: it; got "an error: ' in refused(wrong_shape)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"nas.labels": "cat, dog"}, "nas.labels; got 'cat, dog'; allowed: JSON, an array"),
+        ({"nas.preprocessing": "[1]"}, "nas.preprocessing; got '[1]'; allowed: JSON, an object"),
+        ({"nas.exit": "1"}, "nas.exit; got '1'; allowed: JSON, an object"),
+    ],
+)
+def test_metadata_that_are_not_ours_are_named(dataset, model, tmp_path, metadata, message):
+    path = tmp_path / "model.onnx"
+    write_onnx(path, model.network, folded_weights(model), GraphTarget(), metadata)
+    with pytest.raises(ModelFileError) as caught:
+        OnnxTeacher(path, dataset)
+    assert f"does not fit: its metadata's {message}; try: another" in str(caught.value)
+
+
+def test_a_file_without_inputs_is_no_teacher(tmp_path):
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1], [1.0])
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["output"], value=value)],
+        "constant",
+        [],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1])],
+    )
+    path = tmp_path / "constant.onnx"
+    opsets = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    with pytest.raises(ModelFileError, match="its input; got 'none'; allowed: float N x 3 x R"):
+        teacher_size(path)
 
 
 def test_other_class_names_of_the_data_are_refused(dataset, tmp_path):

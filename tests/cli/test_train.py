@@ -112,6 +112,22 @@ def test_an_epoch_that_was_stopped_while_it_was_scored_is_logged(nas, quick, mon
     assert set(scored) == {"balanced"}
 
 
+def test_going_on_on_another_kind_of_device_is_said(nas, quick, monkeypatch, tmp_path):
+    def stop(*options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nas.search.training.session.score_model", stop)
+        assert nas(*quick).code == 130
+    begun = tmp_path / "out" / "train.yaml"
+    begun.write_text(begun.read_text().replace("device: cpu", "device: cuda"))
+    answer = nas(*quick, "--resume")
+    assert answer.code == 0
+    assert (
+        "This training was begun on cuda and goes on on cpu: what is random differs" in answer.err
+    )
+
+
 def test_a_step_has_no_image_twice(nas, quick, tmp_path):
     answer = nas(*quick, "--epochs", "3", "--batch-size", "2048", "--json")
     images = answer.json()["training_images"]

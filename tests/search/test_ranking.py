@@ -98,6 +98,9 @@ def test_what_was_trained_for_other_epochs_is_not_taken(run, monkeypatch):
     assert len(trained) == NUMBER + 2, "two of them were trained for two before"
     assert not (run.path / "ranking").exists()
     assert (run.path / "ranking-1-epochs.json").read_text() == first
+    ranking.check_ranking(run, NUMBER, 1, Silent())
+    assert len(trained) == NUMBER + 2, "those of one epoch are in the file that was kept"
+    assert run.ranking.read_text() == first
 
 
 def test_another_supernet_is_not_asked(run, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from nas.accuracy.checkpoint import load_checkpoint
+from nas.accuracy.checkpoint import load_checkpoint, save_checkpoint
 from nas.accuracy.supernet_training import SupernetSettings, SupernetTrainer
 from nas.data import load_dataset
 from nas.errors import CheckpointError
@@ -186,7 +186,7 @@ def test_a_damaged_file_in_the_cache_is_trained_anew(make_job, listener):
     assert load_checkpoint(path).step == STEPS
 
 
-def test_a_given_file_is_used(make_job):
+def test_a_given_file_is_used(make_job, tmp_path):
     trained = make_job()
     path = train_or_load(trained, Silent())
     fresh = make_job(steps=50, seed=9)
@@ -194,6 +194,14 @@ def test_a_given_file_is_used(make_job):
     assert load_given(fresh, path, said.append) == STEPS and said == []
     assert_same(weights(fresh), weights(trained))
     assert steps_left(fresh, str(path)) == 0
+    stopped = tmp_path / "stopped.safetensors"
+    saved = load_checkpoint(path)
+    save_checkpoint(stopped, dataclasses.replace(saved, step=2))
+    assert load_given(fresh, stopped, said.append) == 2
+    assert said.pop() == (
+        f"{stopped} was stopped at step 2 of {STEPS}: the search that trains it goes on with "
+        "--resume, and a finished one ranks better."
+    )
     load_given(make_job(metric="balanced"), path, said.append)
     assert said == [
         f"{path} was trained with --metric accuracy, and is scored with --metric balanced: one "

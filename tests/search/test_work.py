@@ -80,9 +80,9 @@ def test_photos_are_learned_from_more_slowly_and_from_small_ones_on(make_setting
     photos = make_settings(data="photos")
     recipes = [supernet_settings(each, 100, 32) for each in (make_settings(), photos)]
     monkeypatch.setattr(working, "training_device", lambda: torch.device("cuda"))
-    recipes.append(supernet_settings(photos, 100, 256))
-    assert [recipe.progressive for recipe in recipes] == [False, True, False]
-    assert [recipe.learning_rate for recipe in recipes] == [0.2, 0.05, 0.2]
+    recipes += [supernet_settings(photos, 100, batch) for batch in (256, 32, 8)]
+    assert [recipe.progressive for recipe in recipes] == [False, True, False, False, False]
+    assert [recipe.learning_rate for recipe in recipes] == [0.2, 0.05, 0.2, 0.05, 0.05]
 
 
 def test_numbers_that_are_given_are_kept(make_settings):
@@ -123,6 +123,19 @@ def test_a_time_limit_is_shared_out(make_settings, limit_s):
     training_s = expected.finalists - files_s + expected.short_training - scoring_again
     assert training_s == pytest.approx(0.2 * left_s, rel=0.03)
     assert expected.total <= limit_s
+
+
+@pytest.mark.parametrize("given", [{"supernet": "a.safetensors"}, {"supernet_steps": 100}])
+def test_what_the_supernet_does_not_take_goes_to_the_others(make_settings, given):
+    changes = {"data": "photos", "trials": 64, "supernet_steps": None, "finetune_steps": None}
+    settings = make_settings(**{**changes, **given})
+    plain = limited_work(make_settings(**changes), PHOTOS, SPEEDS, 1800.0, models=12)
+    work = limited_work(settings, PHOTOS, SPEEDS, 1800.0, models=12)
+    left = 0 if "supernet" in given else work.supernet_steps
+    expected = estimate(work, SPEEDS, PHOTOS, 64, 12, left).total
+    assert 0.6 * 1800 < expected <= 1800, "scoring has no more images than there are"
+    assert work.finetune_steps > 2 * plain.finetune_steps
+    assert work.validation_images > plain.validation_images
 
 
 def test_scoring_many_files_leaves_time_to_train_what_is_in_them(make_settings):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nas.accuracy.score import SEARCH, Evaluator, Fidelity, Score
+from nas.errors import MemoryFullError
 from nas.space.architecture import Architecture
 
 MOST = 300
@@ -67,7 +68,7 @@ class InProcess:
         job, architecture, fidelity = self._waiting.pop()
         try:
             return [Outcome(job, self._evaluator.evaluate(architecture, fidelity))]
-        except (RuntimeError, ArithmeticError, MemoryError) as cause:  # of torch
+        except (RuntimeError, ArithmeticError, MemoryError, MemoryFullError) as cause:
             return [Outcome(job, None, describe(cause))]
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from nas.files import file_digest
 from nas.models import Supernet, build_model
 from nas.models.build import Model
 from nas.search.inputs import space_digest
-from nas.search.supernets import checkpoint_subject, read_given
+from nas.search.supernets import about_given, checkpoint_subject, read_given
 from nas.search.training.settings import TrainSettings
 from nas.search.training.subject import Subject, find_subject
 from nas.search.watch import Watcher
@@ -96,10 +96,12 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
     index = scan(path, settings.seed, progress=watcher.progress)
     threads = settings.threads or begun.get("threads") or usable_cores()
     own = seen = subject.network(len(index.classes)).resolution
-    given = None
+    given, against = None, []
     if settings.supernet is not None and subject.architecture is not None:
         plan = subject.architecture.plan
-        given = read_given(Path(settings.supernet), checkpoint_subject(subject.space, plan, index))
+        path = Path(settings.supernet)
+        given = read_given(path, checkpoint_subject(subject.space, plan, index))
+        against = about_given(path, given, settings.metric)
         if settings.distil:
             seen = sampling.largest(subject.space, plan).resolution
     teacher = None if settings.teacher is None else Path(settings.teacher)
@@ -108,7 +110,7 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
         # What the network learns from is not blurred for its teacher, nor made larger than it is.
         seen = max(own, min(teacher_size(teacher) or own, index.source_size))
     about = _about(index, settings.batch_size)
-    for line in about:
+    for line in (*about, *against):
         watcher.say(line)
     dataset = decode(index, sorted({own, seen}), progress=watcher.progress)
     supernet = None if given is None else _supernet(subject, dataset, given)

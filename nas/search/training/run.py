@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from nas.accuracy.device import training_device, use_threads
+from nas.accuracy.memory import memory_errors
 from nas.accuracy.score import METRIC_WORDS
 from nas.accuracy.training import Trainer
 from nas.data import Progress, manifest
@@ -78,7 +79,9 @@ def run_training(
         if state == "finished":
             return place
         begun = place.read() if state == "unfinished" else {}
-        _work(place, gather_inputs(settings, begun, watcher), begun, watcher)
+        inputs = gather_inputs(settings, begun, watcher)
+        with memory_errors(training_device()):
+            _work(place, inputs, begun, watcher)
     return place
 
 
@@ -88,6 +91,11 @@ def _work(place: TrainFolder, inputs: Inputs, begun: dict[str, Any], watcher: Wa
     digests = inputs.digests()
     if begun:
         check_unchanged(place.path, begun["inputs"], digests)
+        if begun["device"] != device.type:
+            watcher.say(
+                f"This training was begun on {begun['device']} and goes on on {device.type}: what "
+                "is random differs from there on."
+            )
     else:
         place.write(_begin(inputs, digests, device))
         append_log(place.log, "data", about=inputs.about)

@@ -3,6 +3,7 @@
 import pytest
 
 from nas.accuracy.score import Score
+from nas.errors import MemoryFullError
 from nas.search.executors.executor import InProcess, Outcome
 from nas.space import sample as sampling
 
@@ -35,6 +36,12 @@ def test_an_evaluation_that_raises_has_a_reason(architecture):
     executor = InProcess(Counting(RuntimeError("out of\n   memory")))
     executor.submit(0, architecture)
     assert executor.wait() == [Outcome(0, None, "RuntimeError: out of memory")]
+
+
+def test_a_network_that_does_not_fit_into_the_memory_is_left_out(architecture):
+    executor = InProcess(Counting(MemoryFullError("it does not fit")))
+    executor.submit(0, architecture)
+    assert executor.wait() == [Outcome(0, None, "MemoryFullError: it does not fit")]
 
 
 def test_ctrl_c_is_no_outcome(architecture):
