@@ -155,10 +155,13 @@ def _add_work(add: Add) -> None:
     count(
         "--promote",
         type=whole(0, 10_000),
-        help="architectures to train briefly, for finalists to be chosen from (2 x finalists); 0: "
-        "choose by the supernet's scores",
+        help="architectures to score again after a longer training, for finalists to be chosen "
+        "from (2 x finalists; from scratch none); 0: choose by the trials' scores",
     )
-    steps("--short-steps", help="training steps of each of these (a quarter of a finalist's)")
+    steps(
+        "--short-steps",
+        help="training steps of each of these (a quarter of a finalist's; from scratch a half)",
+    )
     steps(
         "--finetune-steps",
         help="training steps of each finalist and baseline (3 epochs, digits: 50; from scratch "

@@ -23,6 +23,7 @@ from nas.search.work import (
     Speeds,
     Work,
     median_s,
+    promoted,
     scoring_s,
     time_file_image,
 )
@@ -33,6 +34,8 @@ RECIPE = Recipe(epochs=30)
 """As `nas train` has it."""
 DIGITS_STEPS = 300
 """Of a finalist; with so few images that is 18 epochs."""
+PROMOTED_SHARE = 0.5
+"""Of the steps of a finalist that a promoted architecture has."""
 TRAINING_SHARE = 0.95
 """Of a time limit."""
 FEWEST_STEPS = 5
@@ -40,7 +43,10 @@ FEWEST_STEPS = 5
 
 
 def training_work(settings: SearchSettings, dataset: Dataset) -> Work:
-    """Work without a time limit: a trial has a quarter of a finalist's steps."""
+    """Work without a time limit.
+
+    Of a finalist's steps a trial has a quarter, and what is promoted a half.
+    """
     images = len(dataset.train.labels)
     steps = DIGITS_STEPS if settings.data is None else RECIPE.steps(images)
     finalist = settings.finetune_steps or steps
@@ -50,7 +56,7 @@ def training_work(settings: SearchSettings, dataset: Dataset) -> Work:
 def limited_training_work(
     settings: SearchSettings, dataset: Dataset, speeds: Speeds, limit_s: float, models: int
 ) -> Work:
-    """Work that takes about `limit_s`; a trial has a quarter of the steps if none are given.
+    """Work that takes about `limit_s`, with the same shares unless steps are given.
 
     Args:
         settings: Of the run; numbers of steps given there are kept, and the other uses the time.
@@ -62,16 +68,20 @@ def limited_training_work(
     work = training_work(settings, dataset)
     checked = len(dataset.validation.labels) + len(dataset.test.labels)
     scoring = scoring_s(work.validation_images, work.recalibration_images, speeds)
-    other_s = settings.trials * scoring + models * checked * speeds.file_image
+    other_s = (settings.trials + work.promoted) * scoring + models * checked * speeds.file_image
     left_s = TRAINING_SHARE * limit_s - other_s
-    all_trials_s, all_models_s = settings.trials * speeds.trial_step, models * speeds.finetune_step
-    trial, finalist = settings.trial_steps, settings.finetune_steps
-    if trial is None and finalist is None:
-        finalist = _whole(left_s / (SHORT_SHARE * all_trials_s + all_models_s))
-    elif finalist is None:
-        finalist = _whole((left_s - (trial or 0) * all_trials_s) / all_models_s)
+    trials_s, models_s = settings.trials * speeds.trial_step, models * speeds.finetune_step
+    promoted_s = work.promoted * speeds.finetune_step
+    trial, short, finalist = settings.trial_steps, settings.short_steps, settings.finetune_steps
+    if finalist is None:
+        given_s = (trial or 0) * trials_s + (short or 0) * promoted_s
+        shared_s = models_s
+        shared_s += 0 if trial else SHORT_SHARE * trials_s
+        shared_s += 0 if short else PROMOTED_SHARE * promoted_s
+        finalist = _whole((left_s - given_s) / shared_s)
     elif trial is None:
-        trial = _whole((left_s - finalist * all_models_s) / all_trials_s)
+        given_s = finalist * models_s + (short or PROMOTED_SHARE * finalist) * promoted_s
+        trial = _whole((left_s - given_s) / trials_s)
     return _work(settings, dataset, finalist, trial)
 
 
@@ -83,15 +93,17 @@ def _work(
     settings: SearchSettings, dataset: Dataset, finalist: int, trial: int | None = None
 ) -> Work:
     """Work with so many steps of each; a trial has a quarter of a finalist's if not given."""
+    trial, again = trial or max(1, round(SHORT_SHARE * finalist)), promoted(settings)
+    short = settings.short_steps or max(trial, round(PROMOTED_SHARE * finalist))
     return Work(
         supernet_steps=0,
-        promoted=0,
-        short_steps=0,
+        promoted=again,
+        short_steps=short if again else 0,
         finetune_steps=finalist,
         batch_size=RECIPE.batch_size,
         recalibration_images=min(RECIPE.recalibration_images, len(dataset.train.labels)),
         validation_images=len(dataset.validation.labels),
-        trial_steps=trial or max(1, round(SHORT_SHARE * finalist)),
+        trial_steps=trial,
     )
 
 

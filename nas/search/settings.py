@@ -104,8 +104,9 @@ class SearchSettings(_Shared):
         supernet_batch: Images for each of them; by the device that trains if not given.
         trial_steps: Overrides the steps for each architecture that is trained from scratch.
         finetune_steps: Overrides the steps for each finalist.
-        promote: Architectures to train briefly, for finalists to be chosen from: twice as many as
-            those if not given; 0 to choose by the supernet's scores.
+        promote: Architectures that are scored again, for finalists to be chosen from: trained
+            briefly from the supernet's weights (twice as many as finalists if not given), or
+            longer than trials from scratch (none if not given). 0: choose by the trials' scores.
         short_steps: Overrides the steps for each of these.
         threads: For training and scoring; all cores that it may use if not given.
     """
@@ -187,22 +188,18 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             do=f"--finalists {len(settings.devices)} or more",
         )
     _check_evaluator(settings)
-    if settings.promote and settings.promote <= settings.finalists:
-        raise OptionError(
-            "more architectures are trained briefly than become finalists",
-            got=f"--promote {settings.promote} for {settings.finalists} finalists",
-            do=f"--promote {2 * settings.finalists}, or 0 to choose by the supernet's scores",
-        )
+    _check_promoted(settings)
     # One way to write what means the same: the run's folder and --resume go by it.
     limits = {f"max_{kind}": f"{settings.limits[kind]:.12g}{unit}"
               for kind, _, unit in LIMITS if kind in settings.limits}  # fmt: skip
     data = None if settings.data is None else os.path.normpath(settings.data)
+    training = settings.evaluator == "training"
     return settings.model_copy(
         update={
             "devices": {name: f"{ms:.12g}ms" for name, ms in settings.budgets_ms.items()},
             "data": data,
             "objective": tuple(kind for kind in KINDS if kind in settings.objective),
-            "promote": None if settings.evaluator == "training" else settings.promote,
+            "promote": (settings.promote or None) if training else settings.promote,
             "per_device": settings.per_device and len(settings.devices) > 1,
             **limits,
         }
@@ -216,7 +213,7 @@ def _check_evaluator(settings: SearchSettings) -> None:
         OptionError: Something is.
     """
     training = settings.evaluator == "training"
-    others = ("supernet", "supernet_steps", "supernet_batch", "promote", "short_steps")
+    others = ("supernet", "supernet_steps", "supernet_batch")
     for name in others if training else ("trial_steps",):
         value = getattr(settings, name)
         if value:
@@ -226,6 +223,34 @@ def _check_evaluator(settings: SearchSettings) -> None:
                 got=f"{option} {value} with --evaluator {settings.evaluator}",
                 do=f"leave {option} out",
             )
+
+
+def _check_promoted(settings: SearchSettings) -> None:
+    """Refuse promotions that mean nothing.
+
+    Raises:
+        OptionError: Too few are promoted, or not for longer than trials, or none with steps.
+    """
+    if settings.promote and settings.promote <= settings.finalists:
+        raise OptionError(
+            "more architectures are promoted than become finalists",
+            got=f"--promote {settings.promote} for {settings.finalists} finalists",
+            do=f"--promote {2 * settings.finalists}, or 0 to choose by the trials' scores",
+        )
+    if settings.short_steps is None or settings.evaluator == "supernet":
+        return
+    if not settings.promote:
+        raise OptionError(
+            "--short-steps are of promoted architectures",
+            got="no --promote",
+            do=f"--promote {2 * settings.finalists}, or leave --short-steps out",
+        )
+    if settings.trial_steps is not None and settings.short_steps <= settings.trial_steps:
+        raise OptionError(
+            "promoted architectures are trained for longer than trials",
+            got=f"--short-steps {settings.short_steps}, --trial-steps {settings.trial_steps}",
+            do="more --short-steps",
+        )
 
 
 class _Given(_Shared):

@@ -65,8 +65,8 @@ class Work:
 
     Attributes:
         supernet_steps: Optimiser steps of the supernet; none where there is no supernet.
-        promoted: How many architectures are trained briefly, for finalists to be chosen from; none:
-            those are chosen by the supernet's scores.
+        promoted: How many architectures are scored again after a longer training, for finalists to
+            be chosen from; none: those are chosen by the trials' scores.
         short_steps: Optimiser steps of each of these.
         finetune_steps: Optimiser steps of each finalist and baseline.
         batch_size: Images for each of these steps.
@@ -163,10 +163,11 @@ def supernet_settings(settings: SearchSettings, steps: int, batch: int) -> Super
 
 
 def promoted(settings: SearchSettings) -> int:
-    """How many of the trials are trained briefly; none where all of those would be finalists."""
+    """How many of the trials are scored again; none where all of those would be finalists."""
     number = settings.promote
     if number is None:
-        number = PROMOTED_PER_FINALIST * settings.finalists
+        from_supernet = settings.evaluator == "supernet"
+        number = PROMOTED_PER_FINALIST * settings.finalists if from_supernet else 0
     number = min(number, settings.trials)
     return number if number > settings.finalists else 0
 

@@ -65,6 +65,25 @@ def test_trials_and_finalists_are_trained_from_scratch(
     assert not list(Path(tmp_path).rglob("*.safetensors")), "there is no supernet"
 
 
+def test_the_best_are_trained_for_longer_before_finalists_are_chosen(
+    from_scratch_settings, tmp_path, listener
+):
+    settings = from_scratch_settings(promote=3, short_steps=30)
+    run = run_search(settings, tmp_path / "run", watcher=listener)
+    assert listener.stages == ["search", "short training", "finalists"]
+    report = load_report(run.path)
+    assert (report.short_training.architectures, report.short_training.steps) == (3, 30)
+    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
+    assert [line["trials"] for line in log if line["event"] == "short training"] == [3]
+    first = {record.id: record.accuracy for record in read_trials(run.journal)}
+    again = {record.id: record.accuracy for record in read_trials(run.journal, "short training")}
+    assert len(again) == 3
+    assert min(again[name] - first[name] for name in again) > 0.05, (
+        "with more steps they learn more"
+    )
+    assert {model["id"] for model in run.read_front()["models"]} <= set(again)
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_it_finds_the_same(from_scratch_settings, tmp_path, monkeypatch):
     whole = run_search(from_scratch_settings(), tmp_path / "whole")
@@ -99,7 +118,9 @@ def test_a_trial_has_a_quarter_of_a_finalists_steps(from_scratch_settings):
     work = training_work(settings, PHOTOS)
     assert work.finetune_steps * work.batch_size == pytest.approx(30 * 40_000, rel=0.01)
     assert work.trial_steps == pytest.approx(work.finetune_steps / 4, abs=1)
-    assert (work.supernet_steps, work.promoted) == (0, 0)
+    assert (work.supernet_steps, work.promoted, work.short_steps) == (0, 0, 0)
+    promoted = training_work(from_scratch_settings(promote=4, finetune_steps=100), DIGITS)
+    assert (promoted.promoted, promoted.short_steps) == (4, 50)
     digits = training_work(from_scratch_settings(trial_steps=None, finetune_steps=None), DIGITS)
     assert (digits.trial_steps, digits.finetune_steps) == (75, from_scratch.DIGITS_STEPS)
 
@@ -109,12 +130,20 @@ def test_a_trial_has_a_quarter_of_the_steps_that_a_finalist_is_given(from_scratc
     assert training_work(given, DIGITS).trial_steps == 20
 
 
-@pytest.mark.parametrize("given", [{}, {"trial_steps": 40}, {"finetune_steps": 900}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"trial_steps": 40}, {"finetune_steps": 900}, {"promote": 16},
+        {"promote": 16, "trial_steps": 40}, {"promote": 16, "finetune_steps": 5000},
+        {"promote": 16, "short_steps": 400}, {"promote": 16, "short_steps": 300, "trial_steps": 9},
+    ],
+)  # fmt: skip
 def test_a_time_limit_is_used_whatever_steps_are_given(from_scratch_settings, given):
     steps = {"trial_steps": None, "finetune_steps": None, **given}
     settings = from_scratch_settings(data="photos", trials=64, finalists=8, **steps)
     limit_s = 7200.0
     work = limited_training_work(settings, PHOTOS, SPEEDS, limit_s, models=12)
+    assert work.promoted == given.pop("promote", 0)
     for name, number in given.items():
         assert getattr(work, name) == number
     expected = estimate(work, SPEEDS, PHOTOS, 64, 12, steps_left=0)

@@ -178,8 +178,6 @@ def test_the_digest_changes_with_every_setting():
         ("supernet", "a.safetensors", "training", "supernet"),
         ("supernet_steps", 5, "training", "supernet"),
         ("supernet_batch", 64, "training", "supernet"),
-        ("promote", 20, "training", "supernet"),
-        ("short_steps", 5, "training", "supernet"),
         ("trial_steps", 5, "supernet", "training"),
     ],
 )
@@ -196,13 +194,26 @@ def test_promoting_none_is_what_training_from_scratch_does():
     assert read_settings(None, {**given, "promote": 0}) == read_settings(None, given)
 
 
+def test_what_is_promoted_from_scratch_is_trained_for_longer_than_trials():
+    given = {"evaluator": "training", "trial_steps": 50}
+    assert read_settings(None, {**GIVEN, **given, "promote": 16, "short_steps": 51}).promote == 16
+    assert refused(**given, promote=16, short_steps=50) == (
+        "promoted architectures are trained for longer than trials; got '--short-steps 50, "
+        "--trial-steps 50'; try: more --short-steps"
+    )
+    assert refused(**given, short_steps=100) == (
+        "--short-steps are of promoted architectures; got 'no --promote'; "
+        "try: --promote 16, or leave --short-steps out"
+    )
+
+
 @pytest.mark.parametrize("promote", [1, 8])
 def test_fewer_than_the_finalists_cannot_be_promoted(promote):
     with pytest.raises(OptionError) as caught:
         read_settings(None, {**GIVEN, "promote": promote})
     assert str(caught.value) == (
-        "more architectures are trained briefly than become finalists; got '--promote "
-        f"{promote} for 8 finalists'; try: --promote 16, or 0 to choose by the supernet's scores"
+        "more architectures are promoted than become finalists; got '--promote "
+        f"{promote} for 8 finalists'; try: --promote 16, or 0 to choose by the trials' scores"
     )
 
 
