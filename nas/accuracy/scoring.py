@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from nas.accuracy.exits import (
     leaving_shares,
     predicted_classes,
 )
-from nas.accuracy.memory import is_out_of_memory
+from nas.accuracy.memory import Split
 from nas.accuracy.score import Metric, Score, count_score, mean_loss
 from nas.data import Dataset, ImageSplit
 from nas.data.augment import to_batch
@@ -53,23 +54,23 @@ def logits_of(model: Model, dataset: Dataset, split: ImageSplit, images: int) ->
 
     Returns:
         Those of every exit and then of the end, `E x N x classes`.
+
+    Raises:
+        MemoryFullError: Not even a few images fit into the device's memory.
     """
     device = next(model.parameters()).device
     pixels = split.at(model.network.resolution)[:images]
     model.eval()
+    memory = Split(device, BATCH)
 
-    def logits(start: int, stop: int) -> torch.Tensor:
-        try:
-            batch = to_batch(pixels[start:stop], dataset.mean, dataset.std, device)
-            return model.every_logits(batch).cpu()
-        except RuntimeError as error:
-            if stop - start == 1 or not is_out_of_memory(error):
-                raise
-        middle = (start + stop) // 2
-        return torch.cat([logits(start, middle), logits(middle, stop)], dim=1)
+    def logits(start: int) -> torch.Tensor:
+        size = -(-BATCH // memory.parts)
+        batch = to_batch(pixels[start : start + BATCH], dataset.mean, dataset.std, device)
+        pieces = batch.tensor_split(list(range(size, len(batch), size)))
+        return torch.cat([model.every_logits(piece).cpu() for piece in pieces], dim=1)
 
     starts = range(0, len(pixels), BATCH)
-    return torch.cat([logits(s, min(s + BATCH, len(pixels))) for s in starts], dim=1)
+    return torch.cat([memory.run(partial(logits, start)) for start in starts], dim=1)
 
 
 def score_model(

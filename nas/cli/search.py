@@ -49,6 +49,7 @@ def add_parser(commands: Any) -> None:
     _add_limits(parser.add_argument_group("devices, limits, objectives").add_argument)
     _add_data(parser.add_argument_group("data and space").add_argument)
     _add_work(parser.add_argument_group("how much, and how").add_argument)
+    _add_trainings(parser.add_argument_group("how long is trained").add_argument)
     _add_places(parser.add_argument_group("where trials are scored and kept").add_argument)
     _add_run(parser.add_argument_group("the run").add_argument)
     measuring = parser.add_argument_group("measuring what was found")
@@ -121,7 +122,7 @@ def _add_data(add: Add) -> None:
 
 def _add_work(add: Add) -> None:
     """How much is done, and how."""
-    count, steps = partial(add, metavar="N"), partial(add, metavar="N", type=positive)
+    count = partial(add, metavar="N")
     count("--trials", type=whole(1, 1_000_000), help="distinct architectures to score (64)")
     count("--finalists", type=whole(1, 1000), help="models to train and export, at most (8)")
     add(
@@ -141,6 +142,16 @@ def _add_work(add: Add) -> None:
         help="score with a supernet's weights, or after training each architecture from scratch "
         "(supernet)",
     )
+    count(
+        "--threads",
+        type=whole(1, 1024),
+        help="for training and scoring (default: all cores it may use)",
+    )
+
+
+def _add_trainings(add: Add) -> None:
+    """How long what is trained."""
+    count, steps = partial(add, metavar="N"), partial(add, metavar="N", type=positive)
     add("--supernet", metavar="FILE", help="use a trained supernet instead of training one")
     steps("--supernet-steps", help="training steps of the supernet (30 epochs; digits: 300)")
     count(
@@ -166,11 +177,6 @@ def _add_work(add: Add) -> None:
         "--finetune-steps",
         help="training steps of each finalist and baseline (3 epochs, digits: 50; from scratch "
         "30 epochs, 300)",
-    )
-    count(
-        "--threads",
-        type=whole(1, 1024),
-        help="for training and scoring (default: all cores it may use)",
     )
 
 

@@ -64,7 +64,7 @@ def check_ranking(
         same = found is not None and found["epochs"] == epochs
         known = found if same else _result_of(run, run.ranking_after(epochs))
         if known is not None and len(known["models"]) >= number:
-            _put(run, known, watcher)
+            _put(run, known, found, watcher)
             return known
         content = run.read_run()
         settings = SearchSettings.model_validate(content["settings"])
@@ -83,7 +83,7 @@ def check_ranking(
         with memory_errors(training_device()):
             models = scorer.models(drawn, folder, done, watcher)
         result = {"schema": 1, "epochs": epochs, **_result(models, settings.seed)}
-        _put(run, result, watcher)
+        _put(run, result, found, watcher)
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()  # unless a stopped check for other epochs is kept there
@@ -100,9 +100,10 @@ class _ProgressOnly:
         pass
 
 
-def _put(run: RunFolder, result: dict[str, Any], watcher: Watcher) -> None:
+def _put(
+    run: RunFolder, result: dict[str, Any], before: dict[str, Any] | None, watcher: Watcher
+) -> None:
     """Write a result; one of trainings of other epochs, whose place it takes, is kept beside it."""
-    before = _result_of(run, run.ranking)
     if before is not None and before["epochs"] != result["epochs"]:
         place = run.ranking_after(before["epochs"])
         write_json(place, before)

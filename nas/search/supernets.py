@@ -35,8 +35,8 @@ from nas.space import SearchSpace
 
 SAVE_EVERY_S = 15.0
 FOLDER = "supernets"
-CODE = 1
-"""Of what is trained from the same settings: raised when that becomes other weights."""
+TRAINING_VERSION = 1
+"""Raised when the same settings lead to other weights: those in the cache are of the one before."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SupernetJob:
         """All that determines the trained weights."""
         device = next(self.supernet.parameters()).device.type
         how = {"settings": self.settings.to_json(), "threads": self.threads, "device": device}
-        return {**self.subject, **how, "code": CODE}
+        return {**self.subject, **how, "training_version": TRAINING_VERSION}
 
     @property
     def path(self) -> Path:
@@ -176,16 +176,16 @@ def load_given(job: SupernetJob, path: Path, say: Callable[[str], None] = lambda
 def about_given(path: Path, checkpoint: Checkpoint, metric: Metric) -> list[str]:
     """What speaks against a supernet that the user named, though it can be used."""
     trained, told = dict(checkpoint.belongs_to.get("settings", {})), []
-    steps = trained.get("steps", checkpoint.step)
+    steps, learned = trained.get("steps", checkpoint.step), trained.get("metric", "accuracy")
     if checkpoint.step < steps:
         told.append(
             f"{path} was stopped at step {checkpoint.step} of {steps}: the search that trains it "
             "goes on with --resume, and a finished one ranks better."
         )
-    if trained.get("metric", "accuracy") != metric:
+    if learned != metric:
         told.append(
-            f"{path} was trained with --metric {trained.get('metric', 'accuracy')}, and is scored "
-            f"with --metric {metric}: one that is trained for it ranks better."
+            f"{path} was trained with --metric {learned}, and is scored with --metric {metric}: "
+            "one that is trained for it ranks better."
         )
     return told
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nas.accuracy.checkpoint import TRAINING, load_parts, save_parts
-from nas.accuracy.device import repeatable_or_fast, training_device
+from nas.accuracy.device import deterministic, mixed_precision, repeatable_or_fast, training_device
 from nas.accuracy.memory import is_out_of_memory
 from nas.accuracy.recipe import Recipe
 from nas.accuracy.scoring import score_model
@@ -242,3 +242,33 @@ def test_rare_classes_are_named_more_readily_where_classes_count_alike(make, dat
         score = score_model(model, uneven, dataset.validation, 359, "balanced")
         recalls[metric] = sum(correct for correct, _ in score.per_class[5:])
     assert recalls["balanced"] > 1.2 * recalls["accuracy"], recalls
+
+
+def test_who_asks_for_repeatable_algorithms_again_changes_nothing_for_the_first():
+    def asked():
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+
+    before = asked()
+    with deterministic():
+        with deterministic():
+            assert asked() == (True, True)
+        assert asked() == (True, True), "what has no such algorithm still only warns"
+    assert asked() == before
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_gpus_without_bfloat16_train_in_float32(supported, monkeypatch):
+    """Whose emulation is slow."""
+    asked = []
+
+    def is_supported(including_emulation=True):
+        asked.append(including_emulation)
+        return supported or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.setattr(torch, "autocast", lambda *_, dtype: dtype)
+    found = mixed_precision(torch.device("cuda"))
+    assert (found == torch.bfloat16) == supported and asked == [False]

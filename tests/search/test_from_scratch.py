@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.accuracy.training_evaluator import TrainingEvaluator
+from nas.errors import MemoryFullError
 from nas.report.data import load_report
 from nas.search import from_scratch
 from nas.search.from_scratch import limited_training_work, time_training, training_work
@@ -82,6 +83,17 @@ def test_the_best_are_trained_for_longer_before_finalists_are_chosen(
         "with more steps they learn more"
     )
     assert {model["id"] for model in run.read_front()["models"]} <= set(again)
+
+
+def test_memory_that_is_full_is_one_line_wherever_it_is(
+    from_scratch_settings, tmp_path, monkeypatch
+):
+    def fail(*options):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    monkeypatch.setattr("nas.search.run.find_staying", fail)
+    with pytest.raises(MemoryFullError, match="^training does not fit into the memory of the"):
+        run_search(from_scratch_settings(), tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -191,6 +191,12 @@ def test_timing_leaves_the_supernet_as_it_was(space, dataset, make_settings):
     assert all(parameter.grad is None for parameter in supernet.parameters())
 
 
+def test_the_steps_of_a_given_supernet_are_not_timed(space, dataset, make_settings):
+    settings = make_settings(supernet="a.safetensors", supernet_steps=None)
+    speeds = time_speeds(Supernet(space, "small", 10, seed=0), dataset, settings)
+    assert speeds.supernet_step == 0 and speeds.finetune_step > 0
+
+
 def test_the_time_of_a_step_is_a_mean_over_the_sizes_of_its_images(
     space, dataset, make_settings, monkeypatch
 ):

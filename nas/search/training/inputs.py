@@ -99,9 +99,9 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
     given, against = None, []
     if settings.supernet is not None and subject.architecture is not None:
         plan = subject.architecture.plan
-        path = Path(settings.supernet)
-        given = read_given(path, checkpoint_subject(subject.space, plan, index))
-        against = about_given(path, given, settings.metric)
+        file = Path(settings.supernet)
+        given = read_given(file, checkpoint_subject(subject.space, plan, index))
+        against = about_given(file, given, settings.metric)
         if settings.distil:
             seen = sampling.largest(subject.space, plan).resolution
     teacher = None if settings.teacher is None else Path(settings.teacher)
