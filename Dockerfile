@@ -1,6 +1,7 @@
 # Build:  docker build -t nas .
 # Run:    docker run --rm -v nas-runs:/home/nas/runs -v nas-cache:/var/cache/nas nas \
 #             search --device jetson-nano --budget 20ms
+# Out:    docker run --rm -v nas-runs:/home/nas/runs:ro --entrypoint tar nas -c -C /home/nas runs | tar -x
 # Images: -v "$PWD/photos:/data:ro" before the image's name, then search ... --data /data
 #
 # For Linux, the default build of torch brings its CUDA libraries (several GB). An image without them
