@@ -46,7 +46,8 @@ class NasError(Exception):
             parts.append(f"allowed: {allowed}")
         if do is not None:
             parts.append(f"try: {do}")
-        super().__init__(" ".join("; ".join(parts).split()))
+        line = " ".join("; ".join(parts).split())
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 class DiskFullError(NasError):

@@ -26,6 +26,7 @@ def test_text_is_shown_in_quotes():
 
 
 def test_a_message_is_one_line_whatever_it_quotes():
+    assert str(NasError("no name", got=None, do="\x1b[2Ja\0b")) == "no name; try: \\x1b[2Ja\\x00b"
     error = NasError("onnxruntime refuses the model:\n  line 1\n\tline 2", do="a\nb")
     assert str(error) == "onnxruntime refuses the model: line 1 line 2; try: a b"
 

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 from nas.accuracy.device import resize
-from nas.data import Dataset
+from nas.data import Dataset, DatasetIndex
 from nas.errors import ModelFileError
 from nas.models.build import Model
 
@@ -65,7 +65,7 @@ class OnnxTeacher:
             raise _refused(
                 path, "its file", f"one of {segments} segments", "a whole model in one file"
             )
-        self._check_labels(metadata)
+        _check_labels(path, metadata, dataset)
         how = _told(path, metadata, "nas.preprocessing", dict)
         self._size = _size(path, self._session)
         self._mean, self._std = how.get("mean", dataset.mean), how.get("std", dataset.std)
@@ -98,16 +98,6 @@ class OnnxTeacher:
         ]
         return np.concatenate(parts)[:number]
 
-    def _check_labels(self, metadata: dict[str, str]) -> None:
-        labels = _told(self.path, metadata, "nas.labels", list)
-        if labels and labels != list(self.dataset.classes):
-            raise _refused(
-                self.path,
-                "its classes",
-                _short(labels),
-                f"those of {self.dataset.name}, in this order: {_short(self.dataset.classes)}",
-            )
-
     def _check_output(self) -> bool:
         """Whether it answers with probabilities; asked with noise."""
         size = self._size or max(self.dataset.train.images)
@@ -136,13 +126,15 @@ class OnnxTeacher:
         return bool((output >= 0).all() and np.allclose(output.sum(axis=1), 1, atol=1e-4))
 
 
-def teacher_size(path: Path) -> int | None:
+def teacher_size(path: Path, index: DatasetIndex) -> int | None:
     """Side in pixels of the images that a teacher's file takes; `None` where it takes any.
 
     Raises:
-        ModelFileError: It cannot be read.
+        ModelFileError: It cannot be read, or is of other classes than these data.
     """
-    return _size(path, _open(path, threads=1))
+    session = _open(path, threads=1)
+    _check_labels(path, session.get_modelmeta().custom_metadata_map, index)
+    return _size(path, session)
 
 
 _FAILURES = (
@@ -169,6 +161,17 @@ def _open(path: Path, threads: int) -> Any:
     if not session.get_inputs():
         raise _refused(path, "its input", "none", "float N x 3 x R x R")
     return session
+
+
+def _check_labels(path: Path, metadata: dict[str, str], data: Dataset | DatasetIndex) -> None:
+    labels = _told(path, metadata, "nas.labels", list)
+    if labels and labels != list(data.classes):
+        raise _refused(
+            path,
+            "its classes",
+            _short(labels),
+            f"those of {data.name}, in this order: {_short(data.classes)}",
+        )
 
 
 def _size(path: Path, session: Any) -> int | None:

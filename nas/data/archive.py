@@ -209,6 +209,5 @@ def damaged(archive: Path, error: Exception) -> DataError:
     """The error of an archive that cannot be read to its end."""
     return DataError(
         f"an archive can be read to its end; {archive} cannot ({str(error) or 'it is truncated'})",
-        allowed=", ".join(ARCHIVE_SUFFIXES),
         do="download or pack it again",
     )

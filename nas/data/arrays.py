@@ -132,8 +132,7 @@ def open_arrays(path: Path) -> Arrays:
             raise DataError(
                 f"a NumPy archive holds numbers and texts; {file.stem} of {path} cannot be read "
                 f"({error})",
-                allowed=PIXELS,
-                do="save arrays of numbers, without pickle",
+                do="save arrays of numbers or texts, without pickle",
             ) from error
     return Arrays(path, stamp, arrays)
 
@@ -201,11 +200,12 @@ def _check_labels(name: str, labels: Array, images: int, path: Path) -> None:
             do=f"np.unique({name}, return_inverse=True)[1], or leave these images out",
         )
     if not flat or len(labels) != images or labels.dtype.kind not in "iuU":
+        do = f"{name}.astype(np.int64)" if len(labels) == images else "give each image its label"
         raise DataError(
             f"labels are one whole number from 0, or one text, for each image; {name} of {path} is "
             f"{' x '.join(map(str, labels.shape))} of {labels.dtype} for {images} images",
             allowed="N integers or N texts",
-            do=f"{name}.argmax(axis=1)" if labels.ndim == 2 else f"{name}.astype(np.int64)",
+            do=f"{name}.argmax(axis=1)" if labels.ndim == 2 else do,
         )
 
 

@@ -79,10 +79,11 @@ class CsvTable:
                 f"{row.line} of {self.path}",
                 do="remove one of the lines",
             )
-        if not (self.path.parent / row.path).is_file():
+        place = self.path.parent / row.path
+        if not place.is_file():
             raise DataError(
-                f"every file of a table exists; line {row.line} of {self.path} names {row.path}, "
-                "which does not",
+                f"a table names files; line {row.line} of {self.path} names {row.path}, "
+                f"which {'is none' if place.exists() else 'does not exist'}",
                 allowed=f"paths relative to {self.path.parent}, or absolute ones",
                 do="correct the path, or remove the line",
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from nas.data.dataset import Progress
 from nas.data.images import look_at
 from nas.data.source import Content, Source, Stamp
 from nas.data.workers import in_order
+from nas.errors import DataError
 from nas.files import cache_folder, write_text
 
 
@@ -101,7 +103,12 @@ def stamp_of(path: Path) -> Stamp:
     """Of a file.
 
     Raises:
+        DataError: It is none: reading a pipe may wait for ever.
         OSError: It is gone.
     """
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(
+            "an image is a file", got=f"{path}, a pipe, a socket or a device", do="remove it"
+        )
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

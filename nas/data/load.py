@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +53,9 @@ def open_source(path: Path) -> Source:
     )
 
 
+_NOTHING = (errno.ENOENT, errno.ELOOP)
+
+
 def scan(path: Path | None, seed: int, *, progress: Progress | None = None) -> DatasetIndex:
     """Find the images, classes and splits of a data set; broken images are left out.
 
@@ -71,7 +75,9 @@ def scan(path: Path | None, seed: int, *, progress: Progress | None = None) -> D
     except OSError as error:
         raise DataError(
             f"data can be read; {error.filename or path} cannot ({error.strerror})",
-            do="check its permissions",
+            do="remove it: a link to nothing?"
+            if error.errno in _NOTHING
+            else "check its permissions",
         ) from error
 
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from nas.accuracy.device import training_device
@@ -26,6 +27,7 @@ from nas.search.standing import worst_costs
 from nas.search.supernets import (
     SupernetJob,
     longest_finished,
+    read_given,
     steps_left,
     supernet_digest,
 )
@@ -113,9 +115,13 @@ def _supernet_work(
     settings, dataset = inputs.settings, inputs.dataset
     speeds = time_speeds(supernet, dataset, settings)
     if limit_s is None:
-        return default_work(settings, dataset), speeds
-    work = limited_work(settings, dataset, speeds, limit_s, models)
-    if settings.supernet is None and settings.supernet_steps is None:
+        work = default_work(settings, dataset)
+    else:
+        work = limited_work(settings, dataset, speeds, limit_s, models)
+    if settings.supernet is not None:
+        given = read_given(Path(settings.supernet), supernet_job(inputs, supernet, work).subject)
+        work = replace(work, supernet_steps=max(given.step, 1))
+    elif limit_s is not None and settings.supernet_steps is None:
         work = _with_cached_supernet(supernet_job(inputs, supernet, work), work, watcher)
     return work, speeds
 

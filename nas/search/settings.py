@@ -173,8 +173,7 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
         path = find_config(config)
         values = read_yaml(path, _Given, OptionError).model_dump(by_alias=True, exclude_unset=True)
     values |= {name: value for name, value in overrides.items() if value is not None}
-    if overrides.get("device") is not None and overrides.get("budget") is None:
-        _drop_common_budget(values)
+    _drop_overruled(values, overrides)
     given = validate(values, _Given, OptionError, "settings")
     content = given.model_dump(by_alias=True, exclude={"device", "budget"})
     settings = validate(
@@ -188,6 +187,7 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
             do=f"--finalists {len(settings.devices)} or more",
         )
     _check_evaluator(settings)
+    _check_supernet(settings)
     _check_promoted(settings)
     # One way to write what means the same: the run's folder and --resume go by it.
     limits = {f"max_{kind}": f"{settings.limits[kind]:.12g}{unit}"
@@ -206,22 +206,43 @@ def read_settings(config: str | None, overrides: Mapping[str, Any]) -> SearchSet
     )
 
 
+_OF_ITS_TRAINING = ("supernet_steps", "supernet_batch")
+_ONLY_FOR = {"supernet": ("supernet", *_OF_ITS_TRAINING), "training": ("trial_steps",)}
+"""Settings that are for one evaluator."""
+
+
 def _check_evaluator(settings: SearchSettings) -> None:
     """Refuse what is for the other evaluator.
 
     Raises:
         OptionError: Something is.
     """
-    training = settings.evaluator == "training"
-    others = ("supernet", "supernet_steps", "supernet_batch")
-    for name in others if training else ("trial_steps",):
+    other = "supernet" if settings.evaluator == "training" else "training"
+    for name in _ONLY_FOR[other]:
         value = getattr(settings, name)
         if value:
             option = f"--{name.replace('_', '-')}"
             raise OptionError(
-                f"{option} is for --evaluator {'supernet' if training else 'training'}",
+                f"{option} is for --evaluator {other}",
                 got=f"{option} {value} with --evaluator {settings.evaluator}",
                 do=f"leave {option} out",
+            )
+
+
+def _check_supernet(settings: SearchSettings) -> None:
+    """Refuse how a supernet is trained where a trained one is given.
+
+    Raises:
+        OptionError: It is told.
+    """
+    for name in _OF_ITS_TRAINING:
+        value = getattr(settings, name)
+        if settings.supernet and value:
+            option = f"--{name.replace('_', '-')}"
+            raise OptionError(
+                f"{option} is for a supernet that is trained, and --supernet gives a trained one",
+                got=f"{option} {value} with --supernet {settings.supernet}",
+                do="leave one of the two out",
             )
 
 
@@ -299,11 +320,24 @@ def _budgets(given: _Given) -> dict[str, str]:
     return {device: budget or str(given.budget) for device, budget in found.items()}
 
 
-def _drop_common_budget(values: dict[str, Any]) -> None:
-    """A file's budget is for its own device, where those that were typed have theirs."""
-    typed = values["device"]
-    if isinstance(typed, list) and all(_split(text)[1] is not None for text in typed):
-        values.pop("budget", None)
+def _drop_overruled(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """What a file says that has no meaning beside what was typed.
+
+    Its budget is for its own device, where those that were typed have theirs; how it trains is for
+    its own evaluator, and for a supernet that is trained.
+    """
+    typed = {name: value for name, value in overrides.items() if value is not None}
+    without: tuple[str, ...] = ()
+    devices = typed.get("device")
+    if isinstance(devices, list) and all(_split(text)[1] is not None for text in devices):
+        without += ("budget",)
+    if "evaluator" in typed:
+        without += _ONLY_FOR["supernet" if typed["evaluator"] == "training" else "training"]
+    if "supernet" in typed:
+        without += _OF_ITS_TRAINING
+    for name in without:
+        if name not in typed:
+            values.pop(name, None)
 
 
 def _split(text: str) -> tuple[str, str | None]:

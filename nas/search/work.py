@@ -64,7 +64,7 @@ class Work:
     """What is done, in steps and images, so that it does not depend on the clock.
 
     Attributes:
-        supernet_steps: Optimiser steps of the supernet; none where there is no supernet.
+        supernet_steps: Of the supernet, a given one's too; none where there is no supernet.
         promoted: How many architectures are scored again after a longer training, for finalists to
             be chosen from; none: those are chosen by the trials' scores.
         short_steps: Optimiser steps of each of these.

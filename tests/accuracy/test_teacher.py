@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from nas.accuracy.device import resize
 from nas.accuracy.teacher import OnnxTeacher, model_teacher, teacher_size
-from nas.data import load_dataset
+from nas.data import load_dataset, scan
 from nas.data.augment import to_batch
 from nas.errors import ModelFileError
 from nas.export.graph import GraphTarget
@@ -23,6 +23,11 @@ from nas.models import build_model
 from nas.space import load_space
 from nas.space import sample as sampling
 from tests.search.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def index():
+    return scan(None, 0)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +142,7 @@ def test_metadata_that_are_not_ours_are_named(dataset, model, tmp_path, metadata
     assert f"does not fit: its metadata's {message}; try: another" in str(caught.value)
 
 
-def test_a_file_without_inputs_is_no_teacher(tmp_path):
+def test_a_file_without_inputs_is_no_teacher(tmp_path, index):
     value = helper.make_tensor("value", TensorProto.FLOAT, [1], [1.0])
     graph = helper.make_graph(
         [helper.make_node("Constant", [], ["output"], value=value)],
@@ -149,7 +154,7 @@ def test_a_file_without_inputs_is_no_teacher(tmp_path):
     opsets = [helper.make_opsetid("", 13)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
     with pytest.raises(ModelFileError, match="its input; got 'none'; allowed: float N x 3 x R"):
-        teacher_size(path)
+        teacher_size(path, index)
 
 
 def test_other_class_names_of_the_data_are_refused(dataset, tmp_path):
@@ -157,6 +162,13 @@ def test_other_class_names_of_the_data_are_refused(dataset, tmp_path):
     assert OnnxTeacher(path, dataset)
     with pytest.raises(ModelFileError, match="its classes"):
         OnnxTeacher(path, replace(dataset, classes=tuple(reversed(dataset.classes))))
+
+
+def test_classes_are_compared_before_anything_is_decoded(index, tmp_path):
+    path = means(tmp_path, ["N", 3, 16, 16], 10, labels=list(index.classes))
+    assert teacher_size(path, index) == 16
+    with pytest.raises(ModelFileError, match="its classes"):
+        teacher_size(path, replace(index, classes=tuple(reversed(index.classes))))
 
 
 def means(folder, shape, classes, then=None, labels=None, crop=None, pool=None):

@@ -134,9 +134,7 @@ def test_a_truncated_archive(pets: Path, cache: Path, suffix: str, share: float)
     os.truncate(packed, int(share * end) // 512 * 512 + (100 if share else 0))
     text = _refused(packed, cache)
     assert text.startswith(f"an archive can be read to its end; {packed} cannot (")
-    assert text.endswith(
-        "; allowed: .zip, .tar, .tar.gz, .tgz, .tar.xz, .tar.bz2; try: download or pack it again"
-    )
+    assert text.endswith("; try: download or pack it again")
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz", ".tar.bz2"])

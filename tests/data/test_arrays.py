@@ -228,7 +228,7 @@ def test_floats_are_zero_to_one(tmp_path: Path, value: float, got: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "what", "do"),
     [
-        (np.arange(29) % 3, "29 of int64", "y_train.astype(np.int64)"),
+        (np.arange(29) % 3, "29 of int64", "give each image its label"),
         (np.eye(3)[np.arange(30) % 3], "30 x 3 of float64", "y_train.argmax(axis=1)"),
         (np.arange(30) % 3 / 1.0, "30 of float64", "y_train.astype(np.int64)"),
     ],

@@ -100,10 +100,18 @@ def test_a_broken_file_of_a_table(pets: Path) -> None:
 def test_a_file_that_does_not_exist(pets: Path) -> None:
     table = _write(pets, "path,label", "train/cat/000.png,cat", "train/cat/gone.png,cat")
     assert _error(table) == (
-        f"every file of a table exists; line 3 of {table} names train/cat/gone.png, which does not;"
+        f"a table names files; line 3 of {table} names train/cat/gone.png, which does not exist;"
         f" allowed: paths relative to {pets}, or absolute ones; "
         "try: correct the path, or remove the line"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("train/cat", "names train/cat, which is none;"), ("a\0b", "names a\\x00b, which does not")],
+)
+def test_what_is_no_file(pets: Path, name: str, told: str) -> None:
+    assert told in _error(_write(pets, "path,label", "train/cat/000.png,cat", f"{name},cat"))
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,23 @@ def test_a_file_that_cannot_be_read(pets: Path, monkeypatch: pytest.MonkeyPatch)
     assert text.endswith("cannot (Permission denied); try: check its permissions")
 
 
+def test_a_link_to_nothing(pets: Path) -> None:
+    link = next(pets.rglob("*.png")).with_name("link.png")
+    link.symlink_to("nowhere.png")
+    assert _error(pets) == (
+        f"data can be read; {link} cannot (No such file or directory); "
+        "try: remove it: a link to nothing?"
+    )
+
+
+def test_a_pipe_is_not_waited_for(pets: Path) -> None:
+    pipe = next(pets.rglob("*.png")).with_name("pipe.png")
+    os.mkfifo(pipe)
+    assert _error(pets) == (
+        f"an image is a file; got '{pipe}, a pipe, a socket or a device'; try: remove it"
+    )
+
+
 def test_a_cache_folder_that_cannot_be_written(pets: Path, cache: Path) -> None:
     cache.write_text("a file in its place")
     text = _error(pets)

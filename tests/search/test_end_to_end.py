@@ -289,10 +289,11 @@ def test_a_time_limit_takes_the_supernet_that_was_trained_about_as_long(
 
 def test_a_supernet_of_another_run_is_used(result, tmp_path, make_settings, listener):
     [supernet] = (result.folder.parent / "cache" / "supernets").glob("*.safetensors")
-    settings = make_settings(**{**SETTINGS, "supernet": str(supernet)})
+    settings = make_settings(**{**SETTINGS, "supernet": str(supernet), "supernet_steps": None})
     run = run_search(settings, tmp_path / "run", watcher=listener)
     assert "supernet" not in listener.stages
     assert read_trials(run.journal)[:1] == read_trials(result.folder / "study.journal")[:1]
+    assert run.read_run()["work"]["supernet_steps"] == SETTINGS["supernet_steps"]
 
 
 def test_a_search_of_a_space_that_is_used_up_ends_early(make_settings, tmp_path, listener):

@@ -189,6 +189,25 @@ def test_what_is_for_the_other_evaluator_is_refused(name, value, evaluator, othe
     )
 
 
+@pytest.mark.parametrize("name", ["supernet_steps", "supernet_batch"])
+def test_a_given_supernet_is_not_trained(name):
+    option = f"--{name.replace('_', '-')}"
+    assert refused(**{name: 64, "supernet": "a.safetensors"}) == (
+        f"{option} is for a supernet that is trained, and --supernet gives a trained one; "
+        f"got '{option} 64 with --supernet a.safetensors'; try: leave one of the two out"
+    )
+
+
+def test_how_a_file_trains_is_left_out_where_something_else_is_typed():
+    config = write("schema: 1\nsupernet_steps: 40\nfinetune_steps: 9\n")
+    scratch = read_settings(config, {**GIVEN, "evaluator": "training"})
+    given = read_settings(config, {**GIVEN, "supernet": "a.safetensors"})
+    assert [s.supernet_steps for s in (read_settings(config, GIVEN), scratch, given)] == [
+        40, None, None,
+    ]  # fmt: skip
+    assert scratch.finetune_steps == given.finetune_steps == 9
+
+
 def test_promoting_none_is_what_training_from_scratch_does():
     given = {**GIVEN, "evaluator": "training"}
     assert read_settings(None, {**given, "promote": 0}) == read_settings(None, given)

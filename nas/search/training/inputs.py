@@ -108,7 +108,7 @@ def gather_inputs(settings: TrainSettings, begun: Mapping[str, Any], watcher: Wa
     if teacher is not None:
         check_file_exists(teacher)
         # What the network learns from is not blurred for its teacher, nor made larger than it is.
-        seen = max(own, min(teacher_size(teacher) or own, index.source_size))
+        seen = max(own, min(teacher_size(teacher, index) or own, index.source_size))
     about = _about(index, settings.batch_size)
     for line in (*about, *against):
         watcher.say(line)
