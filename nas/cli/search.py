@@ -17,6 +17,7 @@ from nas.cli.common import (
     command_parser,
     positive,
     print_json,
+    read_architectures,
     seed,
     whole,
 )
@@ -137,6 +138,11 @@ def _add_work(add: Add) -> None:
         help="what proposes architectures (front)",
     )
     add(
+        "--warm-start",
+        metavar="FILE",
+        help="architectures to score first: an earlier run's front.json, or nas sample --json",
+    )
+    add(
         "--evaluator",
         choices=["supernet", "training"],
         help="score with a supernet's weights, or after training each architecture from scratch "
@@ -216,7 +222,11 @@ def run(options: argparse.Namespace) -> int:
     from nas.search.run_folder import RunFolder, check_state
     from nas.search.settings import read_settings
 
-    settings = read_settings(options.config, {name: getattr(options, name) for name in SETTINGS})
+    given = {name: getattr(options, name) for name in SETTINGS}
+    if options.warm_start is not None:
+        known = read_architectures(options.warm_start, options.space)
+        given["warm_start"] = [each.architecture.to_json() for each in known]
+    settings = read_settings(options.config, given)
     folder = RunFolder(options.out or settings.default_folder())
     state = check_state(folder, settings, options.resume)
     execution = _execution(options)

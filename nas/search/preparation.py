@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.data import Dataset, Progress, decode, describe, scan
-from nas.errors import OptionError, SpaceError
+from nas.errors import ArchitectureError, OptionError, SpaceError
 from nas.latency.predict import Predictor
 from nas.latency.table import LatencyTable, load_table
 from nas.search.candidates import Start, check_limits
@@ -27,6 +27,7 @@ from nas.search.supernets import (
 )
 from nas.search.watch import Watcher
 from nas.space import SearchSpace, load_space
+from nas.space.architecture import Architecture
 from nas.threads import usable_cores
 
 SMALL_IMAGES = 80
@@ -38,6 +39,7 @@ class Inputs:
     """Everything that was read and checked before anything is written.
 
     Attributes:
+        warm_start: Architectures within the limits that are scored early.
         about: The data in a few lines.
     """
 
@@ -48,6 +50,7 @@ class Inputs:
     dataset: Dataset
     costing: Costing
     start: Start
+    warm_start: tuple[Architecture, ...]
     threads: int
     about: tuple[str, ...] = ()
 
@@ -71,6 +74,7 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
     start = check_limits(costing, settings.seed)
     for advice in start.advice:
         watcher.say(advice)
+    warm_start = _warm_start(settings, costing, watcher)
     about = tuple(describe(index))
     for line in about:
         watcher.say(line)
@@ -81,7 +85,34 @@ def gather_inputs(run: RunFolder, settings: SearchSettings, watcher: Watcher) ->
     threads = settings.threads or begun.get("threads") or usable_cores()
     _warn_of_few_images(len(index.validation.labels), watcher)
     dataset = decode(index, space.plan(plan).resolutions, progress=watcher.progress)
-    return Inputs(settings, space, plan, tables, dataset, costing, start, threads, about)
+    return Inputs(
+        settings, space, plan, tables, dataset, costing, start, warm_start, threads, about
+    )
+
+
+def _warm_start(
+    settings: SearchSettings, costing: Costing, watcher: Watcher
+) -> tuple[Architecture, ...]:
+    """The architectures that are scored early; those beyond the limits are named and left out.
+
+    Raises:
+        ArchitectureError: One is of another space or input plan.
+    """
+    given = [costing.space.from_json(value) for value in settings.warm_start]
+    for architecture in given:
+        if architecture.plan != costing.plan:
+            raise ArchitectureError(
+                f"architectures of --warm-start are of the run's input plan; {architecture.id} is "
+                "of another",
+                got=architecture.plan,
+                allowed=costing.plan,
+                do=f"--plan {architecture.plan}, or other architectures",
+            )
+    inside = {a.id: a for a in given if costing.strain(a) <= 1}
+    beyond = {a.id for a in given} - inside.keys()
+    if beyond:
+        watcher.say(f"Beyond the limits, and left out of --warm-start: {', '.join(sorted(beyond))}")
+    return tuple(inside.values())
 
 
 def _tables(settings: SearchSettings) -> dict[str, LatencyTable]:

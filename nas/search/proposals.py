@@ -34,12 +34,14 @@ class Hunt:
         settings: Of the run.
         costing: Costs, objectives and limits.
         start: An architecture within the limits, and the fastest ones.
+        warm_start: Architectures within the limits that are scored early.
         zero_cost: Architectures with their scores before any training, to propose by.
     """
 
     settings: SearchSettings
     costing: Costing
     start: Start
+    warm_start: Sequence[Architecture] = ()
     zero_cost: Sequence[ZeroCostScore] = ()
 
 
@@ -95,9 +97,14 @@ class Proposed:
     def _origins(self) -> dict[str, str]:
         """What is special about some architectures, by id."""
         start = self._hunt.start
+        warm = {a.id: "warm start" for a in self._hunt.warm_start}
         found = {start.inside.id: "furthest within the limits"}
         found |= {each.fastest.id: "fastest" for each in start.ranges.values()}
-        return found | {a.id: f"baseline width {w:g}" for w, a in reversed(baselines(self._hunt))}
+        return (
+            warm
+            | found
+            | {a.id: f"baseline width {w:g}" for w, a in reversed(baselines(self._hunt))}
+        )
 
 
 class Promoted:
@@ -164,11 +171,12 @@ def baselines(hunt: Hunt) -> list[tuple[float, Architecture]]:
 
 
 def _sampler(hunt: Hunt, proposed: Proposed) -> BaseSampler:
-    """Starts with the baselines and the fastest architectures, then proposes."""
+    """Starts with the baselines, what is known and the fastest architectures, then proposes."""
     settings, start = hunt.settings, hunt.start
     fastest = [found.fastest for found in start.ranges.values()]
-    ends = {a.id: a for a in (start.inside, *fastest) if hunt.costing.strain(a) <= 1}
-    first = [architecture for _, architecture in baselines(hunt)] + list(ends.values())
+    ends = [a for a in (start.inside, *fastest) if hunt.costing.strain(a) <= 1]
+    known = [*(architecture for _, architecture in baselines(hunt)), *hunt.warm_start, *ends]
+    first = list({architecture.id: architecture for architecture in known}.values())
     if settings.sampler == "front":
         domain = _domain(hunt.costing, first)
         domain = domain.guided(hunt.zero_cost) if hunt.zero_cost else domain

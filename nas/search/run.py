@@ -99,7 +99,8 @@ def _work(run: RunFolder, inputs: Inputs, watcher: Watcher, execution: Execution
     work, evaluator, trainer = _prepare(run, inputs, trials, execution)
     staying = find_staying(run, inputs.costing, evaluator, watcher)
     costing = replace(inputs.costing, staying=staying)
-    hunt = Hunt(settings, costing, inputs.start, zero_cost_scores(run, inputs, watcher))
+    zero_cost = zero_cost_scores(run, inputs, watcher)
+    hunt = Hunt(settings, costing, inputs.start, inputs.warm_start, zero_cost)
     with contextlib.closing(make_executor(evaluator, execution)) as executor:
         scored = _score(run, hunt, work, executor, trials)
     chosen = finalists_of(*scored, settings.finalists, inputs.costing.goals)

@@ -58,6 +58,7 @@ class _Shared(Section):
     trials: Annotated[int, Field(gt=0, le=1_000_000)] = 64
     finalists: Annotated[int, Field(gt=0, le=1000)] = 8
     sampler: Literal["front", "nsga2", "tpe", "gp", "random"] = "front"
+    warm_start: tuple[dict[str, Any], ...] = ()
     time_limit: str | None = None
     supernet: str | None = None
     supernet_steps: Steps | None = None
@@ -68,7 +69,7 @@ class _Shared(Section):
     short_steps: Steps | None = None
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
 
-    @field_validator("objective", mode="before")
+    @field_validator("objective", "warm_start", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -98,6 +99,7 @@ class SearchSettings(_Shared):
         trials: Distinct architectures to score.
         finalists: Models to fine-tune and export, at most.
         sampler: What proposes architectures.
+        warm_start: Architecture objects that are scored first, as far as they meet the limits.
         time_limit: Duration with a unit; fixes the numbers of steps from a few timed ones.
         supernet: A trained supernet to use instead of training one.
         supernet_steps: Overrides the number of training steps.

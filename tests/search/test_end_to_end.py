@@ -14,10 +14,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import nas
-from nas.errors import RunFolderError
+from nas.errors import ArchitectureError, RunFolderError
 from nas.search.run import run_search
 from nas.search.study import read_trials
 from nas.search.work import default_work
+from nas.space import load_space
+from nas.space import sample as sampling
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 SETTINGS = {
@@ -294,6 +296,46 @@ def test_a_supernet_of_another_run_is_used(result, tmp_path, make_settings, list
     assert "supernet" not in listener.stages
     assert read_trials(run.journal)[:1] == read_trials(result.folder / "study.journal")[:1]
     assert run.read_run()["work"]["supernet_steps"] == SETTINGS["supernet_steps"]
+
+
+def test_a_search_begins_with_what_an_earlier_one_found(result, tmp_path, make_settings, listener):
+    """Here for a lower budget: what is beyond it is named."""
+    models = {model.id: model for model in result.models}
+    budget = sorted(model.latency_ms for model in models.values())[1] * 1.1
+    given = [model.architecture for model in models.values()]
+    settings = make_settings(budget=f"{budget:.4f}ms", trials=8, warm_start=given * 2)
+    run = run_search(settings, tmp_path / "run", watcher=listener)
+    known = {t.id for t in read_trials(run.journal) if t.origin == "warm start"}
+    [said] = [text for text in listener.said if "--warm-start" in text]
+    beyond = set(said.removeprefix("Beyond the limits, and left out of --warm-start: ").split(", "))
+    assert beyond and known and not known & beyond
+    others = models.keys() - beyond - known
+    assert others <= {t.id for t in read_trials(run.journal)}, "hand-made ones among them"
+
+
+@pytest.mark.parametrize("sampler", ["front", "random"])
+def test_every_sampler_begins_with_what_is_known(space, make_settings, tmp_path, sampler):
+    rng = np.random.default_rng(1)
+    known = [sampling.sample(space, "small", rng) for _ in range(3)]
+    settings = make_settings(
+        budget="9ms", trials=12, sampler=sampler, warm_start=[a.to_json() for a in known]
+    )
+    trials = read_trials(run_search(settings, tmp_path / "run").journal)
+    assert {a.id for a in known} <= {t.id for t in trials[:8]}
+
+
+def test_what_is_known_is_of_the_same_plan(make_settings, tmp_path):
+    large = sampling.sample(load_space("mobilenetv3"), "large", np.random.default_rng(0))
+    settings = make_settings(
+        device="jetson-nano", budget="20ms", space="mobilenetv3", warm_start=[large.to_json()]
+    )
+    with pytest.raises(ArchitectureError) as caught:
+        run_search(settings, tmp_path / "run")
+    assert str(caught.value) == (
+        f"architectures of --warm-start are of the run's input plan; {large.id} is of another; "
+        "got 'large'; allowed: small; try: --plan large, or other architectures"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_search_of_a_space_that_is_used_up_ends_early(make_settings, tmp_path, listener):

@@ -157,7 +157,7 @@ CHANGES = {
     "time_limit": "20m", "supernet": "a.safetensors", "supernet_steps": 5, "finetune_steps": 6,
     "supernet_batch": 64, "threads": 2, "promote": 20, "short_steps": 7,
     "objective": ["latency", "size"], "max_energy": "5mJ", "max_memory": "1MB",
-    "max_size": "1MB", "max_macs": "1M",
+    "max_size": "1MB", "max_macs": "1M", "warm_start": [{"space": "mixed"}],
 }  # fmt: skip
 
 
