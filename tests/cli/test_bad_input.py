@@ -773,8 +773,15 @@ def test_export_with_a_checkpoint_of_another_space(refused, nas, checkpoint, tmp
     )
 
 
-def test_a_checkpoint_for_another_split_of_the_data(refused, quick, checkpoint):
-    message = refused(*quick, "--supernet", checkpoint, "--seed", "1")
+@pytest.fixture
+def given(quick, checkpoint):
+    """A search with the checkpoint in place of steps that train one."""
+    place = quick.index("--supernet-steps")
+    return [*quick[:place], *quick[place + 2 :], "--supernet", checkpoint]
+
+
+def test_a_checkpoint_for_another_split_of_the_data(refused, given, checkpoint):
+    message = refused(*given, "--seed", "1")
     assert message.startswith(
         f"the supernet {checkpoint} was trained for another data set or another split of it; got '"
     )
@@ -783,9 +790,9 @@ def test_a_checkpoint_for_another_split_of_the_data(refused, quick, checkpoint):
     )
 
 
-def test_a_truncated_checkpoint(refused, quick, checkpoint):
+def test_a_truncated_checkpoint(refused, given, checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
-    message = refused(*quick, "--supernet", checkpoint)
+    message = refused(*given)
     assert message.startswith(f"{checkpoint} cannot be read as a supernet: ")
     assert message.endswith("; try: leave --supernet out, or give another file")
 
