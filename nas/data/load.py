@@ -23,6 +23,10 @@ ALLOWED = (
 )
 
 
+_NOTHING = (errno.ENOENT, errno.ELOOP)
+"""Errors of links that lead to no file."""
+
+
 def open_source(path: Path) -> Source:
     """What a path is: a folder, an archive, a table, arrays, or a name after `hf:`.
 
@@ -51,9 +55,6 @@ def open_source(path: Path) -> Source:
         allowed=ALLOWED,
         do="pack the images' folder, or give the folder itself",
     )
-
-
-_NOTHING = (errno.ENOENT, errno.ELOOP)
 
 
 def scan(path: Path | None, seed: int, *, progress: Progress | None = None) -> DatasetIndex:

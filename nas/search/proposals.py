@@ -97,14 +97,10 @@ class Proposed:
     def _origins(self) -> dict[str, str]:
         """What is special about some architectures, by id."""
         start = self._hunt.start
-        warm = {a.id: "warm start" for a in self._hunt.warm_start}
-        found = {start.inside.id: "furthest within the limits"}
+        found = {a.id: "warm start" for a in self._hunt.warm_start}
+        found[start.inside.id] = "furthest within the limits"
         found |= {each.fastest.id: "fastest" for each in start.ranges.values()}
-        return (
-            warm
-            | found
-            | {a.id: f"baseline width {w:g}" for w, a in reversed(baselines(self._hunt))}
-        )
+        return found | {a.id: f"baseline width {w:g}" for w, a in reversed(baselines(self._hunt))}
 
 
 class Promoted:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nas.accuracy.checkpoint import read_step
 from nas.accuracy.device import training_device
 from nas.data import manifest
 from nas.errors import RunFolderError
@@ -27,7 +28,6 @@ from nas.search.standing import worst_costs
 from nas.search.supernets import (
     SupernetJob,
     longest_finished,
-    read_given,
     steps_left,
     supernet_digest,
 )
@@ -119,8 +119,8 @@ def _supernet_work(
     else:
         work = limited_work(settings, dataset, speeds, limit_s, models)
     if settings.supernet is not None:
-        given = read_given(Path(settings.supernet), supernet_job(inputs, supernet, work).subject)
-        work = replace(work, supernet_steps=max(given.step, 1))
+        step, _ = read_step(Path(settings.supernet))
+        work = replace(work, supernet_steps=max(step, 1))
     elif limit_s is not None and settings.supernet_steps is None:
         work = _with_cached_supernet(supernet_job(inputs, supernet, work), work, watcher)
     return work, speeds
