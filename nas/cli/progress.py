@@ -21,7 +21,7 @@ class TerminalWatcher:
         self._bars: Any = None
         self._live: Any = None
         self._tasks: dict[str, Any] = {}
-        self._starts: dict[str, tuple[float, int]] = {}
+        self._starts: dict[str, tuple[float, float]] = {}
         self._last_line = 0.0
 
     def __enter__(self) -> TerminalWatcher:
@@ -38,8 +38,7 @@ class TerminalWatcher:
                 *([progress.BarColumn()] if wide else []),
                 progress.MofNCompleteColumn(),
                 *([progress.TimeElapsedColumn()] if wide else []),
-                progress.TextColumn("left"),
-                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[left]}"),
                 console=console,
             )
             self._note = Text(style="dim", no_wrap=wide, overflow="ellipsis" if wide else "fold")
@@ -63,28 +62,32 @@ class TerminalWatcher:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, stage: str, done: float, total: int, note: str = "") -> None:
         """Move a stage's bar; the note is below the bars."""
+        first = stage not in self._starts
+        left = self._left(stage, done, total)
         if self._bars is None:
-            self._line(stage, done, total, note)
+            self._line(stage, done, total, left, note, first)
             return
         self._note.plain = note
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, completed=done, total=total)
+            self._tasks[stage] = self._bars.add_task(stage, completed=done, total=total, left=left)
         else:
-            self._bars.update(self._tasks[stage], completed=done, total=total)
+            self._bars.update(self._tasks[stage], completed=done, total=total, left=left)
 
-    def _line(self, stage: str, done: int, total: int, note: str) -> None:
-        """For files and pipes: the first and last of a stage, and one every few seconds."""
+    def _left(self, stage: str, done: float, total: int) -> str:
+        """How long the rest of a stage takes if it goes on as since its begin here, if known."""
         now = time.monotonic()
         start, before = self._starts.setdefault(stage, (now, done))
-        first = start == now
+        if not before < done < total:
+            return ""
+        return f"{format_duration_s((now - start) / (done - before) * (total - done))} left"
+
+    def _line(self, stage: str, done: float, total: int, left: str, note: str, first: bool) -> None:
+        """For files and pipes: the first and last of a stage, and one every few seconds."""
+        now = time.monotonic()
         if not first and done < total and now - self._last_line < LINE_EVERY_S:
             return
         self._last_line = now
-        left = ""
-        if before < done < total:
-            seconds = (now - start) / (done - before) * (total - done)
-            left = f", {format_duration_s(seconds)} left"
-        told = f"; {note}" if note else ""
-        print(f"{stage} {done}/{total}{left}{told}", file=sys.stderr, flush=True)
+        left, told = left and f", {left}", note and f"; {note}"
+        print(f"{stage} {int(done)}/{total}{left}{told}", file=sys.stderr, flush=True)

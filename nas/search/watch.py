@@ -16,8 +16,11 @@ class Watcher(Protocol):
         """A line worth reading."""
         ...
 
-    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` units of a stage; stages follow one another. `note`: how it goes."""
+    def progress(self, stage: str, done: float, total: int, note: str = "") -> None:
+        """`done` of `total` units of a stage; stages follow one another. `note`: how it goes.
+
+        Of a trial that takes long, the share that is done counts.
+        """
         ...
 
 
@@ -27,7 +30,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Ignored."""
 
-    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, stage: str, done: float, total: int, note: str = "") -> None:
         """Ignored."""
 
 
@@ -36,14 +39,14 @@ class TrialWatcher:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._last: tuple[str, int, int, str] | None = None
+        self._last: tuple[str, float, int, str] | None = None
         self._begun = 0.0
 
     def say(self, text: str) -> None:
         """A line worth reading."""
         self._watcher.say(text)
 
-    def progress(self, stage: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, stage: str, done: float, total: int, note: str = "") -> None:
         """`done` of `total` units of a stage."""
         self._last = stage, done, total, note
         self._watcher.progress(stage, done, total, note)
@@ -56,4 +59,5 @@ class TrialWatcher:
         if self._last is not None and now - self._begun > SLOW_S:
             stage, done, total, note = self._last
             told = f"{note}; " if note else ""
-            self._watcher.progress(stage, done, total, f"{told}training step {step} of {steps}")
+            note = f"{told}training step {step} of {steps}"
+            self._watcher.progress(stage, done + step / steps, total, note)

@@ -62,9 +62,9 @@ def test_a_trial_that_takes_long_shows_its_steps(capsys, clock):
             watcher.step(step, 4)
     assert capsys.readouterr().err.splitlines() == [
         "search 0/12",
-        "search 0/12; training step 3 of 4",
+        "search 0/12, 4 min 00 s left; training step 3 of 4",
         "search 1/12, 5 min 52 s left; front 1",
-        "search 1/12, 10 min 16 s left; front 1; training step 3 of 4",
+        "search 1/12, 5 min 28 s left; front 1; training step 3 of 4",
     ]
 
 
@@ -89,6 +89,19 @@ def test_bars_on_a_terminal(monkeypatch):
     text = terminal.getvalue()
     assert "search" in text and "12/12" in text and "a [line] above" in text
     assert text.index("12/12") < text.index("front 3, best 71.2 %")
+
+
+def test_a_bar_tells_the_time_left_of_trials_that_take_minutes(monkeypatch, clock):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with TerminalWatcher() as bars:
+        watcher = TrialWatcher(bars)
+        watcher.progress("search", 4, 12)
+        for step in range(1, 4):
+            watcher.step(step, 4)
+            clock[0] += 60.0
+    assert "4/12" in terminal.getvalue()
+    assert "19 min 20 s left" in terminal.getvalue()
 
 
 def test_a_note_ends_the_line(capsys):
