@@ -60,4 +60,5 @@ class TrialWatcher:
             stage, done, total, note = self._last
             told = f"{note}; " if note else ""
             note = f"{told}training step {step} of {steps}"
-            self._watcher.progress(stage, done + step / steps, total, note)
+            share = step / (steps + 1)  # it is scored after its last step
+            self._watcher.progress(stage, done + share, total, note)

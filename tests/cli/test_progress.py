@@ -62,9 +62,26 @@ def test_a_trial_that_takes_long_shows_its_steps(capsys, clock):
             watcher.step(step, 4)
     assert capsys.readouterr().err.splitlines() == [
         "search 0/12",
-        "search 0/12, 4 min 00 s left; training step 3 of 4",
+        "search 0/12, 5 min 04 s left; training step 3 of 4",
         "search 1/12, 5 min 52 s left; front 1",
-        "search 1/12, 5 min 28 s left; front 1; training step 3 of 4",
+        "search 1/12, 6 min 04 s left; front 1; training step 3 of 4",
+    ]
+
+
+def test_the_last_trial_is_done_when_it_is_scored(capsys, clock):
+    with TerminalWatcher() as terminal:
+        watcher = TrialWatcher(terminal)
+        watcher.progress("search", 11, 12)
+        for step in range(1, 5):
+            watcher.step(step, 4)
+            clock[0] += 16.0
+        watcher.progress("search", 12, 12)
+    assert capsys.readouterr().err.splitlines() == [
+        "search 11/12",
+        "search 11/12, 24 s left; training step 2 of 4",
+        "search 11/12, 21 s left; training step 3 of 4",
+        "search 11/12, 12 s left; training step 4 of 4",
+        "search 12/12",
     ]
 
 
@@ -101,7 +118,7 @@ def test_a_bar_tells_the_time_left_of_trials_that_take_minutes(monkeypatch, cloc
             watcher.step(step, 4)
             clock[0] += 60.0
     assert "4/12" in terminal.getvalue()
-    assert "19 min 20 s left" in terminal.getvalue()
+    assert "24 min 40 s left" in terminal.getvalue()
 
 
 def test_a_note_ends_the_line(capsys):
